@@ -1,0 +1,41 @@
+//! What is wrong with a message, where, and what follows from it.
+
+use thiserror::Error;
+
+use super::Notification;
+
+/// What a fault in an UPDATE does (RFC 7606 §2), mildest first: of several the gravest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Disposition {
+    /// The attribute is dropped, the routes stay.
+    AttributeDiscard,
+    /// The routes are handled as if they had been withdrawn.
+    TreatAsWithdraw,
+    /// The session ends.
+    SessionReset,
+}
+
+/// One fault of an UPDATE that does not end the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What follows.
+    pub disposition: Disposition,
+    /// Attribute type code; `None` when the fault is not in an attribute.
+    pub attribute: Option<u8>,
+    /// Bytes from the start of the message (its marker) to the fault.
+    pub offset: usize,
+    /// The fault in words, naming the RFC section.
+    pub reason: &'static str,
+}
+
+/// A message that ends the session.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason} (at byte {offset} of the message)")]
+pub struct DecodeError {
+    /// The fault in words.
+    pub reason: &'static str,
+    /// Bytes from the start of the message (its marker) to the fault.
+    pub offset: usize,
+    /// What the neighbor is to be told.
+    pub notification: Notification,
+}

@@ -1,0 +1,1 @@
+//! The cache: store, fill and HTTP data path.

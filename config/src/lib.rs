@@ -1,0 +1,22 @@
+//! Configuration of a node and of the control plane: types, defaults, checks, examples.
+//!
+//! One TOML file configures a node ([`NodeConfig`]), another the control plane
+//! ([`ControlConfig`]). Both are read by `load`, which either returns a value that every other
+//! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
+//! found and what is accepted.
+
+mod control;
+mod name;
+mod neighbor;
+mod node;
+mod secret;
+mod size;
+
+pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use name::{HostName, NameError, NodeName};
+pub use neighbor::{AcceptRules, Asn, Neighbor};
+pub use node::{
+    Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
+};
+pub use secret::Secret;
+pub use size::{ByteSize, SizeError};

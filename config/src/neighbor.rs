@@ -1,0 +1,132 @@
+//! A BGP neighbor as the operator writes it, in the node's file or in the control plane's API.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Secret;
+
+/// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
+/// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Asn(u32);
+
+impl Asn {
+    /// The AS number, if `asn` is one that a speaker can have.
+    #[must_use]
+    pub const fn new(asn: u32) -> Option<Self> {
+        if asn == 0 || asn == 23456 { None } else { Some(Self(asn)) }
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Asn {
+    type Error = String;
+
+    fn try_from(asn: u32) -> Result<Self, String> {
+        Self::new(asn).ok_or_else(|| {
+            format!("{asn} is a reserved AS number: use the number that the router is configured with")
+        })
+    }
+}
+
+impl From<Asn> for u32 {
+    fn from(asn: Asn) -> Self {
+        asn.0
+    }
+}
+
+impl fmt::Display for Asn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One BGP neighbor: `[[bgp.neighbor]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbor {
+    /// The router's address.
+    pub address: IpAddr,
+    /// The router's TCP port.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// The router's AS number.
+    pub asn: Asn,
+    /// Our AS number in this session; without it the neighbor's, which makes the session iBGP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_asn: Option<Asn>,
+    /// A remark that `mcc bgp status` shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// TCP MD5 key (RFC 2385), at most 80 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// Hold time that is proposed, in seconds: 0 (never expires) or 3 to 65535 (RFC 4271 §4.2).
+    #[serde(default = "default_hold_time")]
+    pub hold_time: u16,
+    /// Waits for the router to connect instead of connecting too.
+    #[serde(default)]
+    pub passive: bool,
+    /// The most prefixes that the router may announce, counted before the accept rules.
+    #[serde(default = "default_max_prefixes")]
+    pub max_prefixes: u32,
+    /// Which of its prefixes become footprint.
+    #[serde(default)]
+    pub accept: AcceptRules,
+}
+
+impl Neighbor {
+    /// Our AS number in this session.
+    #[must_use]
+    pub fn effective_local_asn(&self) -> Asn {
+        self.local_asn.unwrap_or(self.asn)
+    }
+}
+
+/// Which prefixes of a neighbor become footprint: `[bgp.neighbor.accept]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcceptRules {
+    /// If not empty, a route must carry at least one of these, each `"65100:911"` (RFC 1997).
+    pub communities: Vec<String>,
+    /// Longest prefix, in bits; IPv6 prefixes have the fixed bound 48.
+    pub max_length: u8,
+    /// Shortest prefix, in bits; IPv6 prefixes have the fixed bound 16.
+    pub min_length: u8,
+    /// Accepts 0.0.0.0/0 (and ::/0), whatever `min_length` says.
+    pub allow_default_route: bool,
+    /// Accepts special-purpose space (RFC 6890): private, documentation, ….
+    pub allow_bogons: bool,
+}
+
+impl Default for AcceptRules {
+    fn default() -> Self {
+        Self {
+            communities: Vec::new(),
+            max_length: 24,
+            min_length: 8,
+            allow_default_route: false,
+            allow_bogons: false,
+        }
+    }
+}
+
+fn default_port() -> u16 {
+    179
+}
+
+fn default_hold_time() -> u16 {
+    90
+}
+
+fn default_max_prefixes() -> u32 {
+    100_000
+}

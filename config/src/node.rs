@@ -1,0 +1,192 @@
+//! The node's file, section by section.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, HostName, Neighbor, NodeName};
+
+/// Everything that `mcc run` needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Who the node is.
+    pub node: Node,
+    /// Where clients come in without TLS.
+    #[serde(default)]
+    pub http: Http,
+    /// Where clients come in with TLS.
+    #[serde(default)]
+    pub https: Https,
+    /// Where the CLI and monitoring ask.
+    #[serde(default)]
+    pub admin: Admin,
+    /// The drives of the cache, at least one.
+    #[serde(default, rename = "drive")]
+    pub drives: Vec<Drive>,
+    /// Origins beside the built-in allow-list.
+    #[serde(default, rename = "origin")]
+    pub origins: Vec<Origin>,
+    /// The BGP speaker; without it only `footprint.cidrs` are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bgp: Option<Bgp>,
+    /// Prefixes entered by hand.
+    #[serde(default)]
+    pub footprint: FootprintSettings,
+    /// The control plane that the node advertises to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlLink>,
+}
+
+impl NodeConfig {
+    /// The BGP identifier: `bgp.router_id`, else the node's address, if that is IPv4.
+    #[must_use]
+    pub fn router_id(&self) -> Option<Ipv4Addr> {
+        self.bgp.as_ref().and_then(|bgp| bgp.router_id).or(match self.node.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Unique in the control plane.
+    pub name: NodeName,
+    /// The address that clients are sent to.
+    pub address: IpAddr,
+    /// State that outlives a restart, beside the drives.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// Upper bound of what is sent to clients, in megabits (10^6 bits) per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_egress_mbps: Option<u32>,
+    /// Switches IPv6 on everywhere: addresses, prefixes, MP-BGP, steering.
+    #[serde(default)]
+    pub ipv6: bool,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: vec![any(80)] }
+    }
+}
+
+/// `[https]`: always on; without a certificate the node signs its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Https {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file with the certificate chain, leaf first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Https {
+    fn default() -> Self {
+        Self { listen: vec![any(443)], certificate: None, key: None }
+    }
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address of the status API, `/metrics`, `/healthz` and `/readyz`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)) }
+    }
+}
+
+/// `[[drive]]`: a folder on its own file system, given to the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drive {
+    /// The folder. It must exist: a missing mount must not fill the root file system.
+    pub path: PathBuf,
+    /// How much of it the cache takes, at least 64 MiB; taken at once, not as it fills.
+    pub size: ByteSize,
+}
+
+/// `[[origin]]`: a host that content may be fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Its name, as clients ask for it.
+    pub host: HostName,
+    /// Other names that hold the same content under the same paths.
+    #[serde(default)]
+    pub aliases: Vec<HostName>,
+    /// Where to connect instead of asking DNS. Private addresses are allowed here, and only here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<SocketAddr>,
+    /// Query parameters that belong to the cache key; all others only travel to the origin.
+    #[serde(default)]
+    pub query_key: BTreeSet<String>,
+}
+
+/// `[bgp]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bgp {
+    /// Addresses to accept sessions on; empty: only outgoing sessions.
+    #[serde(default = "default_bgp_listen")]
+    pub listen: Vec<SocketAddr>,
+    /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<Ipv4Addr>,
+    /// The routers.
+    #[serde(default, rename = "neighbor")]
+    pub neighbors: Vec<Neighbor>,
+}
+
+/// `[footprint]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FootprintSettings {
+    /// Prefixes entered by hand; they count whatever BGP says.
+    pub cidrs: Vec<IpNet>,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlLink {
+    /// `https://host:port`, or `http://` to a loopback address.
+    pub url: String,
+    /// File with the node's token, written by `mcc enrol`.
+    pub token_file: PathBuf,
+}
+
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/mcc")
+}
+
+fn default_bgp_listen() -> Vec<SocketAddr> {
+    vec![any(179)]
+}

@@ -1,0 +1,2 @@
+//! The `mcc` program.
+fn main() {}
