@@ -1,0 +1,242 @@
+//! The OPEN that we send, the checks on the OPEN that we get, and what follows from both.
+
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::wire::{AddPathMode, Capability, Family, Notification, NotificationCode, Open};
+
+/// What the state machine knows of a neighbor before it has said anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// The neighbor's AS number.
+    pub asn: u32,
+    /// Our AS number in this session.
+    pub local_asn: u32,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Proposed hold time in seconds: 0 (never expires) or at least 3.
+    pub hold_time: u16,
+    /// Whether to wait for the neighbor to dial instead of dialling too.
+    pub passive: bool,
+    /// Whether to offer IPv6 unicast beside IPv4 unicast.
+    pub ipv6: bool,
+}
+
+impl PeerSettings {
+    /// Whether the session is internal (iBGP).
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.asn == self.local_asn
+    }
+
+    /// The families that we offer.
+    #[must_use]
+    pub fn families(&self) -> &'static [Family] {
+        if self.ipv6 {
+            &[Family::IPV4_UNICAST, Family::IPV6_UNICAST]
+        } else {
+            &[Family::IPV4_UNICAST]
+        }
+    }
+
+    /// Our OPEN.
+    ///
+    /// ADD-PATH is offered for receiving only. Graceful restart is offered with a restart time of 0
+    /// and without forwarding state: we have no routes that a neighbor could keep, and want it to
+    /// know that we keep its routes (RFC 4724 §4.2). No role is claimed (RFC 9234): a wrong one
+    /// makes a strict router refuse the session.
+    #[must_use]
+    pub fn open(&self) -> Open {
+        let families = self.families();
+        let mut capabilities: Vec<_> =
+            families.iter().copied().map(Capability::Multiprotocol).collect();
+        capabilities.extend([
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+            Capability::FourOctetAs(self.local_asn),
+            Capability::ExtendedMessage,
+            Capability::AddPath(families.iter().map(|&f| (f, AddPathMode::Receive)).collect()),
+            Capability::GracefulRestart {
+                restarting: false,
+                notification: false,
+                restart_time: 0,
+                families: families.iter().map(|&family| (family, false)).collect(),
+            },
+        ]);
+        Open {
+            asn: self.local_asn,
+            hold_time: self.hold_time,
+            bgp_id: self.router_id,
+            capabilities,
+        }
+    }
+}
+
+/// What both sides agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Negotiated {
+    /// The neighbor's BGP identifier.
+    pub remote_id: Ipv4Addr,
+    /// The smaller of both hold times in seconds; 0: the session never times out.
+    pub hold_time: u16,
+    /// Families that both sides offered.
+    pub families: Vec<Family>,
+    /// AS numbers on the wire have four octets (RFC 6793).
+    pub four_octet_as: bool,
+    /// Messages may be up to 65,535 bytes long (RFC 8654).
+    pub extended_message: bool,
+    /// We may ask for the table again (RFC 2918).
+    pub route_refresh: bool,
+    /// The answer is bracketed by markers (RFC 7313).
+    pub enhanced_route_refresh: bool,
+    /// Families in which the neighbor sends several paths a prefix (RFC 7911).
+    pub add_path_receive: Vec<Family>,
+    /// What the neighbor said on graceful restart (RFC 4724).
+    pub graceful_restart: Option<GracefulRestart>,
+}
+
+/// The neighbor's graceful restart capability, as far as a helper uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GracefulRestart {
+    /// It is coming back from a restart.
+    pub restarting: bool,
+    /// Routes are to be kept across a NOTIFICATION too (RFC 8538).
+    pub notification: bool,
+    /// Seconds that it needs to come back.
+    pub restart_time: u16,
+    /// Families whose routes are to be kept.
+    pub families: Vec<Family>,
+}
+
+impl Negotiated {
+    /// Names of what was agreed, for people: `four-octet-as`, `route-refresh`, ….
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.families.iter().map(ToString::to_string).collect();
+        let flags = [
+            ("four-octet-as", self.four_octet_as),
+            ("route-refresh", self.route_refresh),
+            ("enhanced-route-refresh", self.enhanced_route_refresh),
+            ("extended-message", self.extended_message),
+            ("graceful-restart", self.graceful_restart.is_some()),
+            ("add-path-receive", !self.add_path_receive.is_empty()),
+        ];
+        names.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()));
+        names
+    }
+}
+
+/// Why an OPEN is refused: what the neighbor is told, and what the operator is told beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRefusal {
+    /// For the neighbor (RFC 4271 §6.2).
+    pub notification: Notification,
+    /// For the operator: what was found, what was expected.
+    pub detail: String,
+}
+
+/// Checks the neighbor's OPEN (RFC 4271 §6.2) and says what both sides agreed on.
+///
+/// # Errors
+/// * 2/2: another AS number than the configured one.
+/// * 2/3: identifier 0, or ours inside one AS (RFC 6286 §2.2).
+/// * 2/6: a hold time of 1 or 2 seconds.
+/// * 2/7: no family in common (RFC 5492 §3).
+pub fn negotiate(settings: &PeerSettings, open: &Open) -> Result<Negotiated, OpenRefusal> {
+    if open.asn != settings.asn {
+        let detail = format!(
+            "the router says AS {}, this neighbor is configured with asn = {}",
+            open.asn, settings.asn
+        );
+        return Err(refusal(2, Bytes::new(), detail));
+    }
+    if open.bgp_id.is_unspecified() {
+        return Err(refusal(3, Bytes::new(), "the router's identifier is 0.0.0.0".to_owned()));
+    }
+    if settings.is_internal() && open.bgp_id == settings.router_id {
+        let detail = format!("the router has our own identifier {}", open.bgp_id);
+        return Err(refusal(3, Bytes::new(), detail));
+    }
+    if matches!(open.hold_time, 1 | 2) {
+        let detail = format!("{} s, expected 0 or at least 3 s", open.hold_time);
+        return Err(refusal(6, Bytes::new(), detail));
+    }
+    let families = common_families(settings, open);
+    if families.is_empty() {
+        let offered: Vec<_> = offered_families(open).map(|family| family.to_string()).collect();
+        let detail = format!("the router offers only {}", offered.join(", "));
+        return Err(refusal(7, multiprotocol_capabilities(settings), detail));
+    }
+    let has = |wanted: &Capability| open.capabilities.contains(wanted);
+    Ok(Negotiated {
+        remote_id: open.bgp_id,
+        hold_time: settings.hold_time.min(open.hold_time),
+        four_octet_as: open.capabilities.iter().any(|c| matches!(c, Capability::FourOctetAs(_))),
+        extended_message: has(&Capability::ExtendedMessage),
+        route_refresh: has(&Capability::RouteRefresh),
+        enhanced_route_refresh: has(&Capability::EnhancedRouteRefresh),
+        add_path_receive: families
+            .iter()
+            .copied()
+            .filter(|&family| sends_several_paths(open, family))
+            .collect(),
+        graceful_restart: open.capabilities.iter().find_map(graceful_restart),
+        families,
+    })
+}
+
+fn offered_families(open: &Open) -> impl Iterator<Item = Family> {
+    open.capabilities.iter().filter_map(|capability| match capability {
+        Capability::Multiprotocol(family) => Some(*family),
+        _ => None,
+    })
+}
+
+/// A speaker that names no family means IPv4 unicast (RFC 4760 §8).
+fn common_families(settings: &PeerSettings, open: &Open) -> Vec<Family> {
+    let names_none = offered_families(open).next().is_none();
+    let is_offered = |family: &Family| {
+        (names_none && *family == Family::IPV4_UNICAST)
+            || offered_families(open).any(|offered| offered == *family)
+    };
+    settings.families().iter().copied().filter(is_offered).collect()
+}
+
+fn sends_several_paths(open: &Open, family: Family) -> bool {
+    open.capabilities.iter().any(|capability| match capability {
+        Capability::AddPath(modes) => modes
+            .iter()
+            .any(|(f, mode)| *f == family && matches!(mode, AddPathMode::Send | AddPathMode::Both)),
+        _ => false,
+    })
+}
+
+fn graceful_restart(capability: &Capability) -> Option<GracefulRestart> {
+    let Capability::GracefulRestart { restarting, notification, restart_time, families } =
+        capability
+    else {
+        return None;
+    };
+    Some(GracefulRestart {
+        restarting: *restarting,
+        notification: *notification,
+        restart_time: *restart_time,
+        families: families.iter().map(|(family, _)| *family).collect(),
+    })
+}
+
+fn refusal(subcode: u8, data: Bytes, detail: String) -> OpenRefusal {
+    let notification = Notification { code: NotificationCode::OpenMessage, subcode, data };
+    OpenRefusal { notification, detail }
+}
+
+/// The capabilities that the neighbor lacks, as they would stand in an OPEN (RFC 5492 §3).
+fn multiprotocol_capabilities(settings: &PeerSettings) -> Bytes {
+    let encode = |family: &Family| {
+        let [high, low] = family.afi.to_be_bytes();
+        [1, 4, high, low, 0, family.safi]
+    };
+    settings.families().iter().flat_map(encode).collect()
+}
