@@ -1,1 +1,3 @@
 //! The cache: store, fill and HTTP data path.
+
+pub mod store;
