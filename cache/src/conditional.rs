@@ -222,7 +222,8 @@ mod tests {
         assert!(object("\"a\"").agree(&object("\"a\"")));
         assert!(!object("\"a\"").agree(&object("\"b\"")), "same date, other bytes");
         assert!(object("W/\"a\"").agree(&object("W/\"b\"")), "weak tags say nothing, dates agree");
-        let dateless = Validators { etag: Some(HeaderValue::from_static("W/\"a\"")), last_modified: None };
+        let dateless =
+            Validators { etag: Some(HeaderValue::from_static("W/\"a\"")), last_modified: None };
         assert!(!dateless.agree(&dateless), "nothing strong to go by");
     }
 

@@ -73,9 +73,8 @@ impl ByteRange {
     #[must_use]
     pub fn within(self, block: u32) -> std::ops::Range<u32> {
         let base = u64::from(block) * u64::from(BLOCK);
-        let clamp = |offset: u64| {
-            u32::try_from(offset.saturating_sub(base)).unwrap_or(BLOCK).min(BLOCK)
-        };
+        let clamp =
+            |offset: u64| u32::try_from(offset.saturating_sub(base)).unwrap_or(BLOCK).min(BLOCK);
         clamp(self.start)..clamp(self.end)
     }
 }
@@ -278,8 +277,21 @@ mod tests {
     #[test]
     fn what_breaks_the_grammar_is_ignored() {
         for line in [
-            "bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5-2", "bytes=-", "bytes=1", "bytes=+1-2",
-            "bytes=1--2", "bytes=1-2-3", "items=0-1", "bytes=0-1;", "bytes=0x1-2", "0-1", "bytes=1 -2",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=a-b",
+            "bytes=5-2",
+            "bytes=-",
+            "bytes=1",
+            "bytes=+1-2",
+            "bytes=1--2",
+            "bytes=1-2-3",
+            "items=0-1",
+            "bytes=0-1;",
+            "bytes=0x1-2",
+            "0-1",
+            "bytes=1 -2",
         ] {
             assert_eq!(request(&[line]), RangeRequest::Whole, "{line}");
         }

@@ -243,10 +243,7 @@ mod tests {
         let expected = (HOST.to_owned(), "/f?P1=1".to_owned());
         assert_eq!(get("/f?P1=1", HOST), Ok(expected.clone()));
         assert_eq!(get("/f?P1=1", "au.download.windowsupdate.com:80"), Ok(expected));
-        assert_eq!(
-            get("/f", "example.com").unwrap_err().status(),
-            StatusCode::FORBIDDEN
-        );
+        assert_eq!(get("/f", "example.com").unwrap_err().status(), StatusCode::FORBIDDEN);
         for address in ["192.0.2.1", "192.0.2.1:8080", "[2001:db8::1]:80"] {
             assert!(matches!(get("/f", address), Err(Refusal::NotServed(_))), "{address}");
         }

@@ -122,9 +122,7 @@ impl OriginClient {
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().append(header::VIA, self.via.clone());
         // Stored bytes are the origin's own: no coding on the way.
-        request
-            .headers_mut()
-            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         match timeout(self.first_byte, self.client.request(request)).await {
             Err(_) => Err(OriginFailure::Silent(self.first_byte)),
             Ok(Err(error)) => Err(classify(&error)),

@@ -71,6 +71,11 @@ impl Origin {
         self.built_in
     }
 
+    /// Whether it is one of the built-in entries.
+    pub(crate) fn is_built_in(&self) -> bool {
+        self.built_in
+    }
+
     /// Whether `path` must be passed through and never stored.
     #[must_use]
     pub fn never_stored(&self, path: &str) -> bool {
