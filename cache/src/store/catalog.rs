@@ -15,6 +15,7 @@ use super::object::{Object, ObjectMeta};
 const EMPTY_OBJECTS: usize = 4096;
 
 /// The current generation of each key.
+#[derive(Debug)]
 pub(super) struct Catalog {
     objects: HashMap<ObjectKey, Arc<Object>>,
     next_number: AtomicU64,
@@ -31,16 +32,6 @@ pub(super) enum Published {
     Renewed(Arc<Object>),
     /// Another generation stood under the key; it is retired now.
     Replaced { new: Arc<Object>, old: Arc<Object> },
-}
-
-/// What became of an object found on a drive at start.
-pub(super) enum Adopted {
-    /// It is the current generation.
-    Current(Arc<Object>),
-    /// It is the current generation, and an older one from another drive is retired.
-    Replaced { new: Arc<Object>, old: Arc<Object> },
-    /// Another drive has a newer generation, or a different object under the same number.
-    Superseded,
 }
 
 impl Catalog {
@@ -97,8 +88,15 @@ impl Catalog {
         }
     }
 
-    /// Takes in an object that a drive holds blocks of. The highest number wins the key.
-    pub(super) fn adopt(&self, key: &ObjectKey, number: u64, meta: &ObjectMeta) -> Adopted {
+    /// Takes in an object that a drive holds blocks of. The highest number wins the key, and what
+    /// it replaces is retired. `None`: another drive has a newer generation, or a different object
+    /// under the same number.
+    pub(super) fn adopt(
+        &self,
+        key: &ObjectKey,
+        number: u64,
+        meta: &ObjectMeta,
+    ) -> Option<Arc<Object>> {
         self.skip_number(number);
         let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
         let objects = self.objects.pin();
@@ -114,19 +112,16 @@ impl Catalog {
                 let same = current.number() == number
                     && (known.length, &known.etag, &known.last_modified)
                         == (meta.length, &meta.etag, &meta.last_modified);
-                if !same {
-                    return Adopted::Superseded;
-                }
-                if meta.stored_at > known.stored_at {
+                if same && meta.stored_at > known.stored_at {
                     current.renew(meta);
                 }
-                Adopted::Current(current)
+                same.then_some(current)
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
-                Adopted::Replaced { new, old: Arc::clone(old) }
+                Some(new)
             }
-            Compute::Inserted(..) | Compute::Removed(..) => Adopted::Current(new),
+            Compute::Inserted(..) | Compute::Removed(..) => Some(new),
         }
     }
 
