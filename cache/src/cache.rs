@@ -1,0 +1,323 @@
+//! The cache as a node sees it: open, serve, ask, close.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mcc_config::{Drive, HostName, NodeName, Origin};
+use rustls::ServerConfig;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::counters::{Counters, CountersSnapshot};
+use crate::fill::{FillLimits, Fills, Shared};
+use crate::origin::{LastError, OriginClient, Origins};
+use crate::serve::tls::{self, CertificateFiles, TlsError};
+use crate::serve::{EgressGate, NodeId, ServeLimits, Server};
+use crate::store::{ObjectPage, Purged, Selector, Store, StoreOptions, StoreStatus};
+
+/// How long fills get to end when the cache closes.
+const FILL_END: Duration = Duration::from_secs(2);
+
+/// What a cache needs to know.
+#[derive(Debug, Clone)]
+pub struct CacheSettings {
+    /// The node's name: in `Via`, `Cache-Status` and the self-made certificate.
+    pub node_name: NodeName,
+    /// The node's addresses, for the self-made certificate.
+    pub addresses: Vec<IpAddr>,
+    /// For the self-made certificate, which is made once.
+    pub data_dir: PathBuf,
+    /// The drives.
+    pub drives: Vec<Drive>,
+    /// Origins beside the built-in allow-list.
+    pub origins: Vec<Origin>,
+    /// The operator's certificate; without it the node signs its own.
+    pub certificate: Option<CertificateFiles>,
+    /// Upper bound of what is sent to clients, in megabits (10^6 bits) per second.
+    pub max_egress_mbps: Option<u32>,
+    /// Whether origins are reached over IPv6 too.
+    pub ipv6: bool,
+    /// Bounds that are seldom changed.
+    pub limits: Limits,
+}
+
+/// Times and bounds with safe defaults.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections at once, 20,000 by default; above them the answer is a fast 503.
+    pub connections: u64,
+    /// How long a client may take for its request's head and between two requests, 30 s by default.
+    pub head_time: Duration,
+    /// How long an origin may take to answer, 10 s by default; then the answer is 504. Clients ban a node that is
+    /// silent for 20 s.
+    pub first_byte: Duration,
+    /// How long an origin may be silent in the middle of a body, 10 s by default.
+    pub stall: Duration,
+    /// Blocks (1 MiB each) in memory from which on nothing is read ahead, 512 by default.
+    pub blocks_in_memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            head_time: Duration::from_secs(30),
+            first_byte: Duration::from_secs(10),
+            stall: Duration::from_secs(10),
+            blocks_in_memory: 512,
+        }
+    }
+}
+
+/// Why a cache cannot be opened. A bad drive is no reason: [`Cache::status`] tells of it.
+#[derive(Debug, Error)]
+pub enum CacheError {
+    /// No certificate to serve port 443 with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What to purge, as an operator says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// One object: `host/path?query`, with or without `http://`. Of the query only what belongs to the key counts.
+    Url(String),
+    /// Everything of an origin, asked for by its host or one of its aliases.
+    Origin(String),
+    /// Everything.
+    All,
+}
+
+/// Why a purge was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PurgeError {
+    /// No `host/path`.
+    #[error("`{0}` is no URL: write host and path, such as `downloads.example/file.iso`")]
+    Url(String),
+    /// The host is on no list, so nothing of it is stored.
+    #[error("`{0}` is no origin of this node")]
+    Origin(String),
+}
+
+/// The state of a cache.
+#[derive(Debug, Clone, Serialize)]
+pub struct CacheStatus {
+    /// Whether new requests are answered 503.
+    pub draining: bool,
+    /// Drives and what is on them.
+    pub store: StoreStatus,
+    /// Share of the content bytes sent that came from drives, 0 to 1; `None` before the first byte.
+    pub byte_hit_ratio: Option<f64>,
+    /// Content bytes sent to clients.
+    pub egress_bytes: u64,
+    /// Content bytes received from origins.
+    pub fill_bytes: u64,
+    /// Objects being fetched.
+    pub objects_in_flight: u64,
+    /// Origin requests being read into blocks.
+    pub fills_in_flight: u64,
+    /// Client connections.
+    pub connections: u64,
+    /// Origins with traffic or failures, and those that the operator has added.
+    pub origins: Vec<OriginStatus>,
+}
+
+/// The state of one entry of the allow-list.
+#[derive(Debug, Clone, Serialize)]
+pub struct OriginStatus {
+    /// The entry: a host, or `*.domain`.
+    pub origin: String,
+    /// Content bytes sent to clients.
+    pub egress_bytes: u64,
+    /// Content bytes received.
+    pub fill_bytes: u64,
+    /// Requests that failed since the start.
+    pub failures: u64,
+    /// What is wrong now; `None` when the origin has answered last.
+    pub last_error: Option<LastError>,
+}
+
+/// A cache at work. One per node.
+pub struct Cache {
+    server: Arc<Server>,
+    fills: Arc<Fills>,
+    tls: Arc<ServerConfig>,
+}
+
+impl Cache {
+    /// Opens the drives, which takes seconds for terabytes and blocks the thread, and makes ready to serve.
+    ///
+    /// # Errors
+    /// [`CacheError`]: what the operator has configured cannot be used.
+    pub fn open(settings: CacheSettings) -> Result<Self, CacheError> {
+        let mut names = vec![settings.node_name.to_string(), "localhost".to_owned()];
+        names.extend(settings.addresses.iter().map(ToString::to_string));
+        let tls = tls::server_config(settings.certificate.as_ref(), &settings.data_dir, names)?;
+        let limits = settings.limits;
+        let id = NodeId::new(&settings.node_name);
+        let origins = Arc::new(Origins::new(&settings.origins));
+        let store = Arc::new(Store::open(&settings.drives, &StoreOptions::default()));
+        let counters = Arc::new(Counters::default());
+        let via = id.via().clone();
+        let client = OriginClient::new(origins.clone(), settings.ipv6, via, limits.first_byte);
+        let fills = Arc::new(Fills::new(Arc::new(Shared {
+            store: store.clone(),
+            client,
+            counters: counters.clone(),
+            limits: FillLimits { stall: limits.stall, blocks_in_memory: limits.blocks_in_memory },
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })));
+        let server = Arc::new(Server {
+            id,
+            origins,
+            store,
+            fills: fills.clone(),
+            counters,
+            egress: Arc::new(EgressGate::new(settings.max_egress_mbps, Instant::now())),
+            limits: ServeLimits { connections: limits.connections, head_time: limits.head_time },
+            draining: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            breaking: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        });
+        Ok(Self { server, fills, tls })
+    }
+
+    /// Serves plain HTTP/1.1 on `listener` until `shutdown` or [`Cache::close`]. Returns when no more is accepted;
+    /// connections go on to the end of their running request.
+    pub async fn serve_http(&self, listener: TcpListener, shutdown: CancellationToken) {
+        self.server.clone().listen(listener, None, shutdown).await;
+    }
+
+    /// Like [`Cache::serve_http`], over TLS.
+    pub async fn serve_https(&self, listener: TcpListener, shutdown: CancellationToken) {
+        self.server.clone().listen(listener, Some(self.tls.clone()), shutdown).await;
+    }
+
+    /// Begins or ends draining: new requests are answered 503, running ones go on.
+    pub fn drain(&self, on: bool) {
+        if self.server.draining.swap(on, Ordering::Relaxed) != on {
+            tracing::info!(draining = on, "draining switched");
+        }
+    }
+
+    /// Whether new requests are answered 503.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.server.draining.load(Ordering::Relaxed)
+    }
+
+    /// The state of everything.
+    #[must_use]
+    pub fn status(&self) -> CacheStatus {
+        let counters = self.counters();
+        let (hit, miss) = (counters.hit_bytes, counters.miss_bytes + counters.pass_bytes);
+        let sent = hit + miss;
+        CacheStatus {
+            draining: self.is_draining(),
+            store: self.server.store.status(),
+            #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+            byte_hit_ratio: (sent > 0).then(|| hit as f64 / sent as f64),
+            egress_bytes: sent,
+            fill_bytes: counters.fill_bytes,
+            objects_in_flight: self.fills.objects_in_flight() as u64,
+            fills_in_flight: counters.fills_in_flight,
+            connections: counters.connections,
+            origins: self.origin_status(),
+        }
+    }
+
+    fn origin_status(&self) -> Vec<OriginStatus> {
+        let status = |origin: &Arc<crate::origin::Origin>| {
+            let status = OriginStatus {
+                origin: origin.name().to_owned(),
+                egress_bytes: origin.counters.egress.get(),
+                fill_bytes: origin.counters.fill.get(),
+                failures: origin.failures.get(),
+                last_error: origin.last_error().map(|error| (*error).clone()),
+            };
+            let worth_showing = !origin.is_built_in()
+                || status.egress_bytes + status.fill_bytes + status.failures > 0;
+            worth_showing.then_some(status)
+        };
+        self.server.origins.all().into_iter().filter_map(status).collect()
+    }
+
+    /// The counters now.
+    #[must_use]
+    pub fn counters(&self) -> CountersSnapshot {
+        self.server.counters.snapshot(&self.server.origins)
+    }
+
+    /// Up to `limit` stored objects whose `host/path?query` begins with `prefix`, in order, after `after`.
+    #[must_use]
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
+        self.server.store.list(prefix, after, limit)
+    }
+
+    /// Removes stored content. Lookups miss it when this returns.
+    ///
+    /// # Errors
+    /// [`PurgeError`]: it cannot name anything that is stored.
+    pub fn purge(&self, what: &Purge) -> Result<Purged, PurgeError> {
+        let selector = match what {
+            Purge::All => Selector::All,
+            Purge::Origin(host) => Selector::Origin(self.canonical(host)?),
+            Purge::Url(url) => self.one(url)?,
+        };
+        Ok(self.server.store.purge(&selector))
+    }
+
+    fn canonical(&self, host: &str) -> Result<String, PurgeError> {
+        let unknown = || PurgeError::Origin(host.to_owned());
+        let name: HostName = host.parse().map_err(|_| unknown())?;
+        let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
+        Ok(origin.key(&name, "/", None).host().to_owned())
+    }
+
+    fn one(&self, url: &str) -> Result<Selector, PurgeError> {
+        let bad = || PurgeError::Url(url.to_owned());
+        let bare = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let (host, target) = bare.unwrap_or(url).split_once('/').ok_or_else(bad)?;
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let name: HostName = host.parse().map_err(|_| bad())?;
+        let unknown = || PurgeError::Origin(host.to_owned());
+        let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
+        Ok(Selector::Url(origin.key(&name, &format!("/{path}"), query)))
+    }
+
+    /// Stops accepting, lets running downloads finish for up to `deadline`, breaks those that are left, and closes
+    /// the drives.
+    pub async fn close(&self, deadline: Duration) {
+        let server = &self.server;
+        server.closing.cancel();
+        server.connections.close();
+        if timeout(deadline, server.connections.wait()).await.is_err() {
+            let left = server.connections.len();
+            tracing::warn!(left, "connections broken at the end of the deadline");
+            server.breaking.cancel();
+            server.connections.wait().await;
+        }
+        let fills = self.fills.shared();
+        fills.stop.cancel();
+        fills.tasks.close();
+        if timeout(FILL_END, fills.tasks.wait()).await.is_err() {
+            tracing::warn!(left = fills.tasks.len(), "fills did not end in time");
+        }
+        let store = server.store.clone();
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("closing the drives failed");
+        }
+    }
+}

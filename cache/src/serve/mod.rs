@@ -1,0 +1,190 @@
+//! The side of the clients: listeners, connections, and what they have in common.
+
+mod answer;
+mod body;
+mod egress;
+mod head;
+mod multipart;
+pub(crate) mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use egress::EgressGate;
+pub(crate) use head::NodeId;
+
+use crate::counters::Counters;
+use crate::fill::Fills;
+use crate::origin::Origins;
+use crate::store::Store;
+
+/// Connections above the limit that are still told 503; those above are closed at once.
+const OVERFLOW: u64 = 256;
+/// Head of a request, in bytes.
+const MAX_HEAD: usize = 32 << 10;
+const MAX_HEADERS: usize = 100;
+/// How long accepting rests when the system is out of files or memory.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Bounds of the client side.
+#[derive(Debug, Clone)]
+pub(crate) struct ServeLimits {
+    /// Connections at once; above them 503 is told.
+    pub(crate) connections: u64,
+    /// How long a client may take for a TLS handshake, for a head, and between two requests.
+    pub(crate) head_time: Duration,
+}
+
+/// What all connections share.
+pub(crate) struct Server {
+    pub(crate) id: NodeId,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) fills: Arc<Fills>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) egress: Arc<EgressGate>,
+    pub(crate) limits: ServeLimits,
+    pub(crate) draining: AtomicBool,
+    /// Cancelled to stop accepting, and to end each connection after its running request.
+    pub(crate) closing: CancellationToken,
+    /// Cancelled to break the connections that are left.
+    pub(crate) breaking: CancellationToken,
+    pub(crate) connections: TaskTracker,
+}
+
+impl Server {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Accepts connections until `shutdown`, or until the cache closes; those accepted go on to the end of
+    /// their running request.
+    pub(crate) async fn listen(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        shutdown: CancellationToken,
+    ) {
+        let tls = tls.map(TlsAcceptor::from);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = shutdown.cancelled() => return,
+                () = self.closing.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => self.clone().admit(stream, tls.clone(), shutdown.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+
+    fn admit(
+        self: Arc<Self>,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        shutdown: CancellationToken,
+    ) {
+        let open = Open::new(&self);
+        let full = open.number > self.limits.connections;
+        if full {
+            self.counters.refused_connections.add(1);
+            if open.number > self.limits.connections + OVERFLOW {
+                return;
+            }
+        }
+        // Heads must not wait for more bytes to fill a packet.
+        let _ = stream.set_nodelay(true);
+        let tracker = self.connections.clone();
+        tracker.spawn(async move {
+            let _open = open;
+            match tls {
+                None => self.connection(stream, full, shutdown).await,
+                Some(tls) => match timeout(self.limits.head_time, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.connection(stream, full, shutdown).await,
+                    // Scanners and clients that do not trust the certificate: their business.
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
+            }
+        });
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S, full: bool, shutdown: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let server = self.clone();
+        let service = service_fn(move |request| {
+            let server = server.clone();
+            async move {
+                if full {
+                    server.counters.request(crate::counters::RequestResult::Unavailable);
+                    return Ok(head::unavailable("this node has too many connections"));
+                }
+                server.answer(request).await
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head_time)
+            .title_case_headers(true)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
+            .keep_alive(!full)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut told = false;
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = shutdown.cancelled(), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.closing.cancelled(), if !told => {
+                    told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.breaking.cancelled() => return,
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives.
+struct Open {
+    counters: Arc<Counters>,
+    number: u64,
+}
+
+impl Open {
+    fn new(server: &Server) -> Self {
+        let counters = server.counters.clone();
+        Self { number: counters.connections.up(), counters }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.counters.connections.down();
+    }
+}

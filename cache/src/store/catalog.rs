@@ -1,0 +1,165 @@
+//! All objects of the node by key: the one place that says which generation is current.
+//!
+//! Lookups take no lock. The catalog knows nothing of drives: whoever replaces or removes objects
+//! gets the retired generations back and tells the drives to free their blocks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use papaya::{Compute, HashMap, Operation};
+
+use super::key::ObjectKey;
+use super::object::{Object, ObjectMeta};
+
+/// Objects without a stored block that are kept before a sweep is worth its while.
+const EMPTY_OBJECTS: usize = 4096;
+
+/// The current generation of each key.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    objects: HashMap<ObjectKey, Arc<Object>>,
+    next_number: AtomicU64,
+    /// New objects since the last sweep, and at how many the next one is due.
+    born: AtomicUsize,
+    sweep_at: AtomicUsize,
+}
+
+/// What became of a publication.
+pub(super) enum Published {
+    /// The key was unknown.
+    New(Arc<Object>),
+    /// The current generation is about the same bytes; its freshness is renewed.
+    Renewed(Arc<Object>),
+    /// Another generation stood under the key; it is retired now.
+    Replaced { new: Arc<Object>, old: Arc<Object> },
+}
+
+impl Catalog {
+    /// An empty catalog that numbers generations upward from `first_number`.
+    pub(super) fn new(first_number: u64) -> Self {
+        Self {
+            objects: HashMap::new(),
+            next_number: AtomicU64::new(first_number),
+            born: AtomicUsize::new(0),
+            sweep_at: AtomicUsize::new(EMPTY_OBJECTS),
+        }
+    }
+
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        self.objects.pin().get(key).cloned()
+    }
+
+    /// How many objects there are, those without a stored block included.
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Never gives out `number` or a lower one again.
+    pub(super) fn skip_number(&self, number: u64) {
+        self.next_number.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Published {
+        if let Some(current) = self.get(key).filter(|current| current.meta().same_content(meta)) {
+            current.renew(meta);
+            return Published::Renewed(current);
+        }
+        self.sweep_if_due();
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let objects = self.objects.pin();
+        let outcome = objects.compute(key.clone(), |entry| match entry {
+            // Somebody else has published the same, or even a later generation, meanwhile.
+            Some((_, current)) if current.meta().same_content(meta) => {
+                Operation::Abort(Arc::clone(current))
+            }
+            _ => Operation::Insert(Arc::clone(&new)),
+        });
+        match outcome {
+            Compute::Aborted(current) => {
+                current.renew(meta);
+                Published::Renewed(current)
+            }
+            Compute::Updated { old: (_, old), .. } => {
+                old.retire();
+                Published::Replaced { new, old: Arc::clone(old) }
+            }
+            Compute::Inserted(..) | Compute::Removed(..) => Published::New(new),
+        }
+    }
+
+    /// Takes in an object that a drive holds blocks of. The highest number wins the key, and what
+    /// it replaces is retired. `None`: another drive has a newer generation, or a different object
+    /// under the same number.
+    pub(super) fn adopt(
+        &self,
+        key: &ObjectKey,
+        number: u64,
+        meta: &ObjectMeta,
+    ) -> Option<Arc<Object>> {
+        self.skip_number(number);
+        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let objects = self.objects.pin();
+        let outcome = objects.compute(key.clone(), |entry| match entry {
+            Some((_, current)) if current.number() >= number => {
+                Operation::Abort(Arc::clone(current))
+            }
+            _ => Operation::Insert(Arc::clone(&new)),
+        });
+        match outcome {
+            Compute::Aborted(current) => {
+                let known = current.meta();
+                let same = current.number() == number
+                    && (known.length, &known.etag, &known.last_modified)
+                        == (meta.length, &meta.etag, &meta.last_modified);
+                if same && meta.stored_at > known.stored_at {
+                    current.renew(meta);
+                }
+                same.then_some(current)
+            }
+            Compute::Updated { old: (_, old), .. } => {
+                old.retire();
+                Some(new)
+            }
+            Compute::Inserted(..) | Compute::Removed(..) => Some(new),
+        }
+    }
+
+    /// Removes and retires every object that `doomed` names, and returns them.
+    pub(super) fn remove(&self, doomed: impl Fn(&ObjectKey) -> bool) -> Vec<Arc<Object>> {
+        let objects = self.objects.pin();
+        let keys: Vec<ObjectKey> = objects.keys().filter(|key| doomed(key)).cloned().collect();
+        keys.iter().filter_map(|key| self.remove_one(key)).collect()
+    }
+
+    /// Removes and retires the object under `key`.
+    pub(super) fn remove_one(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        let objects = self.objects.pin();
+        let object = objects.remove(key)?;
+        object.retire();
+        Some(Arc::clone(object))
+    }
+
+    /// Calls `visit` for each object, in no order.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&Arc<Object>)) {
+        self.objects.pin().values().for_each(&mut visit);
+    }
+
+    /// Forgets objects that have no block on a drive and that nobody holds. Runs once for as many
+    /// new objects as the last run left over, so that a publication costs a constant share of it.
+    fn sweep_if_due(&self) {
+        if self.born.fetch_add(1, Ordering::Relaxed) < self.sweep_at.load(Ordering::Relaxed) {
+            return;
+        }
+        self.born.store(0, Ordering::Relaxed);
+        self.objects.pin().retain(|_, object| {
+            let idle = object.stored_bytes() == 0 && Arc::strong_count(object) == 1;
+            if idle {
+                // Whoever looked it up in this instant may serve it, but stores nothing for it.
+                object.retire();
+            }
+            !idle
+        });
+        self.sweep_at.store(self.objects.len().max(EMPTY_OBJECTS), Ordering::Relaxed);
+    }
+}

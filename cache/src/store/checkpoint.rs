@@ -1,0 +1,342 @@
+//! Checkpoints: how what the keeper did becomes what a restart finds.
+//!
+//! 1. The slab is synced: every block written before now is on the drive.
+//! 2. The objects' log entries and the slot records are written, then synced.
+//! 3. Slots whose emptiness has thus been persisted are free again.
+//!
+//! So a record never precedes its block, and a slot is never refilled while the drive still has a
+//! record of what was in it. Syncs take their time on a thread of their own; the keeper goes on
+//! storing meanwhile, and what it does then belongs to the next checkpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+use std::{mem, thread};
+
+use super::disk::DiskFile;
+use super::drive::count;
+use super::fault::Part;
+use super::keeper::{Keeper, Task};
+use super::meta::DriveMeta;
+use super::object_log::ObjectLog;
+use super::object_record::ObjectRecord;
+use super::slot_record::{SLOT_RECORD, SlotRecord};
+
+/// What the slot table does not know yet about a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It holds this block.
+    Filled(SlotRecord),
+    /// It holds nothing, and cannot be refilled until the table knows.
+    Emptied,
+}
+
+/// What the next checkpoint is to persist, and the one under way.
+pub(super) struct Checkpoint {
+    pub(super) meta: DriveMeta,
+    pub(super) log: ObjectLog,
+    /// By slot, so that the table is written in order.
+    pub(super) changes: BTreeMap<u32, Change>,
+    /// Numbers of objects whose entry is missing in the log or outdated.
+    pub(super) unlogged: BTreeSet<u64>,
+    /// Emptied slots that are not free yet: in `changes`, under way, or still pinned.
+    pub(super) emptied: u32,
+    /// Slots that are empty on the drive but still pinned.
+    pinned: Vec<u32>,
+    /// Who waits for the next checkpoint.
+    pub(super) waiters: Vec<SyncSender<()>>,
+    under_way: Option<UnderWay>,
+    last: Instant,
+    syncer: Syncer,
+}
+
+/// A checkpoint that waits for a sync.
+struct UnderWay {
+    stage: Stage,
+    changes: BTreeMap<u32, Change>,
+    waiters: Vec<SyncSender<()>>,
+}
+
+/// What is being synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Blocks,
+    Records,
+}
+
+impl Checkpoint {
+    pub(super) fn new(meta: DriveMeta, log: ObjectLog, syncer: Syncer) -> Self {
+        Self {
+            meta,
+            log,
+            changes: BTreeMap::new(),
+            unlogged: BTreeSet::new(),
+            emptied: 0,
+            pinned: Vec::new(),
+            waiters: Vec::new(),
+            under_way: None,
+            last: Instant::now(),
+            syncer,
+        }
+    }
+
+    /// `slot` holds nothing any more.
+    pub(super) fn empty(&mut self, slot: u32) {
+        self.changes.insert(slot, Change::Emptied);
+        self.emptied += 1;
+    }
+
+    /// Whether there are emptied slots that a new checkpoint would set free.
+    pub(super) fn has_emptied(&self) -> bool {
+        self.under_way.is_none() && self.emptied as usize > self.pinned.len()
+    }
+
+    fn has_work(&self) -> bool {
+        !self.changes.is_empty() || !self.unlogged.is_empty()
+    }
+
+    /// Whether to begin one now.
+    pub(super) fn is_due(&self, interval: Duration, now: Instant) -> bool {
+        let time = now.saturating_duration_since(self.last) >= interval;
+        self.under_way.is_none() && (!self.waiters.is_empty() || (time && self.has_work()))
+    }
+
+    /// How long the keeper may wait for a message. The end of a sync is a message too.
+    pub(super) fn wait(&self, interval: Duration) -> Duration {
+        match self.under_way.is_none() && self.has_work() {
+            true => interval.saturating_sub(self.last.elapsed()),
+            false => interval,
+        }
+    }
+
+    /// The drive has failed: nothing is persisted any more, and nobody waits for it.
+    pub(super) fn give_up(&mut self) {
+        self.waiters.clear();
+        self.under_way = None;
+    }
+}
+
+impl Keeper {
+    /// Begins a checkpoint, unless one is under way.
+    pub(super) fn begin_checkpoint(&mut self) {
+        let checkpoint = &mut self.checkpoint;
+        if checkpoint.under_way.is_some() {
+            return;
+        }
+        checkpoint.last = Instant::now();
+        let changes = mem::take(&mut checkpoint.changes);
+        let waiters = mem::take(&mut checkpoint.waiters);
+        let has_blocks = changes.values().any(|change| matches!(change, Change::Filled(_)));
+        checkpoint.under_way = Some(UnderWay { stage: Stage::Blocks, changes, waiters });
+        match has_blocks {
+            true => self.checkpoint.syncer.start(vec![self.drive.slab.clone()]),
+            false => self.write_records(),
+        }
+    }
+
+    /// Takes the checkpoint under way one step on, if its sync has ended.
+    pub(super) fn step_checkpoint(&mut self) {
+        self.free_unpinned();
+        if self.checkpoint.under_way.is_some()
+            && let Ok(synced) = self.checkpoint.syncer.done.try_recv()
+        {
+            self.synced(synced);
+        }
+    }
+
+    /// Waits for the checkpoint under way to end.
+    pub(super) fn finish_checkpoint(&mut self) {
+        while self.checkpoint.under_way.is_some() {
+            let synced = self.checkpoint.syncer.done.recv();
+            self.synced(synced.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())));
+        }
+        self.free_unpinned();
+    }
+
+    fn synced(&mut self, result: io::Result<()>) {
+        match (self.checkpoint.under_way.as_ref().map(|under_way| under_way.stage), result) {
+            (None, _) => {}
+            (Some(Stage::Blocks), Ok(())) => self.write_records(),
+            (Some(Stage::Blocks), Err(error)) => {
+                self.drive.failed("syncing blocks", &error);
+                self.lose_blocks();
+            }
+            (Some(Stage::Records), Ok(())) => self.complete(),
+            (Some(Stage::Records), Err(error)) => {
+                self.drive.failed("syncing records", &error);
+                self.try_again_later();
+            }
+        }
+    }
+
+    /// The blocks are on the drive: now the records may follow.
+    fn write_records(&mut self) {
+        if let Err(error) = self.write_log().and_then(|()| self.write_table()) {
+            self.drive.failed("writing records", &error);
+            return self.try_again_later();
+        }
+        if let Some(under_way) = &mut self.checkpoint.under_way {
+            under_way.stage = Stage::Records;
+        }
+        let files = vec![self.checkpoint.log.file().clone(), self.drive.table.clone()];
+        self.checkpoint.syncer.start(files);
+    }
+
+    fn write_log(&mut self) -> io::Result<()> {
+        let Self { checkpoint, inventory, drive, .. } = self;
+        let record = |object: &super::Object| {
+            let meta = object.meta().as_ref().clone();
+            // Too long to be written: `Store::write` takes no blocks of such an object, and when
+            // only new headers made it so, its last entry stays.
+            ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
+        };
+        if checkpoint.log.is_mostly_dead(inventory.object_count()) {
+            let objects = inventory.objects().filter_map(|object| record(object));
+            checkpoint.log.rewrite(&drive.disk, objects)?;
+            checkpoint.unlogged.clear();
+            return Ok(());
+        }
+        let entries: Vec<Vec<u8>> = checkpoint
+            .unlogged
+            .iter()
+            .filter_map(|number| record(inventory.object(*number)?))
+            .collect();
+        if !entries.is_empty() {
+            checkpoint.log.append(&entries)?;
+        }
+        checkpoint.unlogged.clear();
+        Ok(())
+    }
+
+    /// Writes the records of all changes, neighbors together.
+    fn write_table(&mut self) -> io::Result<()> {
+        let Some(under_way) = &self.checkpoint.under_way else { return Ok(()) };
+        let (mut first, mut run) = (0, Vec::new());
+        for (slot, change) in &under_way.changes {
+            if first as usize + run.len() / SLOT_RECORD != *slot as usize && !run.is_empty() {
+                self.drive.table.write(&run, u64::from(first) * SLOT_RECORD as u64)?;
+                run.clear();
+            }
+            if run.is_empty() {
+                first = *slot;
+            }
+            match change {
+                Change::Filled(record) => run.extend_from_slice(&record.encode()),
+                Change::Emptied => run.extend_from_slice(&[0; SLOT_RECORD]),
+            }
+        }
+        match run.is_empty() {
+            true => Ok(()),
+            false => self.drive.table.write(&run, u64::from(first) * SLOT_RECORD as u64),
+        }
+    }
+
+    /// All is on the drive: emptied slots are free, those who wait are told.
+    fn complete(&mut self) {
+        let Some(under_way) = self.checkpoint.under_way.take() else { return };
+        for (slot, change) in under_way.changes {
+            if change == Change::Emptied {
+                self.checkpoint.pinned.push(slot);
+            }
+        }
+        self.free_unpinned();
+        count(&self.drive.counts.checkpoints);
+        tell(&under_way.waiters);
+    }
+
+    fn free_unpinned(&mut self) {
+        let Self { checkpoint, inventory, drive, .. } = self;
+        checkpoint.pinned.retain(|slot| {
+            let pinned = drive.states.is_pinned(*slot);
+            if !pinned {
+                inventory.free.insert(*slot);
+                checkpoint.emptied -= 1;
+            }
+            pinned
+        });
+    }
+
+    /// The records did not get through. What they say is still true, unless it changed since.
+    fn try_again_later(&mut self) {
+        let Some(under_way) = self.checkpoint.under_way.take() else { return };
+        for (slot, change) in under_way.changes {
+            self.checkpoint.changes.entry(slot).or_insert(change);
+        }
+        tell(&under_way.waiters);
+    }
+
+    /// A failed sync says that some blocks are not on the drive, not which; and the kernel takes
+    /// their pages for clean from now on. None of those written since the last sync is kept.
+    fn lose_blocks(&mut self) {
+        self.try_again_later();
+        let unsure: Vec<u32> = self
+            .checkpoint
+            .changes
+            .iter()
+            .filter(|(_, change)| matches!(change, Change::Filled(_)))
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in unsure {
+            self.empty(slot);
+        }
+    }
+
+    /// Persists everything, marks the drive clean, and ends.
+    pub(super) fn close(mut self, done: &SyncSender<()>) {
+        self.finish_checkpoint();
+        let errors = self.drive.counts.errors.load(std::sync::atomic::Ordering::Relaxed);
+        self.begin_checkpoint();
+        self.finish_checkpoint();
+        // Marked clean only when that went well: otherwise the next start verifies.
+        if errors == self.drive.counts.errors.load(std::sync::atomic::Ordering::Relaxed) {
+            let meta = DriveMeta { clean: true, ..self.checkpoint.meta }.encode();
+            let written = self.drive.disk.replace(Part::Meta, |out| out.write_all(&meta));
+            if let Err(error) = written {
+                self.drive.failed("marking the drive clean", &error);
+            }
+        }
+        let drive = self.drive.disk.path().display();
+        tracing::info!(%drive, objects = self.inventory.object_count(), "drive closed");
+        drop(self.lock);
+        tell(std::slice::from_ref(done));
+    }
+}
+
+/// Whoever no longer waits has no need to know.
+fn tell(waiters: &[SyncSender<()>]) {
+    for waiter in waiters {
+        let _ = waiter.try_send(());
+    }
+}
+
+/// The thread that waits for the drive to sync.
+pub(super) struct Syncer {
+    jobs: SyncSender<Vec<DiskFile>>,
+    done: Receiver<io::Result<()>>,
+}
+
+impl Syncer {
+    /// Starts the thread. It wakes the keeper through `tasks` after each sync, and ends with it.
+    pub(super) fn start_thread(index: u8, tasks: SyncSender<Task>) -> io::Result<Self> {
+        // One job at a time: the keeper starts none before the last one's end.
+        let (jobs, waiting) = sync_channel::<Vec<DiskFile>>(1);
+        let (finished, done) = sync_channel(1);
+        thread::Builder::new().name(format!("mcc-sync-{index}")).spawn(move || {
+            for files in waiting {
+                let result = files.iter().try_for_each(DiskFile::sync);
+                if finished.send(result).is_err() {
+                    return;
+                }
+                // A full queue wakes the keeper as well.
+                let _ = tasks.try_send(Task::Wake);
+            }
+        })?;
+        Ok(Self { jobs, done })
+    }
+
+    fn start(&self, files: Vec<DiskFile>) {
+        // The thread ends only after this value; its queue is empty between jobs.
+        let _ = self.jobs.try_send(files);
+    }
+}

@@ -1,0 +1,197 @@
+//! All input and output on a drive goes through here: the folder, its lock, and its four files.
+//! Faults are injected here, and nowhere else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::{Advice, FallocateFlags};
+
+use super::fault::{Effect, Faults, Operation, Part};
+
+/// The folder of a drive.
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    path: Arc<Path>,
+    faults: Faults,
+}
+
+/// The right to use a folder, which one process at a time has. Dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _folder: File,
+}
+
+impl Disk {
+    pub(super) fn new(path: &Path, faults: Faults) -> Self {
+        Self { path: path.into(), faults }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks the folder, which must exist; `None` when another process has it.
+    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+        let folder = File::open(&self.path)?;
+        if !folder.metadata()?.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory));
+        }
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(Lock { _folder: folder })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Opens a file of the drive for reading and writing; creates it when it is missing.
+    pub(super) fn open(&self, part: Part) -> io::Result<DiskFile> {
+        let path = self.file(part);
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        Ok(DiskFile { file: Arc::new(options), part, disk: self.clone() })
+    }
+
+    /// The content of a small file; `None` when it is missing.
+    pub(super) fn read(&self, part: Part) -> io::Result<Option<Vec<u8>>> {
+        self.faults.meet(&self.path, part, Operation::Read)?;
+        match fs::read(self.file(part)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces a file as a whole: after a crash the drive has the old one or the new one.
+    pub(super) fn replace(
+        &self,
+        part: Part,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let path = self.file(part);
+        let new = path.with_added_extension("new");
+        self.faults.meet(&self.path, part, Operation::Write)?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, File::create(&new)?);
+        write(&mut out)?;
+        out.flush()?;
+        self.faults.meet(&self.path, part, Operation::Sync)?;
+        out.get_ref().sync_data()?;
+        fs::rename(&new, &path)?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn file(&self, part: Part) -> PathBuf {
+        self.path.join(part.file_name())
+    }
+}
+
+/// An open file of a drive.
+#[derive(Debug, Clone)]
+pub(super) struct DiskFile {
+    file: Arc<File>,
+    part: Part,
+    disk: Disk,
+}
+
+impl DiskFile {
+    /// The file itself, to be sent from.
+    pub(super) fn raw(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Length in bytes.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    pub(super) fn set_length(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
+
+    /// Makes the file `bytes` long with all its space taken, so that it can never run out later.
+    pub(super) fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.meet(Operation::Allocate)?;
+        Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, bytes)?)
+    }
+
+    /// Tells the kernel that reads go all over the file: its own read-ahead would be waste.
+    pub(super) fn expect_random_reads(&self) {
+        // Advice: nothing is lost when the file system ignores or refuses it.
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Random);
+    }
+
+    /// Fills `buffer` from `offset`.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let effect = self.meet(Operation::Read)?;
+        if effect == Some(Effect::Short) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        self.file.read_exact_at(buffer, offset)?;
+        if effect == Some(Effect::Flip) {
+            flip_middle(buffer);
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match self.meet(Operation::Write)? {
+            Some(Effect::Short) => {
+                let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+                self.file.write_all_at(half, offset)?;
+                Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+            }
+            Some(Effect::Flip) => {
+                let mut bytes = bytes.to_vec();
+                flip_middle(&mut bytes);
+                self.file.write_all_at(&bytes, offset)
+            }
+            _ => self.file.write_all_at(bytes, offset),
+        }
+    }
+
+    /// Writes all of `pieces`, one after the other, at `offset`.
+    pub(super) fn write_pieces(&self, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+        /// The kernel takes this many at once (IOV_MAX).
+        const PIECES: usize = 1024;
+        if self.disk.faults.is_armed() {
+            return self.write(&pieces.concat(), offset);
+        }
+        for pieces in pieces.chunks(PIECES) {
+            let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
+            let mut rest = slices.as_mut_slice();
+            IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                let written = match rustix::io::pwritev(&*self.file, rest, offset) {
+                    Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                    Ok(written) => written,
+                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                offset += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when everything written has reached the drive.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.meet(Operation::Sync)?;
+        self.file.sync_data()
+    }
+
+    fn meet(&self, operation: Operation) -> io::Result<Option<Effect>> {
+        self.disk.faults.meet(&self.disk.path, self.part, operation)
+    }
+}
+
+fn flip_middle(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte = !*byte;
+    }
+}

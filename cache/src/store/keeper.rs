@@ -1,0 +1,246 @@
+//! The keeper of a drive: the one thread that stores, evicts and frees blocks on it.
+//!
+//! The way of a slot: free → (block written) filled → (checkpoint) recorded → (evicted, purged,
+//! replaced or dropped) emptied → (checkpoint) free. An emptied slot waits for the checkpoint that
+//! persists its emptiness, and for its last pin to go, before it is filled again. Some slots are kept
+//! free in advance, so that new blocks need not wait for that.
+//!
+//! Checkpoints are in [`checkpoint`](super::checkpoint).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::checkpoint::{Change, Checkpoint};
+use super::disk::Lock;
+use super::drive::{Drive, count};
+use super::inventory::Inventory;
+use super::object::Object;
+use super::slot_record::SlotRecord;
+
+/// Slots kept free: one in so many, ...
+const FREE_SHARE: u32 = 32;
+/// ... but no more than these (4 GiB).
+const FREE_MOST: u32 = 4096;
+/// Checkpoints made one after the other for a block that finds no free slot.
+const PATIENCE: usize = 3;
+
+/// What the keeper is asked to do.
+pub(super) enum Task {
+    /// Store a block. The data is as long as the block.
+    Store { object: Arc<Object>, index: u32, data: Vec<Bytes> },
+    /// Free the blocks of an object that was replaced or purged.
+    Retire(Arc<Object>),
+    /// Write down the new freshness of an object.
+    Renew(Arc<Object>),
+    /// A reader has dropped the block in this slot.
+    Dropped(u32),
+    /// A reader has verified this block.
+    Verified(SlotRecord),
+    /// Make a checkpoint and say so.
+    Flush(SyncSender<()>),
+    /// Make a last checkpoint, mark the drive clean, end, and say so.
+    Close(SyncSender<()>),
+    /// Look around: something has changed.
+    Wake,
+}
+
+/// The thread's state.
+pub(super) struct Keeper {
+    pub(super) drive: Arc<Drive>,
+    pub(super) inventory: Inventory,
+    pub(super) checkpoint: Checkpoint,
+    /// Held until the keeper ends.
+    pub(super) lock: Lock,
+    pub(super) interval: Duration,
+    /// Slots to keep free.
+    reserve: u32,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        drive: Arc<Drive>,
+        inventory: Inventory,
+        checkpoint: Checkpoint,
+        lock: Lock,
+        interval: Duration,
+    ) -> Self {
+        let reserve = (drive.candidate.weight / FREE_SHARE).clamp(2, FREE_MOST);
+        Self { drive, inventory, checkpoint, lock, interval, reserve }
+    }
+
+    /// Works until the store is closed or gone.
+    pub(super) fn run(mut self, tasks: &Receiver<Task>) {
+        loop {
+            let task = match tasks.recv_timeout(self.checkpoint.wait(self.interval)) {
+                Ok(task) => task,
+                Err(RecvTimeoutError::Timeout) => Task::Wake,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.drive.abandoned.load(Ordering::Acquire) {
+                return;
+            }
+            if !self.drive.is_up() {
+                return self.stay_offline(task, tasks);
+            }
+            match task {
+                Task::Store { object, index, data } => self.store(&object, index, &data),
+                Task::Retire(object) => self.release_object(&object),
+                Task::Renew(object) => self.renewed(&object),
+                Task::Dropped(slot) => self.dropped(slot),
+                Task::Verified(record) => self.verified(record),
+                Task::Flush(done) => self.checkpoint.waiters.push(done),
+                Task::Close(done) => return self.close(&done),
+                Task::Wake => {}
+            }
+            if self.drive.sweep.swap(false, Ordering::AcqRel) {
+                self.sweep();
+            }
+            self.make_room();
+            self.step_checkpoint();
+            let starving = self.inventory.free.count() < self.reserve.div_ceil(2)
+                && self.checkpoint.has_emptied();
+            if starving || self.checkpoint.is_due(self.interval, Instant::now()) {
+                self.begin_checkpoint();
+            }
+        }
+    }
+
+    pub(super) fn store(&mut self, object: &Arc<Object>, index: u32, data: &[Bytes]) {
+        if object.is_retired() {
+            return;
+        }
+        let Some(length) = object.block_length(index) else { return };
+        if let Some(place) = object.block_table().get(index)
+            && place.drive() == usize::from(self.drive.index)
+        {
+            if self.drive.states.is_live(place.slot()) {
+                return;
+            }
+            self.empty(place.slot());
+        }
+        let Some(slot) = self.free_slot() else {
+            count(&self.drive.counts.refused);
+            return;
+        };
+        let crc = data.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
+        if let Err(error) = self.drive.slab.write_pieces(data, Drive::offset(slot)) {
+            self.inventory.free.insert(slot);
+            self.drive.failed("writing a block", &error);
+            return;
+        }
+        if self.inventory.add(&self.drive, slot, object, index, None) {
+            self.checkpoint.unlogged.insert(object.number());
+        }
+        let record = SlotRecord {
+            number: object.number(),
+            block: index,
+            length,
+            crc,
+            slot,
+            epoch: self.checkpoint.meta.epoch,
+        };
+        self.checkpoint.changes.insert(slot, Change::Filled(record));
+        count(&self.drive.counts.written);
+    }
+
+    /// A free slot; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
+    /// and blocks are refused: the drive is slower than the network.
+    fn free_slot(&mut self) -> Option<u32> {
+        for _ in 0..PATIENCE {
+            if let Some(slot) = self.inventory.free.take() {
+                return Some(slot);
+            }
+            self.make_room();
+            self.begin_checkpoint();
+            self.finish_checkpoint();
+        }
+        self.inventory.free.take()
+    }
+
+    /// Evicts until the reserve is there, slots included that the next checkpoint sets free.
+    fn make_room(&mut self) {
+        while self.inventory.free.count() + self.checkpoint.emptied < self.reserve {
+            let Some(slot) = self.inventory.choose_victim(&self.drive) else { return };
+            self.empty(slot);
+            count(&self.drive.counts.evicted);
+        }
+    }
+
+    /// Takes the block out of `slot` and has the drive forget it.
+    pub(super) fn empty(&mut self, slot: u32) {
+        if self.inventory.release(&self.drive, slot) {
+            self.checkpoint.empty(slot);
+        }
+    }
+
+    fn release_object(&mut self, object: &Arc<Object>) {
+        let slots: Vec<u32> =
+            object.block_table().on_drive(self.drive.index).map(|(_, slot)| slot).collect();
+        for slot in slots {
+            self.empty(slot);
+        }
+    }
+
+    fn renewed(&mut self, object: &Arc<Object>) {
+        if self.inventory.object(object.number()).is_some() {
+            self.checkpoint.unlogged.insert(object.number());
+        }
+    }
+
+    fn dropped(&mut self, slot: u32) {
+        // The slot may have been emptied, and even refilled, since the reader dropped its block.
+        if !self.drive.states.is_live(slot) {
+            self.empty(slot);
+        }
+    }
+
+    fn verified(&mut self, record: SlotRecord) {
+        let owner = self.inventory.owner(record.slot);
+        let still = owner.is_some_and(|(object, block)| {
+            (object.number(), block) == (record.number, record.block)
+        });
+        if still {
+            let record = SlotRecord { epoch: self.checkpoint.meta.epoch, ..record };
+            // What is to be written for the slot anyhow is newer.
+            self.checkpoint.changes.entry(record.slot).or_insert(Change::Filled(record));
+        }
+    }
+
+    /// Looks for everything that messages would have told, had the queue not been full.
+    fn sweep(&mut self) {
+        let doomed: Vec<u32> = self
+            .inventory
+            .taken()
+            .filter(|slot| {
+                !self.drive.states.is_live(*slot)
+                    || self.inventory.owner(*slot).is_some_and(|(object, _)| object.is_retired())
+            })
+            .collect();
+        for slot in doomed {
+            self.empty(slot);
+        }
+    }
+
+    /// The drive has failed: its blocks are forgotten, so that other drives may take them, and
+    /// nothing is written any more.
+    fn stay_offline(mut self, task: Task, tasks: &Receiver<Task>) {
+        let slots: Vec<u32> = self.inventory.taken().collect();
+        for slot in slots {
+            self.inventory.release(&self.drive, slot);
+        }
+        self.checkpoint.give_up();
+        let mut next = Some(task);
+        while let Some(task) = next {
+            // Whoever waits for a flush learns from the sender being dropped.
+            if matches!(task, Task::Close(_)) || self.drive.abandoned.load(Ordering::Acquire) {
+                return;
+            }
+            drop(task);
+            next = tasks.recv().ok();
+        }
+    }
+}

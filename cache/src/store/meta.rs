@@ -1,0 +1,118 @@
+//! The `meta` file of a drive: whose it is, and whether it was closed in order. 64 bytes, replaced
+//! as a whole: magic (8), format, slot size, slots, epoch, suspect epoch, clean flag (4 each), uuid
+//! (16), zeros, and the CRC-32C of all before it.
+
+use super::BLOCK;
+
+const MAGIC: [u8; 8] = *b"mcc-disk";
+const SIZE: usize = 64;
+
+/// The format that this release writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// What the `meta` file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriveMeta {
+    /// Identity of the drive, random, given when it was first used. Placement goes by it.
+    pub uuid: u128,
+    /// Slots in the slab.
+    pub slots: u32,
+    /// How often the drive has been opened.
+    pub epoch: u32,
+    /// Blocks whose record is of this epoch or an earlier one were there when the node stopped
+    /// without closing the drive; each is verified when it is first read. 0: none.
+    pub suspect: u32,
+    /// Whether the last stop was in order.
+    pub clean: bool,
+}
+
+/// Why a `meta` file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MetaError {
+    /// The bytes are damaged: what the drive holds cannot be trusted.
+    #[error("damaged")]
+    Damaged,
+    /// Another release wrote it.
+    #[error("format {0}, this release knows format {FORMAT}")]
+    Format(u32),
+    /// Its slots have another size.
+    #[error("slots of {0} bytes, this release has slots of {BLOCK}")]
+    SlotSize(u32),
+}
+
+impl DriveMeta {
+    /// The file's content.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SIZE);
+        bytes.extend_from_slice(&MAGIC);
+        let clean = u32::from(self.clean);
+        for field in [FORMAT, BLOCK, self.slots, self.epoch, self.suspect, clean] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.uuid.to_le_bytes());
+        bytes.resize(SIZE - 4, 0);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// Reads the file's content.
+    ///
+    /// # Errors
+    /// [`MetaError`] says why it cannot be used.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MetaError> {
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or(MetaError::Damaged)?;
+        let rest = body.strip_prefix(&MAGIC).ok_or(MetaError::Damaged)?;
+        if bytes.len() != SIZE || u32::from_le_bytes(*crc) != crc32c::crc32c(body) {
+            return Err(MetaError::Damaged);
+        }
+        let mut words = rest
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
+        let mut next = || words.next().unwrap_or_default();
+        let (format, slot_size) = (next(), next());
+        if format != FORMAT {
+            return Err(MetaError::Format(format));
+        }
+        if slot_size != BLOCK {
+            return Err(MetaError::SlotSize(slot_size));
+        }
+        let (slots, epoch, suspect, clean) = (next(), next(), next(), next() == 1);
+        let uuid = (0..4).fold(0, |uuid, word| uuid | u128::from(next()) << (32 * word));
+        Ok(Self { uuid, slots, epoch, suspect, clean })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_comes_back_and_damage_is_seen(
+            uuid: u128, slots: u32, epoch: u32, suspect: u32, clean: bool, bit in 0_usize..512,
+        ) {
+            let meta = DriveMeta { uuid, slots, epoch, suspect, clean };
+            let mut bytes = meta.encode();
+            prop_assert_eq!(DriveMeta::decode(&bytes), Ok(meta));
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(DriveMeta::decode(&bytes), Err(MetaError::Damaged));
+        }
+
+        #[test]
+        fn garbage_is_damage(bytes: Vec<u8>) {
+            prop_assert_eq!(DriveMeta::decode(&bytes), Err(MetaError::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_named() {
+        let mut bytes = DriveMeta { uuid: 1, slots: 1, epoch: 1, suspect: 0, clean: true }.encode();
+        bytes[8] = 2;
+        let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
+        bytes[60..].copy_from_slice(&crc);
+        assert_eq!(DriveMeta::decode(&bytes), Err(MetaError::Format(2)));
+    }
+}

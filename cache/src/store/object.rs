@@ -1,0 +1,327 @@
+//! One generation of a stored object: what the origin said about it, and where its blocks lie.
+//!
+//! A generation is pinned by its length and validators. When the origin's content changes, a new
+//! generation with a higher number takes the key; the two never share a block. Only the freshness
+//! and the header fields of a generation may change, after the origin has confirmed it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use http::{HeaderName, HeaderValue};
+
+use super::key::ObjectKey;
+use super::{BLOCK, EXTENT_BLOCKS, MAX_LENGTH};
+
+/// What a stored response needs besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Length of the whole content in bytes.
+    pub length: u64,
+    /// `ETag` as the origin sent it (RFC 9110 §8.8.3).
+    pub etag: Option<HeaderValue>,
+    /// `Last-Modified` as the origin sent it (RFC 9110 §8.8.2).
+    pub last_modified: Option<HeaderValue>,
+    /// The other header fields to send with the content, in the origin's order.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// When the origin last sent or confirmed it: seconds since 1970.
+    pub stored_at: u64,
+    /// Until when it may be served without asking the origin: seconds since 1970.
+    pub fresh_until: u64,
+}
+
+impl ObjectMeta {
+    /// Whether `other` is certain to describe the same bytes: equal length, and equal strong entity
+    /// tags or, where neither side has a tag, equal modification dates. Weak tags and missing
+    /// validators prove nothing (RFC 9110 §8.8.3.2).
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.length == other.length
+            && match (&self.etag, &other.etag) {
+                (Some(a), Some(b)) => a == b && !a.as_bytes().starts_with(b"W/"),
+                (None, None) => {
+                    self.last_modified.is_some() && self.last_modified == other.last_modified
+                }
+                _ => false,
+            }
+    }
+}
+
+/// One generation of a key.
+pub struct Object {
+    key: ObjectKey,
+    number: u64,
+    length: u64,
+    meta: ArcSwap<ObjectMeta>,
+    blocks: BlockTable,
+    stored: AtomicU64,
+    retired: AtomicBool,
+}
+
+impl Object {
+    pub(super) fn new(key: ObjectKey, number: u64, meta: ObjectMeta) -> Self {
+        Self {
+            key,
+            number,
+            length: meta.length,
+            blocks: BlockTable::new(meta.length),
+            meta: ArcSwap::from_pointee(meta),
+            stored: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// The key that it is, or was, stored under.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// The number of the generation: unique on this node, and higher than that of each generation
+    /// it replaced.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Length of the whole content in bytes; never changes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What the origin said, as of its last answer.
+    #[must_use]
+    pub fn meta(&self) -> Arc<ObjectMeta> {
+        self.meta.load_full()
+    }
+
+    /// How many blocks the content has.
+    #[must_use]
+    pub fn blocks(&self) -> u32 {
+        u32::try_from(self.length.div_ceil(u64::from(BLOCK))).unwrap_or(u32::MAX)
+    }
+
+    /// Length in bytes of block `index`; `None` behind the end. All but the last are [`BLOCK`] long.
+    #[must_use]
+    pub fn block_length(&self, index: u32) -> Option<u32> {
+        let start = u64::from(index) * u64::from(BLOCK);
+        let rest = self.length.checked_sub(start).filter(|rest| *rest > 0)?;
+        Some(u32::try_from(rest).unwrap_or(u32::MAX).min(BLOCK))
+    }
+
+    /// Bytes of it that lie on drives.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Whether another generation has taken its place, or it was purged. Its blocks are being freed
+    /// and nothing is stored for it any more; those who are sending it may finish.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Takes over the freshness and header fields of an answer about this same generation.
+    pub(super) fn renew(&self, answer: &ObjectMeta) {
+        self.meta.rcu(|current| ObjectMeta {
+            length: current.length,
+            etag: current.etag.clone(),
+            last_modified: current.last_modified.clone(),
+            headers: answer.headers.clone(),
+            stored_at: answer.stored_at,
+            fresh_until: answer.fresh_until,
+        });
+    }
+
+    pub(super) fn block_table(&self) -> &BlockTable {
+        &self.blocks
+    }
+
+    pub(super) fn count_stored(&self, bytes: u32) {
+        self.stored.fetch_add(u64::from(bytes), Ordering::Relaxed);
+    }
+
+    pub(super) fn count_freed(&self, bytes: u32) {
+        self.stored.fetch_sub(u64::from(bytes), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object")
+            .field("key", &self.key)
+            .field("number", &self.number)
+            .field("length", &self.length)
+            .field("stored", &self.stored_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a block lies: 6 bits of drive, 26 bits of slot. Up to 63 drives of 64 TiB each, at four
+/// bytes of memory per stored MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Location(u32);
+
+impl Location {
+    const NONE: u32 = u32::MAX;
+    const SLOT_BITS: u32 = 26;
+    /// Drives that a node can have: the index of all ones is taken by `NONE`.
+    pub(super) const MAX_DRIVES: usize = 63;
+    /// Slots that a drive can have.
+    pub(super) const MAX_SLOTS: u32 = 1 << Self::SLOT_BITS;
+
+    /// `None` when either number is out of range.
+    pub(super) fn new(drive: u8, slot: u32) -> Option<Self> {
+        (usize::from(drive) < Self::MAX_DRIVES && slot < Self::MAX_SLOTS)
+            .then_some(Self(u32::from(drive) << Self::SLOT_BITS | slot))
+    }
+
+    pub(super) fn drive(self) -> usize {
+        (self.0 >> Self::SLOT_BITS) as usize
+    }
+
+    pub(super) fn slot(self) -> u32 {
+        self.0 & (Self::MAX_SLOTS - 1)
+    }
+}
+
+/// The locations of an object's blocks, in extents that are allocated when their first block comes
+/// in: a range of a huge object costs memory for that range only.
+pub(super) struct BlockTable {
+    blocks: u32,
+    extents: Box<[OnceLock<Box<[AtomicU32]>>]>,
+}
+
+impl BlockTable {
+    /// An empty table. Objects longer than [`MAX_LENGTH`] are not stored and get no places.
+    fn new(length: u64) -> Self {
+        let blocks = match length <= MAX_LENGTH {
+            true => u32::try_from(length.div_ceil(u64::from(BLOCK))).unwrap_or(0),
+            false => 0,
+        };
+        let extents = (0..blocks.div_ceil(EXTENT_BLOCKS)).map(|_| OnceLock::new()).collect();
+        Self { blocks, extents }
+    }
+
+    fn entry(&self, index: u32) -> Option<&AtomicU32> {
+        let extent = self.extents.get((index / EXTENT_BLOCKS) as usize)?.get()?;
+        extent.get((index % EXTENT_BLOCKS) as usize)
+    }
+
+    /// Where block `index` lies.
+    pub(super) fn get(&self, index: u32) -> Option<Location> {
+        match self.entry(index)?.load(Ordering::Acquire) {
+            Location::NONE => None,
+            place => Some(Location(place)),
+        }
+    }
+
+    /// Puts block `index` at `location`; false when the object has no such block.
+    pub(super) fn set(&self, index: u32, location: Location) -> bool {
+        let first = index - index % EXTENT_BLOCKS;
+        let Some(extent) = self.extents.get((index / EXTENT_BLOCKS) as usize) else { return false };
+        let size = EXTENT_BLOCKS.min(self.blocks - first);
+        extent.get_or_init(|| (0..size).map(|_| AtomicU32::new(Location::NONE)).collect());
+        let Some(entry) = self.entry(index) else { return false };
+        entry.store(location.0, Ordering::Release);
+        true
+    }
+
+    /// Forgets block `index`, unless it has moved from `location` since.
+    pub(super) fn clear(&self, index: u32, location: Location) {
+        if let Some(entry) = self.entry(index) {
+            // A failed exchange means that the block has a newer place, which stays.
+            let _ = entry.compare_exchange(
+                location.0,
+                Location::NONE,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// All blocks that lie on `drive`: index and slot.
+    pub(super) fn on_drive(&self, drive: u8) -> impl Iterator<Item = (u32, u32)> {
+        self.extents
+            .iter()
+            .zip((0_u32..).step_by(EXTENT_BLOCKS as usize))
+            .filter_map(|(extent, first)| Some((extent.get()?, first)))
+            .flat_map(|(extent, first)| (first..).zip(extent.iter()))
+            .filter_map(move |(index, entry)| match entry.load(Ordering::Acquire) {
+                Location::NONE => None,
+                place => {
+                    let location = Location(place);
+                    (location.drive() == usize::from(drive)).then_some((index, location.slot()))
+                }
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(length: u64, etag: Option<&'static str>, date: Option<&'static str>) -> ObjectMeta {
+        ObjectMeta {
+            length,
+            etag: etag.map(HeaderValue::from_static),
+            last_modified: date.map(HeaderValue::from_static),
+            headers: Vec::new(),
+            stored_at: 0,
+            fresh_until: 0,
+        }
+    }
+
+    #[test]
+    fn only_strong_evidence_makes_the_same_content() {
+        let date = Some("Tue, 01 Sep 2026 00:00:00 GMT");
+        let same = |a: ObjectMeta, b: ObjectMeta| a.same_content(&b);
+        assert!(same(meta(5, Some("\"a\""), None), meta(5, Some("\"a\""), date)));
+        assert!(same(meta(5, None, date), meta(5, None, date)));
+        assert!(!same(meta(5, Some("\"a\""), None), meta(6, Some("\"a\""), None)));
+        assert!(!same(meta(5, Some("\"a\""), date), meta(5, Some("\"b\""), date)));
+        assert!(!same(meta(5, Some("W/\"a\""), date), meta(5, Some("W/\"a\""), date)));
+        assert!(!same(meta(5, None, None), meta(5, None, None)));
+        assert!(!same(meta(5, None, date), meta(5, Some("\"a\""), date)));
+    }
+
+    #[test]
+    fn block_lengths_add_up_to_the_length() {
+        for length in [0, 1, u64::from(BLOCK) - 1, u64::from(BLOCK), 5 * u64::from(BLOCK) + 17] {
+            let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
+            let object = Object::new(key, 1, meta(length, None, None));
+            let sum: u64 =
+                (0..object.blocks()).map(|i| u64::from(object.block_length(i).unwrap())).sum();
+            assert_eq!(sum, length);
+            assert_eq!(object.block_length(object.blocks()), None);
+        }
+    }
+
+    #[test]
+    fn a_table_holds_what_was_put_and_clears_only_the_same_place() {
+        let table = BlockTable::new(u64::from(BLOCK) * 130 + 1);
+        let (a, b) = (Location::new(0, 7).unwrap(), Location::new(3, 9).unwrap());
+        assert!(table.get(129).is_none());
+        assert!(table.set(0, b) && table.set(129, a) && table.set(130, b));
+        assert!(!table.set(131, a), "131 blocks: 0 to 130");
+        assert_eq!(table.on_drive(3).collect::<Vec<_>>(), [(0, 9), (130, 9)]);
+        table.clear(129, b);
+        assert_eq!(table.get(129), Some(a));
+        table.clear(129, a);
+        assert_eq!(table.get(129), None);
+    }
+
+    #[test]
+    fn the_last_location_is_not_mistaken_for_none() {
+        assert!(Location::new(63, Location::MAX_SLOTS - 1).is_none());
+        let last = Location::new(62, Location::MAX_SLOTS - 1).unwrap();
+        assert_eq!((last.drive(), last.slot()), (62, Location::MAX_SLOTS - 1));
+    }
+}

@@ -1,0 +1,119 @@
+//! The object log of a drive as a file: read at start, appended to at each checkpoint, rewritten when
+//! most of it is about objects that are gone.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::disk::{Disk, DiskFile};
+use super::fault::Part;
+use super::object_record::{ObjectRecord, Scan};
+
+/// Bytes read at once.
+const PIECE: usize = 1 << 20;
+/// The log is left alone until it has this many entries.
+const FEW: u64 = 4096;
+
+/// The log of one drive, open for appending.
+#[derive(Debug)]
+pub(super) struct ObjectLog {
+    file: DiskFile,
+    /// Where the next entry goes.
+    end: u64,
+    entries: u64,
+}
+
+/// What a log held.
+#[derive(Debug, Default)]
+pub(super) struct LogContents {
+    /// The last entry of each number.
+    pub(super) objects: HashMap<u64, ObjectRecord>,
+    /// Damaged places.
+    pub(super) damaged: u64,
+}
+
+impl ObjectLog {
+    /// Opens the log and reads it from beginning to end. What follows the last whole entry is cut
+    /// off.
+    pub(super) fn load(disk: &Disk) -> io::Result<(Self, LogContents)> {
+        let file = disk.open(Part::Objects)?;
+        let length = file.length()?;
+        let mut contents = LogContents::default();
+        let (mut read, mut done, mut end, mut entries) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut used = 0;
+        loop {
+            let rest = buffer.get(used..).unwrap_or_default();
+            match ObjectRecord::scan(rest, read == length) {
+                Scan::Record(record, size) => {
+                    used += size;
+                    done += size as u64;
+                    end = done;
+                    entries += 1;
+                    contents.objects.insert(record.number, *record);
+                }
+                Scan::Damaged(bytes) => {
+                    used += bytes;
+                    done += bytes as u64;
+                    contents.damaged += 1;
+                }
+                Scan::Incomplete if read == length => break,
+                Scan::Incomplete => {
+                    buffer.drain(..used.min(buffer.len()));
+                    used = 0;
+                    let kept = buffer.len();
+                    let piece = usize::try_from(length - read).unwrap_or(PIECE).min(PIECE);
+                    buffer.resize(kept + piece, 0);
+                    file.read(buffer.get_mut(kept..).unwrap_or_default(), read)?;
+                    read += piece as u64;
+                }
+            }
+        }
+        file.set_length(end)?;
+        Ok((Self { file, end, entries }, contents))
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_length(0)?;
+        (self.end, self.entries) = (0, 0);
+        Ok(())
+    }
+
+    /// Appends entries. After a failure the next append goes to the same place.
+    pub(super) fn append(&mut self, records: &[Vec<u8>]) -> io::Result<()> {
+        let bytes = records.concat();
+        self.file.write(&bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        self.entries += records.len() as u64;
+        Ok(())
+    }
+
+    /// Whether more than half of the entries are about objects that are gone, when `live` are not.
+    pub(super) fn is_mostly_dead(&self, live: usize) -> bool {
+        self.entries > FEW && self.entries > 2 * live as u64
+    }
+
+    /// Replaces the log by one of these entries only. After a crash either of them is there.
+    pub(super) fn rewrite(
+        &mut self,
+        disk: &Disk,
+        records: impl Iterator<Item = Vec<u8>>,
+    ) -> io::Result<()> {
+        let (mut end, mut entries) = (0, 0);
+        disk.replace(Part::Objects, |out| {
+            for record in records {
+                out.write_all(&record)?;
+                end += record.len() as u64;
+                entries += 1;
+            }
+            Ok(())
+        })?;
+        *self = Self { file: disk.open(Part::Objects)?, end, entries };
+        Ok(())
+    }
+
+    /// The file, to be synced.
+    pub(super) fn file(&self) -> &DiskFile {
+        &self.file
+    }
+}

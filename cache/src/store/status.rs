@@ -1,0 +1,166 @@
+//! What the store tells operators: per drive, and object by object.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::key::ObjectKey;
+use super::object::Object;
+
+/// The whole store at one instant.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreStatus {
+    /// One entry per `[[drive]]`, in the order of the configuration.
+    pub drives: Vec<DriveStatus>,
+    /// Objects known, those without a stored block included.
+    pub objects: u64,
+    /// Stored blocks on all drives that are up.
+    pub blocks: u64,
+    /// Bytes that the cache takes on all drives that are up.
+    pub size: u64,
+    /// Bytes of content in stored blocks on all drives that are up.
+    pub used: u64,
+}
+
+/// One drive at one instant. Counters begin at zero when the node starts.
+#[derive(Debug, Clone, Serialize)]
+pub struct DriveStatus {
+    /// The folder, as configured.
+    pub path: PathBuf,
+    /// Whether it takes part.
+    #[serde(flatten)]
+    pub state: DriveState,
+    /// Something an operator should know although the drive is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Bytes that the cache takes on it.
+    pub size: u64,
+    /// Bytes of content in its blocks.
+    pub used: u64,
+    /// Blocks stored.
+    pub blocks: u64,
+    /// What happened since the start.
+    #[serde(flatten)]
+    pub counts: DriveCounts,
+}
+
+/// Whether a drive takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum DriveState {
+    /// It stores and serves.
+    Up,
+    /// It does neither, until the node is restarted.
+    Offline(Offline),
+}
+
+/// Why a drive does not take part, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Offline {
+    /// What is wrong.
+    pub reason: String,
+    /// What to do.
+    pub action: String,
+}
+
+/// Counters of a drive since the node started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DriveCounts {
+    /// Blocks written.
+    pub written: u64,
+    /// Blocks evicted to make room.
+    pub evicted: u64,
+    /// Blocks that were not stored because the drive could not keep up.
+    pub refused: u64,
+    /// Operations that the drive failed.
+    pub errors: u64,
+    /// Blocks dropped because their checksum was wrong.
+    pub corrupt: u64,
+    /// Records dropped at start: torn, damaged, or naming an object that is not known.
+    pub records_dropped: u64,
+    /// Checkpoints completed.
+    pub checkpoints: u64,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, Serialize)]
+pub struct ObjectSummary {
+    /// Host, path and key query.
+    pub url: String,
+    /// Number of the generation.
+    pub number: u64,
+    /// Length of the whole content in bytes.
+    pub length: u64,
+    /// Bytes of it that lie on drives.
+    pub stored: u64,
+    /// The entity tag, if it is text.
+    pub etag: Option<String>,
+    /// When the origin last sent or confirmed it: seconds since 1970.
+    pub stored_at: u64,
+    /// Until when it is served without asking the origin: seconds since 1970.
+    pub fresh_until: u64,
+}
+
+impl From<&Object> for ObjectSummary {
+    fn from(object: &Object) -> Self {
+        let meta = object.meta();
+        Self {
+            url: object.key().to_string(),
+            number: object.number(),
+            length: object.length(),
+            stored: object.stored_bytes(),
+            etag: meta.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned),
+            stored_at: meta.stored_at,
+            fresh_until: meta.fresh_until,
+        }
+    }
+}
+
+/// A part of a listing, in the order of the URLs.
+#[derive(Debug, Clone, Serialize)]
+pub struct ObjectPage {
+    /// The objects.
+    pub objects: Vec<ObjectSummary>,
+    /// Ask with this as `after` for the next page; `None` on the last page.
+    pub next: Option<String>,
+}
+
+/// What to purge.
+#[derive(Debug, Clone)]
+pub enum Selector {
+    /// One object.
+    Url(ObjectKey),
+    /// All objects of a canonical host.
+    Origin(String),
+    /// All objects of a canonical host whose path begins so.
+    Prefix {
+        /// The canonical host.
+        host: String,
+        /// The beginning of the path, with its first `/`.
+        path: String,
+    },
+    /// Everything.
+    All,
+}
+
+impl Selector {
+    /// Whether `key` is meant.
+    #[must_use]
+    pub fn matches(&self, key: &ObjectKey) -> bool {
+        match self {
+            Self::Url(wanted) => key == wanted,
+            Self::Origin(host) => key.host() == host,
+            Self::Prefix { host, path } => key.host() == host && key.target().starts_with(path),
+            Self::All => true,
+        }
+    }
+}
+
+/// What a purge removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Purged {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of them that lay on drives.
+    pub bytes: u64,
+}
