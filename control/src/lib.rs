@@ -1,1 +1,3 @@
 //! The control plane: nodes, advertisement, steering, API.
+
+pub mod feed;
