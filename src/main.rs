@@ -6,6 +6,7 @@ mod commands;
 mod demo;
 mod logging;
 mod node;
+mod private_file;
 mod signals;
 mod text;
 
