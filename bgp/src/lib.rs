@@ -4,10 +4,12 @@
 //! * [`session`]: the state machine of RFC 4271 §8. Events and time come in as values.
 //! * [`policy`]: which prefixes of a neighbor become footprint, and why the others do not.
 //! * [`rib`]: Adj-RIB-In of each neighbor, and the footprint made from them. One owner.
+//! * [`speaker`]: the tokio edge: sockets, tasks, and the handle that the node holds.
 
 pub mod policy;
 pub mod rib;
 pub mod session;
+pub mod speaker;
 pub mod wire;
 
 #[cfg(test)]

@@ -100,7 +100,6 @@ impl AttributeTable {
 #[derive(Debug, PartialEq, Eq)]
 struct Key(Arc<PathAttributes>);
 
-#[expect(clippy::derived_hash_with_manual_eq, reason = "hashes a part of what is compared")]
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.raw.hash(state);

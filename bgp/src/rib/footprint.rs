@@ -128,7 +128,7 @@ mod tests {
                 footprint.set("0.0.0.0/0".parse().unwrap(), MANUAL);
             }
             for (add, host, length) in steps {
-                let address = std::net::Ipv4Addr::from(0x0a00_0000 | host * 16);
+                let address = std::net::Ipv4Addr::from(0x0a00_0000 + host * 16);
                 let prefix = IpNet::V4(Ipv4Net::new(address, length).unwrap().trunc());
                 if add { footprint.set(prefix, MANUAL) } else { footprint.remove(&prefix) }
                 let anew = footprint.entries.t1.address_count().map_or(1 << 32, u128::from);

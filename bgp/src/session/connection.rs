@@ -191,7 +191,7 @@ impl Connection {
 
     /// Nothing has come for the hold time (RFC 4271 §6.5).
     pub(super) fn hold_expired(&self, now: Instant) -> Option<Failure> {
-        if !self.hold_expires.is_some_and(|at| at <= now) {
+        if self.hold_expires.is_none_or(|at| now < at) {
             return None;
         }
         let notification = Notification::new(NotificationCode::HoldTimerExpired, 0);
