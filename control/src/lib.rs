@@ -1,3 +1,4 @@
 //! The control plane: nodes, advertisement, steering, API.
 
 pub mod feed;
+pub mod steering;
