@@ -149,9 +149,9 @@ pub(crate) struct Routes {
     /// Only routes that were refused, with the reason
     #[arg(long)]
     pub(crate) rejected: bool,
-    /// The most routes to show
-    #[arg(long, default_value_t = 10_000)]
-    pub(crate) limit: usize,
+    /// The most routes to show [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
 }
 
 /// An address or a prefix.

@@ -58,14 +58,17 @@ pub(super) type Report = Box<dyn Fn(&LinkState) -> Heartbeat + Send + Sync>;
 
 /// The running link.
 pub(super) struct ControlLink {
-    watch: LinkWatch,
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
 impl ControlLink {
     /// The link of a node to the control plane that its file names.
-    pub(super) fn new(url: &str, token_file: &Path, speaker: &SpeakerHandle) -> Result<NewLink> {
+    pub(super) fn prepare(
+        url: &str,
+        token_file: &Path,
+        speaker: &SpeakerHandle,
+    ) -> Result<NewLink> {
         let client = Client::new(url, None).context("control.url")?;
         let now = Instant::now();
         let session = SessionId::new(Uuid::now_v7());
@@ -113,15 +116,8 @@ impl NewLink {
     /// Starts the task. `report` makes its heartbeats.
     pub(super) fn start(self, report: Report) -> ControlLink {
         let stop = CancellationToken::new();
-        let watch = self.watch.clone();
         let task = tokio::spawn(run(self, report, stop.clone()));
-        ControlLink { watch, task, stop }
-    }
-}
-
-impl ControlLink {
-    pub(super) fn watch(&self) -> LinkWatch {
-        self.watch.clone()
+        ControlLink { task, stop }
     }
 }
 

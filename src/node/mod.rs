@@ -2,6 +2,7 @@
 //! together on one runtime, started and stopped in order.
 
 mod admin;
+mod central_settings;
 mod control_link;
 mod metrics;
 mod report;
@@ -9,16 +10,17 @@ pub(crate) mod status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
-use mcc_cache::{Cache, CacheSettings};
+use mcc_cache::{Cache, CacheSettings, CertificateFiles, Limits};
 use mcc_config::NodeConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use control_link::{ControlLink, LinkWatch};
+use control_link::{ControlLink, LinkWatch, NewLink, Report};
 
 /// How long running downloads may go on after the node was told to stop.
 const DOWNLOADS_MAY_RUN: Duration = Duration::from_secs(30);
@@ -46,8 +48,10 @@ pub(crate) struct View {
     started: SystemTime,
     addresses: Addresses,
     speaker: SpeakerHandle,
-    cache: Cache,
+    cache: Arc<Cache>,
     link: Option<LinkWatch>,
+    /// Generation of the settings from the control plane that are in `config`; 0: none.
+    central_generation: u64,
 }
 
 impl Node {
@@ -56,8 +60,8 @@ impl Node {
     /// does so and is shown by `mcc status`.
     pub(crate) async fn start(config: NodeConfig) -> Result<Self> {
         let stop = CancellationToken::new();
-        let config = control_link::with_saved_settings(config).await?;
-        let cache = Cache::open(CacheSettings::from_config(&config)).await?;
+        let (config, central_generation) = central_settings::merged(config).await?;
+        let cache = Arc::new(open_cache(&config).await?);
 
         // All addresses first: a node that cannot listen must not have told a router that it is there.
         let http = listen_all("http.listen", &config.http.listen).await?;
@@ -69,15 +73,19 @@ impl Node {
             admin: admin.local_addr()?,
         };
 
-        let speaker = Speaker::start(speaker_settings(&config)?).await?;
+        let speaker = Speaker::start(speaker_settings(&config)?)?;
         for listener in http {
-            cache.serve_http(listener);
+            let (cache, stop) = (Arc::clone(&cache), stop.clone());
+            tokio::spawn(async move { cache.serve_http(listener, stop).await });
         }
         for listener in https {
-            cache.serve_https(listener)?;
+            let (cache, stop) = (Arc::clone(&cache), stop.clone());
+            tokio::spawn(async move { cache.serve_https(listener, stop).await });
         }
         let link = match &config.control {
-            Some(settings) => Some(ControlLink::start(settings, &config, speaker.handle(), cache.clone())?),
+            Some(control) => {
+                Some(ControlLink::prepare(&control.url, &control.token_file, &speaker.handle())?)
+            }
             None => None,
         };
         let view = Arc::new(View {
@@ -85,9 +93,11 @@ impl Node {
             addresses: addresses.clone(),
             speaker: speaker.handle(),
             cache,
-            link: link.as_ref().map(ControlLink::watch),
+            link: link.as_ref().map(NewLink::watch),
             config,
+            central_generation,
         });
+        let link = link.map(|link| link.start(heartbeats(Arc::clone(&view))));
         tokio::spawn(admin::serve(admin, Arc::clone(&view), stop.clone()));
         tracing::info!(
             name = %view.config.node.name,
@@ -116,6 +126,43 @@ impl Node {
         // Last, so that `mcc status` answers as long as there is something to ask about.
         self.stop.cancel();
     }
+}
+
+/// Opening reads the index of each drive: not a thing for a thread of the runtime.
+async fn open_cache(config: &NodeConfig) -> Result<Cache> {
+    let certificate = match (&config.https.certificate, &config.https.key) {
+        (Some(chain), Some(key)) => {
+            Some(CertificateFiles { chain: chain.clone(), key: key.clone() })
+        }
+        _ => None,
+    };
+    let settings = CacheSettings {
+        node_name: config.node.name.clone(),
+        addresses: vec![config.node.address],
+        data_dir: config.node.data_dir.clone(),
+        drives: config.drives.clone(),
+        origins: config.origins.clone(),
+        certificate,
+        max_egress_mbps: config.node.max_egress_mbps,
+        ipv6: config.node.ipv6,
+        limits: Limits::default(),
+    };
+    Ok(tokio::task::spawn_blocking(move || Cache::open(settings)).await??)
+}
+
+/// Makes heartbeats, and the egress rate between one and the next.
+fn heartbeats(view: Arc<View>) -> Report {
+    let started = Instant::now();
+    let (last_micros, last_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    Box::new(move |link| {
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let bytes = view.cache.status().egress_bytes;
+        let passed = micros.saturating_sub(last_micros.swap(micros, Ordering::Relaxed));
+        let sent = bytes.saturating_sub(last_bytes.swap(bytes, Ordering::Relaxed));
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people and thresholds")]
+        let mbps = if passed == 0 { 0.0 } else { sent as f64 * 8.0 / passed as f64 };
+        report::heartbeat(&view, link, mbps)
+    })
 }
 
 fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
