@@ -1,0 +1,1 @@
+//! Feeds: what each node has advertised, as a blob per node.
