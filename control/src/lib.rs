@@ -4,6 +4,7 @@
 pub mod api {
     pub mod types;
 }
+pub mod feed;
 pub mod health;
 pub mod node;
 pub mod store;
