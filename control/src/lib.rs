@@ -7,5 +7,6 @@ pub mod api {
 pub mod feed;
 pub mod health;
 pub mod node;
+pub mod steering;
 pub mod store;
 pub mod tokens;
