@@ -14,10 +14,6 @@ use thiserror::Error;
 /// What replies and the audit log show in place of a neighbor's password.
 pub const HIDDEN: &str = "[secret]";
 
-/// A node's number, never given to another node. Names are for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u32);
-
 /// The settings of a node, as the API takes them and the node reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -42,15 +42,15 @@ CREATE TABLE tokens (
 );
 CREATE INDEX tokens_by_node ON tokens (node_id);
 
--- The last whole table of a node, and the deltas that came after it.
+-- What a node has advertised, as it was sent: one snapshot, and what came after it. Applied in the
+-- order of their ids they make its table.
 CREATE TABLE feeds (
-    node_id    BIGINT PRIMARY KEY,
-    session    TEXT   NOT NULL,
-    serial     BIGINT NOT NULL,
-    digest     TEXT   NOT NULL,
-    body       BLOB   NOT NULL,
-    updated_at BIGINT NOT NULL
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    node_id  BIGINT NOT NULL,
+    encoding TEXT   NOT NULL,                        -- as in Content-Encoding: zstd or identity
+    body     BLOB   NOT NULL
 );
+CREATE INDEX feeds_by_node ON feeds (node_id);
 
 CREATE TABLE audit (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -11,8 +11,11 @@ use jiff::Timestamp;
 use mcc_config::{Neighbor, NodeName, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use crate::feed::{Position, Source};
 pub use crate::health::NodeState;
 pub use crate::node::NodeSettings;
+use crate::steering::{Decision, RouteRank};
+pub use crate::steering::{PassedOver, Reason};
 
 /// `PATCH /v1/nodes/{name}`: a merge patch (RFC 7396). A key that is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +90,7 @@ pub struct Footprint {
     /// Prefixes that clients are steered by, each counted once.
     pub prefixes: usize,
     /// The advertisement that was committed last.
-    pub feed: Option<FeedMark>,
+    pub feed: Option<Position>,
 }
 
 /// `GET /v1/nodes`
@@ -139,24 +142,13 @@ pub struct Heartbeat {
     /// The generation of the settings that it runs; 0 for none.
     pub config_generation: u64,
     /// The advertisement that was acknowledged last.
-    pub feed: Option<FeedMark>,
+    pub feed: Option<Position>,
     /// What it has moved since it started.
     pub traffic: Traffic,
     /// Its drives.
     pub drives: Vec<DriveReport>,
     /// Its BGP sessions.
     pub sessions: Vec<SessionReport>,
-}
-
-/// Where an advertisement stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeedMark {
-    /// Names one life of the node's table.
-    pub session: String,
-    /// Grows with each delta.
-    pub serial: u64,
-    /// Digest of the table, in hex.
-    pub digest: String,
 }
 
 /// Counters of a node, in bytes since it started, and the rate of the moment.
@@ -232,13 +224,108 @@ pub struct NodeConfiguration {
     pub settings: NodeSettings,
 }
 
-/// What `GET /v1/steer` was asked.
+/// A client to steer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SteerQuestion {
     /// The client's address.
     pub client: IpAddr,
-    /// The host it wants to download from.
+    /// The host that it wants to download from. Every node serves every origin for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+}
+
+/// `POST /v1/steer`: many clients at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteerQuestions {
+    /// At most 10,000.
+    pub questions: Vec<SteerQuestion>,
+}
+
+/// The answers to [`SteerQuestions`], in their order. All are made from the same view of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteerAnswers {
+    /// One for each question.
+    pub answers: Vec<ClientAnswer>,
+}
+
+/// One of [`SteerAnswers`]: as [`SteerAnswer`], with nulls when no node serves the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientAnswer {
+    /// Whom it is about.
+    pub client: IpAddr,
+    /// The node that serves the client.
+    pub node: Option<NodeName>,
+    /// Where to send the client.
+    pub address: Option<IpAddr>,
+    /// The prefix that it was found by.
+    pub prefix: Option<IpNet>,
+}
+
+/// `GET /v1/steer`: the node that serves a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SteerAnswer {
+    /// Its name.
+    pub node: NodeName,
+    /// Where to send the client.
+    pub address: IpAddr,
+    /// The prefix that it was found by.
+    pub prefix: IpNet,
+    /// Why this prefix, then why this node.
+    pub reason: Vec<Reason>,
+    /// With `explain=true`: the whole story.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+}
+
+/// Every node that has a prefix of the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Those that could serve it, best first.
+    pub candidates: Vec<Considered<Reason>>,
+    /// Those that are not sent clients for now.
+    pub passed_over: Vec<Considered<PassedOver>>,
+}
+
+/// A node that was considered, and the word that decided about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Considered<R> {
+    /// Its name.
+    pub node: NodeName,
+    /// The prefix that covers the client.
+    pub prefix: IpNet,
+    /// How the node has the prefix.
+    pub source: Source,
+    /// Length of the AS path; 0 for a manual prefix.
+    pub path_len: u32,
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub med: Option<u32>,
+    /// The AS that the route was learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbor_asn: Option<u32>,
+    /// Of a candidate: the rule by which it goes before or after the next. Of the others: why they
+    /// are passed over.
+    pub reason: R,
+}
+
+impl From<Decision> for Explanation {
+    fn from(decision: Decision) -> Self {
+        let candidates = decision.candidates.into_iter();
+        let passed_over = decision.passed_over.into_iter();
+        Self {
+            candidates: candidates
+                .map(|c| considered(c.node, c.prefix, c.route, c.reason))
+                .collect(),
+            passed_over: passed_over
+                .map(|p| considered(p.node, p.prefix, p.route, p.reason))
+                .collect(),
+        }
+    }
+}
+
+fn considered<R>(node: NodeName, prefix: IpNet, route: RouteRank, reason: R) -> Considered<R> {
+    let RouteRank { source, path_len, med, neighbor_asn } = route;
+    Considered { node, prefix, source, path_len, med, neighbor_asn, reason }
 }

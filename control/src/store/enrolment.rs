@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::nodes::{id, key};
 use super::{Store, StoreError, Write, time};
-use crate::node::NodeId;
+use crate::steering::NodeId;
 use crate::tokens::Hash;
 
 /// Why an enrolment key does not enrol.

@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use audit::{AuditEntry, Change};
 pub use engine::EngineError;
 pub use enrolment::RedeemError;
-//pub use feeds::StoredFeed;
+pub use feeds::StoredBody;
 pub use nodes::{StoredHeartbeat, StoredNode};
 pub use tokens::{StoredToken, TokenHolder};
 

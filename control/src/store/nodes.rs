@@ -6,8 +6,8 @@ use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Write, corrupt, is_taken, signed, time, time_column, unsigned};
 use crate::api::types::Heartbeat;
-use crate::node::NodeId;
 use crate::node::NodeSettings;
+use crate::steering::NodeId;
 
 const TABLE: &str = "nodes";
 

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use mcc_config::{ControlPlane, Database, Secret};
 
 use super::*;
-use crate::node::NodeId;
 use crate::node::NodeSettings;
+use crate::steering::NodeId;
 use crate::tokens::{Hash, Role};
 
 fn config(folder: &Path) -> ControlPlane {

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use super::nodes::{id, key};
 use super::{Store, StoreError, Write, corrupt, time, time_column};
-use crate::node::NodeId;
+use crate::steering::NodeId;
 use crate::tokens::{Hash, Role};
 
 const TABLE: &str = "tokens";
