@@ -69,6 +69,19 @@ fn routers_in_containers_exchange_routes() {
     });
 }
 
+/// A wrong configuration fails the test at once, with the router's log, not at the deadline.
+#[test]
+fn a_router_that_ends_early_fails_the_test_at_once() {
+    let Some(network) = Network::create() else { return };
+    let wait = || {
+        let bird = network.start(Router::Bird, 2, "no such word;");
+        bird.wait_for("anything", "show status", |_| Some(()));
+    };
+    let failure = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait)).unwrap_err();
+    let message = failure.downcast_ref::<String>().unwrap();
+    assert!(message.starts_with("Bird has ended before anything: "), "{message}");
+}
+
 /// A process in a container reaches this host on the network's first address, as routers must.
 #[test]
 fn a_container_connects_to_this_host() {
@@ -93,7 +106,7 @@ fn a_process_is_stopped_in_order() {
     let mut process = Process::start(
         "sh",
         tempfile::tempdir().unwrap(),
-        &["-c", "trap 'kill $!; echo bye; exit 7' TERM; cat name; sleep 600 & wait"],
+        &["-c", "trap 'kill $!; echo bye; exit 7' TERM; sleep 600 & cat name; wait"],
         &[("name", "edge-1\n")],
     );
     assert_eq!(process.wait_for_log("edge"), "edge-1");

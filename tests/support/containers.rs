@@ -177,7 +177,7 @@ impl Container {
         }
     }
 
-    /// Asks the router until `found` gives a value of the answer.
+    /// Asks the router until `found` gives a value of the answer, as long as the router runs.
     #[track_caller]
     pub(crate) fn wait_for<T>(
         &self,
@@ -186,9 +186,16 @@ impl Container {
         found: impl Fn(&str) -> Option<T>,
     ) -> T {
         wait_for(what, || {
-            let answer = self.ask(command)?;
+            let answer = self.ask(command).inspect_err(|error| {
+                assert!(self.runs(), "{:?} has ended before {what}: {error}", self.router);
+            })?;
             found(&answer).ok_or(answer)
         })
+    }
+
+    fn runs(&self) -> bool {
+        let state = docker(&["inspect", "--format", "{{.State.Running}}", &self.name]);
+        state.is_ok_and(|state| state.trim() == "true")
     }
 
     /// Writes a new configuration. The router reads it when it is told to.
