@@ -129,6 +129,9 @@ impl Keeper {
         checkpoint.last = Instant::now();
         let changes = mem::take(&mut checkpoint.changes);
         let waiters = mem::take(&mut checkpoint.waiters);
+        if changes.is_empty() && checkpoint.unlogged.is_empty() {
+            return tell(&waiters);
+        }
         let has_blocks = changes.values().any(|change| matches!(change, Change::Filled(_)));
         checkpoint.under_way =
             Some(UnderWay { stage: Stage::Blocks, changes, logged: BTreeSet::new(), waiters });

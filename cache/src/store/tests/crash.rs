@@ -142,7 +142,7 @@ fn apply(folder: &Folder, damage: &Damage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn damaged_files_serve_no_wrong_byte(damages in proptest::collection::vec(damage(), 1..5)) {
