@@ -55,6 +55,8 @@ pub(super) struct Checkpoint {
 struct UnderWay {
     stage: Stage,
     changes: BTreeMap<u32, Change>,
+    /// Numbers of objects whose log entries are written, but not synced yet.
+    logged: BTreeSet<u64>,
     waiters: Vec<SyncSender<()>>,
 }
 
@@ -127,8 +129,12 @@ impl Keeper {
         checkpoint.last = Instant::now();
         let changes = mem::take(&mut checkpoint.changes);
         let waiters = mem::take(&mut checkpoint.waiters);
+        if changes.is_empty() && checkpoint.unlogged.is_empty() {
+            return tell(&waiters);
+        }
         let has_blocks = changes.values().any(|change| matches!(change, Change::Filled(_)));
-        checkpoint.under_way = Some(UnderWay { stage: Stage::Blocks, changes, waiters });
+        checkpoint.under_way =
+            Some(UnderWay { stage: Stage::Blocks, changes, logged: BTreeSet::new(), waiters });
         match has_blocks {
             true => self.checkpoint.syncer.start(vec![self.drive.slab.clone()]),
             false => self.write_records(),
@@ -176,8 +182,9 @@ impl Keeper {
             self.drive.failed("writing records", &error);
             return self.try_again_later();
         }
+        let logged = mem::take(&mut self.checkpoint.unlogged);
         if let Some(under_way) = &mut self.checkpoint.under_way {
-            under_way.stage = Stage::Records;
+            (under_way.stage, under_way.logged) = (Stage::Records, logged);
         }
         let files = vec![self.checkpoint.log.file().clone(), self.drive.table.clone()];
         self.checkpoint.syncer.start(files);
@@ -193,20 +200,14 @@ impl Keeper {
         };
         if checkpoint.log.is_mostly_dead(inventory.object_count()) {
             let objects = inventory.objects().filter_map(|object| record(object));
-            checkpoint.log.rewrite(&drive.disk, objects)?;
-            checkpoint.unlogged.clear();
-            return Ok(());
+            return checkpoint.log.rewrite(&drive.disk, objects);
         }
         let entries: Vec<Vec<u8>> = checkpoint
             .unlogged
             .iter()
             .filter_map(|number| record(inventory.object(*number)?))
             .collect();
-        if !entries.is_empty() {
-            checkpoint.log.append(&entries)?;
-        }
-        checkpoint.unlogged.clear();
-        Ok(())
+        if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&entries) }
     }
 
     /// Writes the records of all changes, neighbors together.
@@ -263,6 +264,7 @@ impl Keeper {
         for (slot, change) in under_way.changes {
             self.checkpoint.changes.entry(slot).or_insert(change);
         }
+        self.checkpoint.unlogged.extend(under_way.logged);
         tell(&under_way.waiters);
     }
 
