@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use mcc_config::HostName;
 use thiserror::Error;
 
@@ -56,6 +56,9 @@ pub enum Refusal {
     /// 405: only GET and HEAD have a meaning here.
     #[error("only GET and HEAD are answered here")]
     Method,
+    /// 400: a body has no meaning here, and its framing is where smuggled requests hide (RFC 9112 §11.2).
+    #[error("GET and HEAD have no body here")]
+    Body,
     /// 400: a proxy's request line; the node is no proxy.
     #[error("the request line must name a path, such as `GET /file`: this is no proxy")]
     NoPath,
@@ -82,9 +85,11 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NoPath | Self::Host | Self::ParameterPlace | Self::ParameterValue => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Body
+            | Self::NoPath
+            | Self::Host
+            | Self::ParameterPlace
+            | Self::ParameterValue => StatusCode::BAD_REQUEST,
             Self::NotServed(_) => StatusCode::FORBIDDEN,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -104,6 +109,12 @@ pub fn parse(
 ) -> Result<ContentRequest, Refusal> {
     if method != Method::GET && method != Method::HEAD {
         return Err(Refusal::Method);
+    }
+    let no_bytes = |length: &HeaderValue| length == "0";
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || !headers.get_all(header::CONTENT_LENGTH).iter().all(no_bytes)
+    {
+        return Err(Refusal::Body);
     }
     if came_through(headers, node) {
         return Err(Refusal::Loop);
@@ -196,7 +207,6 @@ fn came_through(headers: &HeaderMap, node: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

@@ -9,11 +9,7 @@ use super::flight::FlightReader;
 use super::{ATTEMPTS, FillError, Fills, Located, Ticket};
 use crate::origin::OriginFailure;
 use crate::range::{ByteRange, block_of};
-use crate::store::{Object, PinnedBlock};
-
-/// What is read from a drive at once, in bytes: small enough for fairness, large enough that the pool's overhead
-/// does not count.
-const READ_SIZE: u32 = 256 << 10;
+use crate::store::{Object, PinnedBlock, READ_WINDOW};
 
 /// Where bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +116,7 @@ impl Piece {
                 if wanted.start >= wanted.end {
                     return Ok(None);
                 }
-                let end = wanted.end.min(wanted.start.saturating_add(READ_SIZE));
+                let end = wanted.end.min(wanted.start.saturating_add(READ_WINDOW));
                 match block.read(wanted.start..end).await {
                     Ok(bytes) => {
                         wanted.start = end;

@@ -68,7 +68,12 @@ impl Server {
         let request = match parsed {
             Ok(request) => request,
             Err(refusal) => {
-                let response = head::text(refusal.status(), &refusal.to_string());
+                let mut response = head::text(refusal.status(), &refusal.to_string());
+                if refusal.status() == StatusCode::BAD_REQUEST {
+                    // Whatever follows on this connection is not to be trusted.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 return (RequestResult::Refused, response);
             }
         };
