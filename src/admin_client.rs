@@ -38,12 +38,17 @@ impl AdminClient {
             }
             (None, None) => format!("http://{}", mcc_config::Admin::default().listen),
         };
+        Self::at(&base)
+    }
+
+    /// The node whose admin API is at `base`, such as `http://127.0.0.1:5000`.
+    pub(crate) fn at(base: &str) -> Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(60))
             .no_proxy()
             .build()?;
-        Ok(Self { base, http })
+        Ok(Self { base: base.to_owned(), http })
     }
 
     /// `GET path` as a value.

@@ -171,7 +171,9 @@ impl std::str::FromStr for Target {
         match s.parse::<IpNet>() {
             Ok(prefix) if prefix.trunc() == prefix => Ok(Self::Prefix(prefix)),
             Ok(prefix) => Err(format!("host bits are set; the prefix is {}", prefix.trunc())),
-            Err(_) => Err("neither an address nor a prefix, such as 192.0.2.7 or 192.0.2.0/24".into()),
+            Err(_) => {
+                Err("neither an address nor a prefix, such as 192.0.2.7 or 192.0.2.0/24".into())
+            }
         }
     }
 }

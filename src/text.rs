@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 /// A table without lines: a heading row, then one row each, numbers on the right.
 pub(crate) struct Rows {
@@ -13,7 +14,7 @@ impl Rows {
     /// A table with these headings; those that start with `>` head a column of numbers.
     pub(crate) fn new(headings: &[&str]) -> Self {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(NOTHING);
         // Piped output is for other programs: one line a row, however long.
         table.set_content_arrangement(if io::stdout().is_terminal() {
             ContentArrangement::Dynamic
@@ -47,7 +48,11 @@ impl Rows {
 
 /// `text` with each control character shown as an escape.
 pub(crate) fn printable(text: &str) -> String {
-    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
+    if text.chars().any(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Writes to standard output; a reader that went away (`mcc … | head`) is no error.
@@ -83,14 +88,19 @@ pub(crate) fn bytes(n: u64) -> String {
         value /= 1000.0;
         unit = larger;
     }
-    let places = if *unit == "B" || value >= 99.95 { 0 } else if value >= 9.995 { 1 } else { 2 };
+    let places = if *unit == "B" || value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
     format!("{value:.places$} {unit}")
 }
 
 /// Seconds in the two largest units: `3d 4h`, `12m 5s`.
 pub(crate) fn duration(seconds: u64) -> String {
-    let (d, h, m, s) =
-        (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     match (d, h, m) {
         (0, 0, 0) => format!("{s}s"),
         (0, 0, _) => format!("{m}m {s}s"),

@@ -32,14 +32,14 @@ pub(super) async fn run(common: &Common, command: &BgpCommand) -> Result<Verdict
 
 /// What the tables show of `GET /v1/bgp`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct BgpStatus {
+struct BgpStatus {
     router_id: IpAddr,
-    pub(crate) neighbors: Vec<Neighbor>,
+    neighbors: Vec<Neighbor>,
     footprint: Footprint,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Neighbor {
+struct Neighbor {
     address: IpAddr,
     asn: u32,
     local_asn: u32,
@@ -100,13 +100,14 @@ async fn status(common: &Common, client: &AdminClient) -> Result<Verdict> {
     if common.json {
         print_json(&json)?;
     } else {
-        text::print(&render_status(&status)?)?;
+        text::print(&render_status(&json)?)?;
     }
     Ok(Verdict::of(status.all_established()))
 }
 
-/// The table of `mcc bgp status`.
-pub(crate) fn render_status(status: &BgpStatus) -> Result<String, std::fmt::Error> {
+/// The table of `mcc bgp status`, from what `GET /v1/bgp` answers.
+pub(crate) fn render_status(json: &Value) -> Result<String> {
+    let status = BgpStatus::deserialize(json)?;
     let mut out = String::new();
     let established = status.neighbors.iter().filter(|n| n.is_established()).count();
     writeln!(
@@ -117,8 +118,17 @@ pub(crate) fn render_status(status: &BgpStatus) -> Result<String, std::fmt::Erro
     )?;
     if !status.neighbors.is_empty() {
         let mut rows = Rows::new(&[
-            "Neighbor", ">AS", "Type", "State", ">Since", ">Received", ">Accepted", ">Refused",
-            ">Stale", ">Flaps", "Last error",
+            "Neighbor",
+            ">AS",
+            "Type",
+            "State",
+            ">Since",
+            ">Received",
+            ">Accepted",
+            ">Refused",
+            ">Stale",
+            ">Flaps",
+            "Last error",
         ]);
         for neighbor in &status.neighbors {
             rows.push([
@@ -168,7 +178,8 @@ async fn neighbor(common: &Common, client: &AdminClient, address: IpAddr) -> Res
     let json: Value = client.get("/v1/bgp").await?;
     let status = BgpStatus::deserialize(&json)?;
     let position = status.neighbors.iter().position(|neighbor| neighbor.address == address);
-    let found = position.and_then(|i| Some((status.neighbors.get(i)?, json.get("neighbors")?.get(i)?)));
+    let found =
+        position.and_then(|i| Some((status.neighbors.get(i)?, json.get("neighbors")?.get(i)?)));
     let Some((neighbor, json)) = found else {
         let known: Vec<_> = status.neighbors.iter().map(|n| n.address.to_string()).collect();
         bail!(
@@ -186,27 +197,29 @@ async fn neighbor(common: &Common, client: &AdminClient, address: IpAddr) -> Res
 
 fn render_neighbor(neighbor: &Neighbor) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let mut line = |key: &str, value: String| {
-        writeln!(out, "{key:<16}{}", text::printable(&value))
-    };
+    let mut line = |key: &str, value: String| writeln!(out, "{key:<16}{}", text::printable(&value));
     line("Neighbor", neighbor.address.to_string())?;
     if let Some(description) = &neighbor.description {
         line("Description", description.clone())?;
     }
     line("AS", format!("{} (ours {}, {})", neighbor.asn, neighbor.local_asn, neighbor.kind))?;
-    line(
-        "State",
-        format!("{} for {}", neighbor.state, text::duration(neighbor.state_seconds)),
-    )?;
+    line("State", format!("{} for {}", neighbor.state, text::duration(neighbor.state_seconds)))?;
     line("Flaps", text::count(neighbor.flaps))?;
     line("Hold time", format!("{} s", neighbor.hold_time))?;
-    line("Capabilities", match neighbor.capabilities.as_slice() {
-        [] => "-".to_owned(),
-        capabilities => capabilities.join(", "),
-    })?;
+    line(
+        "Capabilities",
+        match neighbor.capabilities.as_slice() {
+            [] => "-".to_owned(),
+            capabilities => capabilities.join(", "),
+        },
+    )?;
     line(
         "Received",
-        format!("{} of at most {}", text::count(neighbor.received), text::count(neighbor.max_prefixes)),
+        format!(
+            "{} of at most {}",
+            text::count(neighbor.received),
+            text::count(neighbor.max_prefixes)
+        ),
     )?;
     line("Accepted", text::count(neighbor.accepted))?;
     line("Stale", text::count(neighbor.stale))?;
@@ -223,10 +236,13 @@ fn render_neighbor(neighbor: &Neighbor) -> Result<String, std::fmt::Error> {
             text::count(neighbor.updates_with_discarded_attributes)
         ),
     )?;
-    line("Last error", match &neighbor.last_error {
-        Some(error) => format!("{} at {}", error.in_words(), error.at),
-        None => "-".to_owned(),
-    })?;
+    line(
+        "Last error",
+        match &neighbor.last_error {
+            Some(error) => format!("{} at {}", error.in_words(), error.at),
+            None => "-".to_owned(),
+        },
+    )?;
     Ok(out)
 }
 
@@ -303,13 +319,23 @@ async fn routes(common: &Common, client: &AdminClient, arguments: &Routes) -> Re
     Ok(Verdict::of(found || arguments.target.is_none()))
 }
 
-fn render_routes(routes: &[Value]) -> Result<String> {
+/// The table of `mcc bgp routes`.
+pub(crate) fn render_routes(routes: &[Value]) -> Result<String> {
     if routes.is_empty() {
         return Ok("no such route\n".to_owned());
     }
     let mut rows = Rows::new(&[
-        "", "Prefix", "Neighbor", "AS path", "Origin", "Next hop", ">MED", ">Local pref",
-        "Communities", ">Age", "Refused",
+        "",
+        "Prefix",
+        "Neighbor",
+        "AS path",
+        "Origin",
+        "Next hop",
+        ">MED",
+        ">Local pref",
+        "Communities",
+        ">Age",
+        "Refused",
     ]);
     for route in routes {
         let route = Route::deserialize(route)?;

@@ -25,10 +25,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<Verdict> {
 
 fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict> {
     let default = if control { DEFAULT_CONTROL_CONFIG } else { DEFAULT_NODE_CONFIG };
-    let file: PathBuf = file
-        .or(common.config.as_deref())
-        .unwrap_or(Path::new(default))
-        .to_owned();
+    let file: PathBuf = file.or(common.config.as_deref()).unwrap_or(Path::new(default)).to_owned();
     let outcome = if control {
         ControlConfig::load(&file).map(|_| ())
     } else {
@@ -39,7 +36,7 @@ fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict>
         print_json(&serde_json::json!({
             "file": file,
             "good": problems.is_none(),
-            "problems": outcome.err().map(|error| error.lines()).unwrap_or_default(),
+            "problems": problems.as_deref().map(|text| text.lines().collect::<Vec<_>>()).unwrap_or_default(),
         }))?;
     } else {
         match &problems {

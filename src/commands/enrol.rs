@@ -14,9 +14,8 @@ pub(super) async fn run(common: &Common, arguments: &Enrol) -> Result<Verdict> {
     let cannot_write = || format!("--token-file: cannot write {}", file.display());
     // The key works once: find out that the file cannot be written before it is used up.
     let replacement = Replacement::prepare(file).with_context(cannot_write)?;
-    let registered = Client::new(&arguments.url, None)?
-        .register(Secret::new(arguments.key.clone()))
-        .await?;
+    let registered =
+        Client::new(&arguments.url, None)?.register(Secret::new(arguments.key.clone())).await?;
     let content = format!("{}\n", registered.token.expose());
     replacement.commit(content.as_bytes()).with_context(cannot_write)?;
     if common.json {

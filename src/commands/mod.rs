@@ -10,6 +10,9 @@ mod run;
 mod status;
 mod steer;
 
+pub(crate) use bgp::{render_routes, render_status as render_bgp_status};
+pub(crate) use steer::render as render_steer;
+
 use anyhow::Result;
 use serde::Serialize;
 

@@ -3,24 +3,28 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mcc_bgp::speaker::RouteQuery;
-use mcc_cache::PurgeSelector;
+use ipnet::IpNet;
+use mcc_bgp::rib::{RouteFilter, RouteQuery};
+use mcc_cache::Purge;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{View, metrics, report};
 
+/// The most routes or prefixes of one answer; `next` says where to go on.
+const PAGE: usize = 8_192;
+
 /// Answers on `listener` until `stop`.
 pub(super) async fn serve(listener: TcpListener, view: Arc<View>, stop: CancellationToken) {
-    let served = axum::serve(listener, router(view))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
+    let served =
+        axum::serve(listener, router(view)).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the admin API has stopped; the node goes on without it");
     }
@@ -118,26 +122,80 @@ async fn cache(State(view): State<Arc<View>>) -> impl IntoResponse {
     Json(view.cache.status())
 }
 
+/// The query of `GET /v1/bgp/routes`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Routes {
+    ip: Option<IpAddr>,
+    prefix: Option<IpNet>,
+    #[serde(default)]
+    longer: bool,
+    neighbor: Option<IpAddr>,
+    #[serde(default)]
+    rejected: bool,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+impl Routes {
+    fn query(self) -> Result<RouteQuery, Problem> {
+        let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+        let filter = match (self.ip, self.prefix, self.longer) {
+            (None, None, false) => RouteFilter::All,
+            (Some(ip), None, false) => RouteFilter::LongestMatch(ip),
+            (None, Some(prefix), false) => RouteFilter::Exact(prefix.trunc()),
+            (None, Some(prefix), true) => RouteFilter::Longer(prefix.trunc()),
+            (Some(_), Some(_), _) => return Err(bad("`ip` or `prefix`, not both".to_owned())),
+            (_, None, true) => return Err(bad("`longer` goes with `prefix`".to_owned())),
+        };
+        let after = self.after.map(|after| after.parse()).transpose();
+        Ok(RouteQuery {
+            filter,
+            neighbor: self.neighbor,
+            rejected: self.rejected,
+            limit: self.limit.unwrap_or(PAGE).clamp(1, PAGE),
+            after: after.map_err(|error| bad(ToString::to_string(&error)))?,
+        })
+    }
+}
+
 async fn routes(
     State(view): State<Arc<View>>,
-    query: Result<Query<RouteQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<Routes>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(query) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
+    let Query(query) = query.map_err(bad_query)?;
     let page = view
         .speaker
-        .routes(query)
+        .routes(query.query()?)
         .await
         .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error))?;
     Ok(Json(page))
 }
 
-async fn footprint(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
+/// The query of `GET /v1/footprint`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FootprintQuery {
+    after: Option<IpNet>,
+    limit: Option<usize>,
+}
+
+async fn footprint(
+    State(view): State<Arc<View>>,
+    query: Result<Query<FootprintQuery>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(query) = query.map_err(bad_query)?;
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let page = view
         .speaker
-        .footprint()
+        .footprint(query.after, limit)
         .await
         .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error))?;
     Ok(Json(page))
+}
+
+fn bad_query(rejection: QueryRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
 async fn reset(
@@ -162,7 +220,7 @@ async fn refresh(
 /// `POST /v1/cache/purge`: exactly one of the three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum Purge {
+enum PurgeBody {
     Url(String),
     Origin(String),
     All(bool),
@@ -170,17 +228,17 @@ enum Purge {
 
 async fn purge(
     State(view): State<Arc<View>>,
-    body: Result<Json<Purge>, axum::extract::rejection::JsonRejection>,
+    body: Result<Json<PurgeBody>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let Json(purge) = body.map_err(|error| bad(error.body_text()))?;
-    let selector = match purge {
-        Purge::Url(url) => PurgeSelector::Url(url),
-        Purge::Origin(host) => PurgeSelector::Origin(host),
-        Purge::All(true) => PurgeSelector::All,
-        Purge::All(false) => return Err(bad("`all` is true or absent".to_owned())),
+    let Json(body) = body.map_err(|error| bad(error.body_text()))?;
+    let what = match body {
+        PurgeBody::Url(url) => Purge::Url(url),
+        PurgeBody::Origin(host) => Purge::Origin(host),
+        PurgeBody::All(true) => Purge::All,
+        PurgeBody::All(false) => return Err(bad("`all` is true or absent".to_owned())),
     };
-    let purged = view.cache.purge(selector).map_err(|error| bad(error.to_string()))?;
+    let purged = view.cache.purge(&what).map_err(|error| bad(error.to_string()))?;
     tracing::info!(objects = purged.objects, bytes = purged.bytes, "purged");
     Ok(Json(purged))
 }

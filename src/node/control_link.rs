@@ -186,7 +186,8 @@ impl Task {
             let now = Instant::now();
             if let Some(request) = self.advertiser.poll(now) {
                 let client = self.client.clone();
-                self.calls.spawn(async move { Called::Advertise(client.advertise(&request).await) });
+                self.calls
+                    .spawn(async move { Called::Advertise(client.advertise(&request).await) });
             }
             if now >= self.next_heartbeat {
                 // Not before the answer, or the time for it, has passed: see `heartbeat_done`.
@@ -263,7 +264,8 @@ impl Task {
         let now = Instant::now();
         match result {
             Ok(answer) => {
-                self.heartbeat_interval = Duration::from_secs(answer.interval_seconds.clamp(1, 300));
+                self.heartbeat_interval =
+                    Duration::from_secs(answer.interval_seconds.clamp(1, 300));
                 if answer.send_snapshot {
                     self.advertiser.resync(now);
                 }
@@ -312,7 +314,11 @@ fn update(watch: &LinkWatch, change: impl FnOnce(&mut LinkState)) {
 fn note_failure(watch: &LinkWatch, error: String) {
     let before = watch.state();
     if before.connected || before.error.as_deref() != Some(error.as_str()) {
-        tracing::warn!(url = before.url, error, "the control plane is not reached; serving goes on");
+        tracing::warn!(
+            url = before.url,
+            error,
+            "the control plane is not reached; serving goes on"
+        );
     }
     update(watch, |state| {
         if state.connected {

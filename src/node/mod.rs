@@ -132,7 +132,7 @@ impl Node {
 async fn open_cache(config: &NodeConfig) -> Result<Cache> {
     let certificate = match (&config.https.certificate, &config.https.key) {
         (Some(chain), Some(key)) => {
-            Some(CertificateFiles { chain: chain.clone(), key: key.clone() })
+            Some(CertificateFiles { certificate: chain.clone(), key: key.clone() })
         }
         _ => None,
     };

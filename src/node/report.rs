@@ -67,7 +67,8 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
             // Before the first acknowledgement the control plane may have nothing at all.
             link.advertiser.acknowledged_position.map_or(0, |_| link.advertiser.routes as u64)
         }),
-        generation: link.map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
+        generation: link
+            .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
         acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
     }
 }
@@ -134,13 +135,8 @@ fn parts(
 
 fn drive_part(drive: &DriveStatus, up: u64) -> Part {
     let name = format!("drive {}", drive.path.display());
-    let filled = || {
-        format!(
-            "{} of {} used",
-            crate::text::bytes(drive.used),
-            crate::text::bytes(drive.size)
-        )
-    };
+    let filled =
+        || format!("{} of {} used", crate::text::bytes(drive.used), crate::text::bytes(drive.size));
     match (&drive.state, &drive.note) {
         (DriveState::Up, None) => Part {
             name,
@@ -187,7 +183,9 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
         State::Established => (PartState::Up, None),
         _ => (
             PartState::Down,
-            Some("check address, AS numbers, password and TTL on both sides; its prefixes are kept for a while"),
+            Some(
+                "check address, AS numbers, password and TTL on both sides; its prefixes are kept for a while",
+            ),
         ),
     };
     Part {
@@ -211,7 +209,10 @@ fn link_part(view: &View, link: &LinkState) -> Part {
         (Some(error), false) => (
             PartState::Down,
             error.clone(),
-            Some("serving goes on; steering uses the last footprint that was acknowledged".to_owned()),
+            Some(
+                "serving goes on; steering uses the last footprint that was acknowledged"
+                    .to_owned(),
+            ),
         ),
         (None, false) => (PartState::Warning, format!("connecting to {}", link.url), None),
     };
