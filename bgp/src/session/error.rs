@@ -12,8 +12,10 @@ pub enum ErrorDirection {
     Received,
     /// This speaker sent a NOTIFICATION.
     Sent,
-    /// There was no NOTIFICATION: the TCP connection failed or never came to be.
+    /// There was no NOTIFICATION: the TCP connection failed.
     Connection,
+    /// There was no connection: the neighbor could not be dialled.
+    Dial,
 }
 
 /// The end of a session or of an attempt, as `mcc bgp status` shows it.
@@ -41,6 +43,10 @@ impl SessionError {
 
     pub(super) fn connection(text: String) -> Self {
         Self { direction: ErrorDirection::Connection, code: None, subcode: None, text }
+    }
+
+    pub(super) fn dial(text: String) -> Self {
+        Self { direction: ErrorDirection::Dial, ..Self::connection(text) }
     }
 
     fn notification(

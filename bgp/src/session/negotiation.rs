@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use crate::wire::{AddPathMode, Capability, Family, Notification, NotificationCode, Open};
 
+/// How long a neighbor may wait for us after our restart, in seconds. Not 0: BIRD then restarts its
+/// own side as soon as the session is lost, and refuses our next connections meanwhile.
+const OUR_RESTART_TIME: u16 = 120;
+
 /// What the state machine knows of a neighbor before it has said anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSettings {
@@ -43,10 +47,10 @@ impl PeerSettings {
 
     /// Our OPEN.
     ///
-    /// ADD-PATH is offered for receiving only. Graceful restart is offered with a restart time of 0
-    /// and without forwarding state: we have no routes that a neighbor could keep, and want it to
-    /// know that we keep its routes (RFC 4724 §4.2). No role is claimed (RFC 9234): a wrong one
-    /// makes a strict router refuse the session.
+    /// ADD-PATH is offered for receiving only. Graceful restart is offered (RFC 4724) so that the
+    /// neighbor knows that we keep its routes, and so that it takes a new connection at once after
+    /// we have lost our power; we have no routes of our own that it could keep. No role is claimed
+    /// (RFC 9234): a wrong one makes a strict router refuse the session.
     #[must_use]
     pub fn open(&self) -> Open {
         let families = self.families();
@@ -61,7 +65,7 @@ impl PeerSettings {
             Capability::GracefulRestart {
                 restarting: false,
                 notification: false,
-                restart_time: 0,
+                restart_time: OUR_RESTART_TIME,
                 families: families.iter().map(|&family| (family, false)).collect(),
             },
         ]);

@@ -238,7 +238,13 @@ impl Peer {
             Event::Malformed(role, error) => {
                 self.fail(role, Failure::malformed(error), now, actions);
             }
-            Event::Closed(role, text) => self.fail(role, Failure::silent(text), now, actions),
+            Event::Closed(role, mut text) => {
+                let state = self.connection(role).map(Connection::state);
+                if state == Some(ConnectionState::OpenSent) {
+                    text.push_str(" before its OPEN: does it have this node as a neighbor?");
+                }
+                self.fail(role, Failure::silent(text), now, actions);
+            }
         }
     }
 
@@ -316,7 +322,7 @@ impl Peer {
         if self.connections().next().is_some() {
             return;
         }
-        actions.push(Action::Failed(SessionError::connection(text)));
+        actions.push(Action::Failed(SessionError::dial(text)));
         // Not Idle: whoever cannot be dialled may still dial us.
         self.dial = Dial::At(now + self.backoff.next(&mut self.random));
     }

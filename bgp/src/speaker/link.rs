@@ -94,13 +94,13 @@ impl Link {
         self.inbox.reserve(READ_SIZE);
         match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => {
-                self.fail("the router closed the connection without a NOTIFICATION".to_owned());
+                self.fail("the router closed the connection without a word".to_owned());
                 false
             }
             Ok(_) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
-                self.fail(format!("the connection failed: {error}"));
+                self.fail(connection_error(&error));
                 false
             }
         }
@@ -136,7 +136,7 @@ impl Link {
                     self.stalls_at.get_or_insert(now + self.write_stall);
                     return;
                 }
-                Err(error) => return self.fail(format!("the connection failed: {error}")),
+                Err(error) => return self.fail(connection_error(&error)),
             }
         }
     }
@@ -183,5 +183,13 @@ impl Link {
         };
         // Whatever goes wrong now, nobody is left to be told.
         let _ = timeout(LAST_WORDS, last_words).await;
+    }
+}
+
+/// A failed read or write in words, without the number that `io::Error` adds.
+pub(super) fn connection_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "the router reset the connection".to_owned(),
+        _ => format!("the connection to the router failed: {error}"),
     }
 }

@@ -117,6 +117,7 @@ pub struct Speaker {
     stop: CancellationToken,
     sessions: TaskTracker,
     closing: TaskTracker,
+    others: TaskTracker,
 }
 
 impl Speaker {
@@ -140,7 +141,8 @@ impl Speaker {
             unknown_connections: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
-        let (sessions, closing) = (TaskTracker::new(), TaskTracker::new());
+        let (sessions, closing, others) =
+            (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
         let (batch_sender, batches) = mpsc::channel(BATCHES);
         let (request_sender, requests) = mpsc::channel(REQUESTS);
 
@@ -191,14 +193,14 @@ impl Speaker {
             waiting: Vec::new(),
             stop: stop.clone(),
         };
-        tokio::spawn(rib_task.run());
+        others.spawn(rib_task.run());
         let incoming = Arc::new(incoming);
         for listener in listeners {
             let (sessions, board) = (Arc::clone(&incoming), Arc::clone(&board));
-            tokio::spawn(Listener { listener, sessions, board, stop: stop.clone() }.run());
+            others.spawn(Listener { listener, sessions, board, stop: stop.clone() }.run());
         }
         let handle = SpeakerHandle { board, requests: request_sender, commands: commands.into() };
-        Ok(Self { handle, local_addrs, stop, sessions, closing })
+        Ok(Self { handle, local_addrs, stop, sessions, closing, others })
     }
 
     /// For the rest of the node.
@@ -225,6 +227,9 @@ impl Speaker {
             self.sessions.wait().await;
             self.closing.close();
             self.closing.wait().await;
+            self.stop.cancel();
+            self.others.close();
+            self.others.wait().await;
         };
         if timeout(SHUTDOWN_TIME, shut_down).await.is_err() {
             tracing::warn!("some routers did not take the end of their session in time");

@@ -19,13 +19,14 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::link::Link;
+use super::link::{Link, connection_error};
 use super::rib_task::{Batch, sleep_until_or_never};
 use super::socket::{self, DialSettings};
 use super::status::{LastError, SessionBoard, SessionSnapshot};
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
-    Action, CannotRefresh, Event, Peer, PeerSettings, Role, SessionError, State, StopReason,
+    Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
+    StopReason,
 };
 use crate::wire::{Disposition, Update};
 
@@ -98,6 +99,7 @@ impl SessionTask {
             flaps: 0,
             negotiated: None,
             last_error: None,
+            dial_error: None,
         };
         Self {
             address: setup.board.neighbor().address,
@@ -191,7 +193,7 @@ impl SessionTask {
                     self.read(role, now);
                 }
             }
-            Err(error) => link.fail(format!("the connection failed: {error}")),
+            Err(error) => link.fail(connection_error(&error)),
         }
     }
 
@@ -339,6 +341,7 @@ impl SessionTask {
                 );
                 self.session += 1;
                 self.snapshot.negotiated = Some(negotiated);
+                self.snapshot.dial_error = None;
                 self.changed = true;
                 self.pending.push(SessionEvent::Up);
             }
@@ -355,17 +358,24 @@ impl SessionTask {
         }
     }
 
-    /// The same failure again and again is logged once.
+    /// The same failure again and again is logged once. A failed dial does not hide why the session
+    /// before it ended.
     fn remember(&mut self, error: SessionError) {
-        let known = self.snapshot.last_error.as_ref().is_some_and(|last| last.error == error);
         let was_up = self.snapshot.state == State::Established;
+        let last = match error.direction {
+            ErrorDirection::Dial => &mut self.snapshot.dial_error,
+            ErrorDirection::Received | ErrorDirection::Sent | ErrorDirection::Connection => {
+                &mut self.snapshot.last_error
+            }
+        };
+        let known = last.as_ref().is_some_and(|last| last.error == error);
         let (neighbor, reason) = (self.address, &error.text);
         if was_up {
             tracing::warn!(%neighbor, %reason, "BGP session ended");
         } else if !known {
             tracing::warn!(%neighbor, %reason, "no BGP session");
         }
-        self.snapshot.last_error = Some(LastError { error, at: jiff::Timestamp::now() });
+        *last = Some(LastError { error, at: jiff::Timestamp::now() });
         self.changed = true;
     }
 

@@ -74,8 +74,10 @@ pub struct NeighborStatus {
     pub updates_treated_as_withdraw: u64,
     /// UPDATEs of which an attribute was discarded (RFC 7606).
     pub updates_with_discarded_attributes: u64,
-    /// The last end of a session or failed attempt.
+    /// Why the last session, or attempt to have one, ended.
     pub last_error: Option<LastError>,
+    /// Why the neighbor cannot be dialled; `null` once the session is up.
+    pub dial_error: Option<LastError>,
 }
 
 /// Kind of a session.
@@ -115,6 +117,7 @@ pub(super) struct SessionSnapshot {
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
     pub(super) last_error: Option<LastError>,
+    pub(super) dial_error: Option<LastError>,
 }
 
 /// The published part of one session.
@@ -135,6 +138,7 @@ impl SessionBoard {
             flaps: 0,
             negotiated: None,
             last_error: None,
+            dial_error: None,
         };
         Self {
             neighbor,
@@ -154,7 +158,7 @@ impl SessionBoard {
     }
 
     fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
-        let SessionSnapshot { state, since, flaps, negotiated, last_error } =
+        let SessionSnapshot { state, since, flaps, negotiated, last_error, dial_error } =
             self.snapshot.load().as_ref().clone();
         let neighbor = &self.neighbor;
         let (asn, local_asn) = (neighbor.asn.get(), neighbor.effective_local_asn().get());
@@ -180,7 +184,8 @@ impl SessionBoard {
             messages_received: self.messages.load(Ordering::Relaxed),
             updates_treated_as_withdraw: self.treated_as_withdraw.load(Ordering::Relaxed),
             updates_with_discarded_attributes: self.discarded_attributes.load(Ordering::Relaxed),
-            last_error,
+            last_error: last_error.or_else(|| dial_error.clone()),
+            dial_error,
         }
     }
 }
