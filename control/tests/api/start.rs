@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use mcc_config::{ControlConfig, Database, Dns, Secret, Tls};
-use mcc_control::client::Client;
+use mcc_control::client::{Client, Steered};
 use mcc_control::server::ControlPlane;
 
 use crate::plane::{Plane, ip};
@@ -62,7 +62,8 @@ async fn tls_with_a_certificate_of_its_own() {
     let plane = Plane::start_with(|config| config.control.tls = Some(tls)).await;
 
     let trusting = Client::new(&plane.url(), Some(&certificate)).unwrap();
-    assert_eq!(trusting.steer(ip("192.0.2.1"), None, false).await.unwrap(), None);
+    let answer = trusting.steer(ip("192.0.2.1"), None, false).await.unwrap();
+    assert_eq!(answer, Steered::Nobody(None));
     // Without the certificate at hand the client does not talk to it. (Where the system has no
     // certificate authorities at all, there is not even a client.)
     if let Ok(doubting) = Client::new(&plane.url(), None) {
