@@ -42,6 +42,10 @@ impl Plane {
         Self { config, folder, running }
     }
 
+    pub(crate) async fn stop(self) {
+        self.running.shutdown().await;
+    }
+
     /// Drops it, which leaves running requests unanswered, and starts another on the same folder.
     pub(crate) async fn drop_and_start(self) -> Self {
         let Self { config, folder, running } = self;
