@@ -17,8 +17,8 @@ use thiserror::Error;
 
 use crate::api::problem::Problem;
 use crate::api::types::{
-    Enrolment, Heartbeat, HeartbeatAnswer, Node, NodeConfiguration, NodeList, NodePatch,
-    NodeSettings, Register, Registered, SteerAnswer,
+    Enrolment, Explanation, Heartbeat, HeartbeatAnswer, Node, NodeConfiguration, NodeList,
+    NodePatch, NodeSettings, Register, Registered, SteerAnswer,
 };
 use crate::feed;
 use crate::tls::{self, TlsError};
@@ -73,6 +73,26 @@ impl ClientError {
             Self::Refused(problem) => Some(problem.status),
             Self::Reply { status, .. } => Some(*status),
             Self::Url { .. } | Self::Tls(_) | Self::Setup(_) | Self::NoAnswer(_) => None,
+        }
+    }
+}
+
+/// The answer to "which node serves this client".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steered {
+    /// This one.
+    Node(SteerAnswer),
+    /// None: the client goes to the CDN. If it was asked for, who would have come into question.
+    Nobody(Option<Explanation>),
+}
+
+impl Steered {
+    /// The node, if there is one.
+    #[must_use]
+    pub fn node(self) -> Option<SteerAnswer> {
+        match self {
+            Self::Node(answer) => Some(answer),
+            Self::Nobody(_) => None,
         }
     }
 }
@@ -290,8 +310,8 @@ impl Client {
         self.send(self.post(&["v1", "nodes", name.as_str(), "enrolment"])).await
     }
 
-    /// Which node serves `client`; `None` when no node does. With `explain` the answer carries all
-    /// candidates and why the others lost.
+    /// Which node serves `client`. With `explain` the answer carries all candidates and why the
+    /// others lost.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -300,7 +320,7 @@ impl Client {
         client: IpAddr,
         host: Option<&str>,
         explain: bool,
-    ) -> Result<Option<SteerAnswer>, ClientError> {
+    ) -> Result<Steered, ClientError> {
         let mut request = self
             .request(Method::GET, &["v1", "steer"])
             .query(&[("client", client.to_string()), ("explain", explain.to_string())]);
@@ -308,12 +328,14 @@ impl Client {
             request = request.query(&[("host", host)]);
         }
         match self.send(request).await {
-            Ok(answer) => Ok(Some(answer)),
+            Ok(answer) => Ok(Steered::Node(answer)),
             // A server that knows no such path answers 404 too, but repeats no client.
             Err(ClientError::Refused(problem))
                 if problem.status == 404 && problem.members.contains_key("client") =>
             {
-                Ok(None)
+                let explanation = problem.members.get("explanation").cloned();
+                let explanation = explanation.and_then(|value| serde_json::from_value(value).ok());
+                Ok(Steered::Nobody(explanation))
             }
             Err(error) => Err(error),
         }

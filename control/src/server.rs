@@ -77,7 +77,10 @@ pub struct ControlPlane {
     addresses: Vec<SocketAddr>,
     connections: TaskTracker,
     keeper: TaskTracker,
+    /// No new connections, and no further request on those that are open.
     stop_connections: CancellationToken,
+    /// No connections.
+    cut_connections: CancellationToken,
     stop_keeper: CancellationToken,
     store: Store,
 }
@@ -105,26 +108,20 @@ impl ControlPlane {
         let metrics = Metrics::new();
         let (keeper, fleet) = Keeper::load(store.clone(), control.ipv6, metrics.clone()).await?;
 
-        let mut listeners = Vec::new();
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for address in &control.listen {
             let bind = |source| StartError::Bind { address: *address, source };
-            listeners.push(TcpListener::bind(address).await.map_err(bind)?);
+            let listener = TcpListener::bind(address).await.map_err(bind)?;
+            addresses.push(listener.local_addr().map_err(bind)?);
+            listeners.push(listener);
         }
-        let addresses =
-            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
-        let addresses = match addresses {
-            Ok(addresses) => addresses,
-            Err(source) => {
-                let address = *control.listen.first().ok_or(StartError::NoListenAddress)?;
-                return Err(StartError::Bind { address, source });
-            }
-        };
 
         let running = Self {
             addresses,
             connections: TaskTracker::new(),
             keeper: TaskTracker::new(),
             stop_connections: CancellationToken::new(),
+            cut_connections: CancellationToken::new(),
             stop_keeper: CancellationToken::new(),
             store: store.clone(),
         };
@@ -150,6 +147,8 @@ impl ControlPlane {
         if tokio::time::timeout(SHUTDOWN_GRACE, self.connections.wait()).await.is_err() {
             let open = self.connections.len();
             tracing::warn!(open, "requests did not end in time and are cut off");
+            self.cut_connections.cancel();
+            self.connections.wait().await;
         }
         self.stop_keeper.cancel();
         self.keeper.close();
@@ -169,6 +168,7 @@ impl ControlPlane {
             router,
             acceptor,
             stop: self.stop_connections.clone(),
+            cut: self.cut_connections.clone(),
             connections: self.connections.clone(),
             room,
         };
@@ -181,6 +181,7 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.stop_connections.cancel();
+        self.cut_connections.cancel();
         self.stop_keeper.cancel();
     }
 }
@@ -202,6 +203,7 @@ struct Serving {
     router: Router,
     acceptor: Option<TlsAcceptor>,
     stop: CancellationToken,
+    cut: CancellationToken,
     connections: TaskTracker,
     room: Arc<Semaphore>,
 }
@@ -209,16 +211,20 @@ struct Serving {
 impl Serving {
     async fn accept(self, listener: TcpListener) {
         loop {
-            let Ok(permit) = self.room.clone().acquire_owned().await else { return };
+            let next = async {
+                let permit = self.room.clone().acquire_owned().await;
+                listener.accept().await.map(|connection| (connection, permit))
+            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = next => accepted,
                 () = self.stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, peer)) => {
+                Ok(((stream, peer), permit)) => {
                     let serving = self.clone();
                     self.connections.spawn(async move {
-                        serving.connection(stream, peer).await;
+                        let cut = serving.cut.clone();
+                        cut.run_until_cancelled(serving.connection(stream, peer)).await;
                         drop(permit);
                     });
                 }

@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
+use mcc_config::HostName;
 use serde::Deserialize;
 
 use super::extract::Json;
@@ -24,7 +25,6 @@ const BULK_LIMIT: usize = 10_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct SteerQuery {
     client: Option<String>,
-    #[expect(dead_code, reason = "part of the interface; every node serves every origin for now")]
     host: Option<String>,
     explain: Option<String>,
 }
@@ -48,6 +48,10 @@ pub(super) async fn one(
             return Err(Problem::bad_request(detail));
         }
     };
+    if let Some(host) = query.host {
+        // Every node serves every origin for now, so that a good name makes no difference.
+        host.parse::<HostName>().map_err(|e| Problem::bad_request(format!("host: {e}")))?;
+    }
     let client = understood(&api, "client", client)?;
     let steering = api.fleet.steering();
     let mut decision = steering.index.view().steer(client, &steering.nodes.load());

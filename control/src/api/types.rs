@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use mcc_config::{Neighbor, NodeName, Secret};
+use mcc_config::{HostName, Neighbor, NodeName, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::feed::{Position, Source};
@@ -232,7 +232,7 @@ pub struct SteerQuestion {
     pub client: IpAddr,
     /// The host that it wants to download from. Every node serves every origin for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
+    pub host: Option<HostName>,
 }
 
 /// `POST /v1/steer`: many clients at once.

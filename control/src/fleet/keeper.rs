@@ -33,8 +33,6 @@ pub(crate) struct Keeper {
     pub(super) members: BTreeMap<NodeId, Member>,
     pub(super) index: Index,
     pub(super) steering: Steering,
-    /// How long the last publication of the index took.
-    pub(super) publish_cost: Duration,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -151,9 +149,7 @@ impl Keeper {
         let index = Index::new();
         let steering = Steering { index: index.steering(), ..Steering::default() };
         let fleet = Fleet { commands: sender, steering: steering.clone() };
-        let publish_cost = Duration::ZERO;
-        let mut keeper =
-            Self { store, metrics, ipv6, members, index, steering, publish_cost, commands };
+        let mut keeper = Self { store, metrics, ipv6, members, index, steering, commands };
         keeper.load_feeds().await?;
         let ids: Vec<NodeId> = keeper.members.keys().copied().collect();
         for id in ids {

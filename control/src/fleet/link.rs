@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::FleetError;
 use super::keeper::{Heard, Keeper, Kept};
+use super::publish;
 use crate::api::types::{Heartbeat, HeartbeatAnswer, NodeConfiguration, Registered};
 use crate::feed::body::Body;
 use crate::feed::{Answer, Encoding, Position, Receiver, Update, Verdict};
@@ -78,8 +79,13 @@ impl Keeper {
         if answer.send_snapshot {
             tracing::warn!(node = %member.settings.name, "its feed has come apart: asked for all of it");
         }
+        let before = publish::standing(member, member.verdict(now).state);
         member.heard = Some(Heard { at: now, instant: Instant::now(), heartbeat, saved: false });
-        self.publish_nodes(now);
+        let after = publish::standing(member, member.verdict(now).state);
+        // Most heartbeats change nothing for steering; what they change else the next tick shows.
+        if before != after {
+            self.publish_nodes(now);
+        }
         Ok(answer)
     }
 

@@ -10,6 +10,9 @@ mod link;
 mod operator;
 mod publish;
 
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
 use mcc_config::{NodeName, Secret};
 use thiserror::Error;

@@ -3,13 +3,13 @@
 //! Both are built beside what readers hold and swapped in, so that an answer takes no lock and
 //! never sees half a change.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use jiff::Timestamp;
-use std::num::NonZeroU32;
 
 use super::keeper::{Keeper, Member};
 use crate::api::types::Footprint;
@@ -17,9 +17,9 @@ use crate::feed::{Change, RouteAttributes};
 use crate::health::NodeState;
 use crate::steering::{self, NodeId, NodeStates, PassedOver, Standing};
 
-/// Publishing the index copies it. A copy that takes no longer is made after each change; a longer
-/// one waits for the next tick.
-const CHEAP: Duration = Duration::from_millis(2);
+/// Publishing the index copies it. One of up to this many prefixes (about 2 ms) is published after
+/// each change; a larger one at most once per second.
+const CHEAP_PREFIXES: usize = 50_000;
 
 /// The weight of a node without an egress limit, in megabits per second: a 10 Gbit/s port.
 const USUAL_EGRESS_MBPS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
@@ -43,9 +43,8 @@ impl Keeper {
     /// Publishes what a tick of the clock brings: silence, and an index whose turn has come.
     pub(super) fn tick(&mut self, now: Timestamp) {
         self.publish_nodes(now);
-        let start = Instant::now();
-        if self.index.publish_if_due(start) {
-            self.note_published(start);
+        if self.index.publish_if_due(Instant::now()) {
+            self.count_prefixes();
         }
     }
 
@@ -75,14 +74,16 @@ impl Keeper {
     }
 
     pub(super) fn publish_index(&mut self, now: Instant) {
-        if self.publish_cost <= CHEAP && self.index.next_publish(now).is_some() {
+        let is_cheap = self.steering.index.view().len() <= CHEAP_PREFIXES;
+        if is_cheap && self.index.next_publish(now).is_some() {
             self.index.publish(now);
-            self.note_published(now);
+        } else if !self.index.publish_if_due(now) {
+            return;
         }
+        self.count_prefixes();
     }
 
-    fn note_published(&mut self, start: Instant) {
-        self.publish_cost = start.elapsed();
+    fn count_prefixes(&self) {
         let prefixes = self.steering.index.view().len();
         self.metrics.prefixes.set(i64::try_from(prefixes).unwrap_or(i64::MAX));
     }
@@ -128,7 +129,7 @@ impl Keeper {
 }
 
 /// Whether a node in this state may be sent clients.
-fn standing(member: &Member, state: NodeState) -> Standing {
+pub(super) fn standing(member: &Member, state: NodeState) -> Standing {
     Standing::PassedOver(match state {
         NodeState::Healthy if is_over_egress(member) => PassedOver::OverEgress,
         NodeState::Healthy => return Standing::Eligible,

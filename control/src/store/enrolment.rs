@@ -5,7 +5,7 @@ use sqlx::Row;
 use thiserror::Error;
 
 use super::nodes::{id, key};
-use super::{Store, StoreError, Write, time};
+use super::{StoreError, Write, time};
 use crate::steering::NodeId;
 use crate::tokens::Hash;
 
@@ -84,18 +84,4 @@ pub async fn redeem(write: &mut Write, hash: &Hash, now: Timestamp) -> Result<No
         .execute(&mut **write)
         .await?;
     Ok(id(&row, "node_id")?)
-}
-
-impl Store {
-    /// Removes enrolment keys that expired before `before`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_expired_keys(&self, before: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM enrolment_keys WHERE expires_at < $1")
-            .bind(before.as_microsecond())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
 }

@@ -74,11 +74,15 @@ impl Store {
         };
         let last_used = time_column(TABLE, &row, "last_used_at")?;
         if last_used.is_none_or(|last| now.duration_since(last) >= LAST_USED_STEP) {
-            sqlx::query("UPDATE tokens SET last_used_at = $2 WHERE hash = $1")
+            let noted = sqlx::query("UPDATE tokens SET last_used_at = $2 WHERE hash = $1")
                 .bind(hash.as_bytes())
                 .bind(now.as_microsecond())
                 .execute(&self.pool)
-                .await?;
+                .await;
+            // No reason to turn someone away who has a good token.
+            if let Err(error) = noted {
+                tracing::warn!(%error, "cannot note the use of a token");
+            }
         }
         Ok(Some(token))
     }

@@ -1,7 +1,10 @@
 //! Who may do what: every endpoint against every kind of caller.
 
+use jiff::{SignedDuration, Timestamp};
+use mcc_config::Secret;
 use mcc_control::feed::{Advertiser, Pace, SessionId};
-use mcc_control::tokens::Role;
+use mcc_control::store::{self, Store};
+use mcc_control::tokens::{Hash, Role};
 use uuid::Uuid;
 
 use crate::plane::{Plane, route, settings};
@@ -103,7 +106,7 @@ async fn a_key_enrols_once_and_a_second_key_takes_the_first_token_away() {
     let again = plane.stranger().register(key).await.unwrap_err();
     assert_eq!(again.status(), Some(401));
     assert!(again.to_string().contains("each key is good once"), "{again}");
-    let unknown = mcc_config::Secret::new("mcc_enrol_0".to_owned());
+    let unknown = Secret::new("mcc_enrol_0".to_owned());
     let unknown = plane.stranger().register(unknown).await.unwrap_err();
     assert!(unknown.to_string().contains("not known"), "{unknown}");
 
@@ -111,6 +114,33 @@ async fn a_key_enrols_once_and_a_second_key_takes_the_first_token_away() {
     assert!(link.client.configuration(None).await.is_ok());
     let error = plane.client(&first).configuration(None).await.unwrap_err();
     assert_eq!(error.status(), Some(401));
+}
+
+#[tokio::test]
+async fn what_has_expired_opens_nothing() {
+    let plane = Plane::start().await;
+    let owner = plane.owner().await;
+    let node = settings("edge-1", "192.0.2.10", &[]);
+    owner.create_node(&node).await.unwrap();
+    let (now, past) = (Timestamp::now(), Timestamp::now() - SignedDuration::from_secs(1));
+    let (token, key) = ("mcc_made_for_a_test", "mcc_enrol_made_for_a_test");
+    let store = Store::open(&plane.config.control).await.unwrap();
+    let id = store.nodes().await.unwrap().remove(0).id;
+    let mut write = store.write().await.unwrap();
+    let hash = Hash::of(token);
+    store::tokens::insert_operator(&mut write, &hash, Role::Owner, "me", past, Some(past))
+        .await
+        .unwrap();
+    store::enrolment::insert(&mut write, id, &Hash::of(key), now, past).await.unwrap();
+    write.commit().await.unwrap();
+    store.close().await;
+
+    let late = plane.client(&Secret::new(token.to_owned())).nodes().await.unwrap_err();
+    assert_eq!(late.status(), Some(401));
+    assert!(late.to_string().contains("this token expired at"), "{late}");
+    let late = plane.stranger().register(Secret::new(key.to_owned())).await.unwrap_err();
+    assert_eq!(late.status(), Some(401));
+    assert!(late.to_string().contains("this enrolment key expired at"), "{late}");
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ async fn requests_that_cannot_be() {
         ("GET", "/v1/steer?client=192.0.2", &json, 400, "client: `192.0.2` is no IP address"),
         ("GET", "/v1/steer?client=2001:db8::1", &json, 400, "is IPv6, which is off"),
         ("GET", "/v1/steer?client=192.0.2.1&explain=maybe", &json, 400, "explain: `maybe`"),
+        ("GET", "/v1/steer?client=192.0.2.1&host=a/b", &json, 400, "host: `a/b` is no host name"),
         ("GET", "/v1/steer?klient=192.0.2.1", &json, 400, "unknown field `klient`"),
         ("POST", "/v1/node/register", &[], 415, "send `Content-Type: application/json`"),
     ] {
@@ -148,6 +149,6 @@ async fn ipv6_is_taken_when_it_is_on() {
     let node = settings("edge-6", "2001:db8::10", &["2001:db8:1::/48"]);
     plane.healthy_node(&owner, &node).await;
     let client = "2001:db8:1::7".parse().unwrap();
-    let answer = owner.steer(client, None, false).await.unwrap().unwrap();
+    let answer = owner.steer(client, None, false).await.unwrap().node().unwrap();
     assert_eq!(answer.address, node.address);
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use mcc_control::api::types::{NodePatch, NodeState};
 use mcc_control::client::Client;
 use mcc_control::feed::{Advertiser, Answer, Change, Pace, SessionId};
+use mcc_control::store::Store;
 use uuid::Uuid;
 
 use crate::plane::{Plane, healthy, ip, route, settings};
 
 /// What is steered to, by name.
 async fn serves(client: &Client, address: &str) -> Option<String> {
-    let answer = client.steer(ip(address), None, false).await.unwrap()?;
+    let answer = client.steer(ip(address), None, false).await.unwrap().node()?;
     Some(answer.node.to_string())
 }
 
@@ -53,7 +54,7 @@ async fn from_creation_to_steering() {
     let start = Instant::now();
     advertiser.snapshot([route("198.51.100.0/24")], start);
     link.advertise(&mut advertiser, start + Duration::from_secs(1)).await;
-    let answer = owner.steer(ip("198.51.100.7"), None, true).await.unwrap().unwrap();
+    let answer = owner.steer(ip("198.51.100.7"), None, true).await.unwrap().node().unwrap();
     assert_eq!(answer.node, node.name);
     assert_eq!(answer.address, ip("192.0.2.10"));
     assert_eq!(answer.prefix.to_string(), "198.51.100.0/24");
@@ -103,7 +104,7 @@ async fn a_restart_keeps_steering_before_any_node_has_called() {
     let position = advertiser.status().acknowledged_position.unwrap();
     assert_eq!(answers, [Answer::Ok(position)]);
 
-    let plane = plane.crash().await;
+    let plane = plane.drop_and_start().await;
     let owner = plane.owner().await;
     let shown = owner.node(&node.name).await.unwrap();
     assert_eq!(shown.footprint.feed, Some(position));
@@ -206,4 +207,43 @@ async fn a_node_that_is_not_ready_is_not_steered_to() {
     assert_eq!(shown.state, NodeState::Unhealthy);
     assert!(shown.reason.contains("drive /cache/1 is down"), "{}", shown.reason);
     assert_eq!(serves(&owner, "203.0.113.7").await, None);
+}
+
+#[tokio::test]
+async fn many_deltas_become_one_snapshot_and_a_restart_reads_it() {
+    let plane = Plane::start().await;
+    let owner = plane.owner().await;
+    let link = plane.healthy_node(&owner, &settings("edge-1", "192.0.2.10", &[])).await;
+    let mut advertiser = advertiser();
+    let mut now = Instant::now();
+    advertiser.snapshot([], now);
+    // Communities that do not compress: each delta is some 60 kB, and 256 kB are kept.
+    let mut sent = 0;
+    for step in 0..8_u32 {
+        let changes: Vec<Change> = (0..900_u32)
+            .map(|n| {
+                let address = std::net::Ipv4Addr::from(0x0a00_0000 + ((step * 900 + n) << 8));
+                let mut record = route(&format!("{address}/24"));
+                let noise = format!("{:032x}", rand::random::<u128>());
+                let attributes = std::sync::Arc::make_mut(&mut record.attributes);
+                attributes.communities = vec![noise.clone(), noise.chars().rev().collect()];
+                Change::Present(record)
+            })
+            .collect();
+        sent += changes.len();
+        advertiser.changes(changes, now);
+        now += Duration::from_secs(1);
+        link.advertise(&mut advertiser, now).await;
+    }
+    let store = Store::open(&plane.config.control).await.unwrap();
+    let kept = store.feeds().await.unwrap().len();
+    assert!(kept < 9, "{kept} bodies are kept");
+    store.close().await;
+
+    let position = advertiser.status().acknowledged_position.unwrap();
+    let plane = plane.restart().await;
+    let owner = plane.owner().await;
+    let shown = owner.nodes().await.unwrap().remove(0).footprint;
+    assert_eq!((shown.prefixes, shown.feed), (sent, Some(position)));
+    assert_eq!(serves(&owner, "10.0.7.1").await.as_deref(), Some("edge-1"));
 }

@@ -13,18 +13,18 @@ use mcc_control::tokens::{self, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub struct Plane {
-    pub config: ControlConfig,
+pub(crate) struct Plane {
+    pub(crate) config: ControlConfig,
     folder: TempDir,
     running: ControlPlane,
 }
 
 impl Plane {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut ControlConfig)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut ControlConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = ControlConfig { control: Default::default(), dns: None };
         config.control.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
@@ -35,58 +35,62 @@ impl Plane {
     }
 
     /// Stops it and starts another on the same folder.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { config, folder, running } = self;
         running.shutdown().await;
         let running = ControlPlane::start(config.clone()).await.unwrap();
         Self { config, folder, running }
     }
 
-    /// Drops it without a word, as a crash would, and starts another on the same folder.
-    pub async fn crash(self) -> Self {
+    pub(crate) async fn stop(self) {
+        self.running.shutdown().await;
+    }
+
+    /// Drops it, which leaves running requests unanswered, and starts another on the same folder.
+    pub(crate) async fn drop_and_start(self) -> Self {
         let Self { config, folder, running } = self;
         drop(running);
         let running = ControlPlane::start(config.clone()).await.unwrap();
         Self { config, folder, running }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.config.control.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.running.local_addrs()[0])
     }
 
-    pub async fn token(&self, role: Role) -> Secret {
+    pub(crate) async fn token(&self, role: Role) -> Secret {
         tokens::create(&self.config, role).await.unwrap()
     }
 
-    pub fn client(&self, token: &Secret) -> Client {
+    pub(crate) fn client(&self, token: &Secret) -> Client {
         Client::new(&self.url(), None).unwrap().with_token(token.clone())
     }
 
-    pub async fn owner(&self) -> Client {
+    pub(crate) async fn owner(&self) -> Client {
         self.client(&self.token(Role::Owner).await)
     }
 
-    pub fn stranger(&self) -> Client {
+    pub(crate) fn stranger(&self) -> Client {
         Client::new(&self.url(), None).unwrap()
     }
 
     /// Creates a node, enrols it and lets it call once, healthy.
-    pub async fn healthy_node(&self, owner: &Client, settings: &NodeSettings) -> NodeLink {
+    pub(crate) async fn healthy_node(&self, owner: &Client, settings: &NodeSettings) -> NodeLink {
         owner.create_node(settings).await.unwrap();
         let link = self.enrol(owner, &settings.name).await;
         link.client.heartbeat(&healthy()).await.unwrap();
         link
     }
 
-    pub async fn enrol(&self, owner: &Client, name: &NodeName) -> NodeLink {
+    pub(crate) async fn enrol(&self, owner: &Client, name: &NodeName) -> NodeLink {
         let key = owner.create_enrolment(name).await.unwrap().key;
         let token = self.stranger().register(key).await.unwrap().token;
         NodeLink { client: self.client(&token), token }
     }
 
     /// A request as some other program would send it: method, path, headers, body.
-    pub async fn raw(
+    pub(crate) async fn raw(
         &self,
         method: &str,
         path: &str,
@@ -107,14 +111,14 @@ impl Plane {
 }
 
 /// A node's side.
-pub struct NodeLink {
-    pub client: Client,
-    pub token: Secret,
+pub(crate) struct NodeLink {
+    pub(crate) client: Client,
+    pub(crate) token: Secret,
 }
 
 impl NodeLink {
     /// Sends what the advertiser wants to send, until it has nothing more to say at `now`.
-    pub async fn advertise(&self, advertiser: &mut Advertiser, now: Instant) -> Vec<Answer> {
+    pub(crate) async fn advertise(&self, advertiser: &mut Advertiser, now: Instant) -> Vec<Answer> {
         let mut answers = Vec::new();
         while let Some(request) = advertiser.poll(now) {
             let answer = self.client.advertise(&request).await.unwrap();
@@ -126,19 +130,19 @@ impl NodeLink {
 }
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// The detail of a problem; every error must be one.
-    pub fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         let media_type = &self.headers["content-type"];
         assert_eq!(media_type, "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -158,7 +162,7 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap()
 }
 
-pub fn settings(name: &str, address: &str, cidrs: &[&str]) -> NodeSettings {
+pub(crate) fn settings(name: &str, address: &str, cidrs: &[&str]) -> NodeSettings {
     NodeSettings {
         name: name.parse().unwrap(),
         address: address.parse().unwrap(),
@@ -168,17 +172,17 @@ pub fn settings(name: &str, address: &str, cidrs: &[&str]) -> NodeSettings {
     }
 }
 
-pub fn healthy() -> Heartbeat {
+pub(crate) fn healthy() -> Heartbeat {
     Heartbeat { version: "test".to_owned(), ready: true, ..Heartbeat::default() }
 }
 
-pub fn route(prefix: &str) -> RouteRecord {
+pub(crate) fn route(prefix: &str) -> RouteRecord {
     RouteRecord {
         prefix: prefix.parse().unwrap(),
         attributes: Arc::new(RouteAttributes::bgp(3, 65100)),
     }
 }
 
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 
 use mcc_config::{ControlConfig, Database, Dns, Secret, Tls};
-use mcc_control::client::Client;
+use mcc_control::client::{Client, Steered};
 use mcc_control::server::ControlPlane;
 
 use crate::plane::{Plane, ip};
 
+/// Makes settings impossible. The address is one that is taken.
+type Spoil = fn(&mut ControlConfig, SocketAddr);
+
 #[tokio::test]
 async fn impossible_settings_are_refused_in_words() {
-    let cases: [(fn(&mut ControlConfig, SocketAddr), &str); 6] = [
+    let cases: [(Spoil, &str); 6] = [
         (|c, _| c.control.listen.clear(), "[control] listen: no address"),
         (
             |c, _| c.control.listen = vec!["0.0.0.0:0".parse().unwrap()],
@@ -62,11 +65,24 @@ async fn tls_with_a_certificate_of_its_own() {
     let plane = Plane::start_with(|config| config.control.tls = Some(tls)).await;
 
     let trusting = Client::new(&plane.url(), Some(&certificate)).unwrap();
-    assert_eq!(trusting.steer(ip("192.0.2.1"), None, false).await.unwrap(), None);
+    let answer = trusting.steer(ip("192.0.2.1"), None, false).await.unwrap();
+    assert_eq!(answer, Steered::Nobody(None));
     // Without the certificate at hand the client does not talk to it. (Where the system has no
     // certificate authorities at all, there is not even a client.)
     if let Ok(doubting) = Client::new(&plane.url(), None) {
         let error = doubting.steer(ip("192.0.2.1"), None, false).await.unwrap_err().to_string();
         assert!(error.contains("certificate"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_end() {
+    let plane = Plane::start().await;
+    let client = plane.stranger();
+    client.steer(ip("192.0.2.1"), None, false).await.unwrap();
+    let address = plane.url();
+    // The client keeps its connection open; this returns all the same.
+    plane.stop().await;
+    let error = client.steer(ip("192.0.2.1"), None, false).await.unwrap_err().to_string();
+    assert!(error.contains("does not answer"), "{address}: {error}");
 }

@@ -1,6 +1,8 @@
 //! `/v1/steer`, `/geo` and what monitoring reads.
 
 use mcc_config::ControlConfig;
+use mcc_control::api::types::PassedOver;
+use mcc_control::client::Steered;
 use mcc_control::tokens::Role;
 use serde_json::json;
 
@@ -48,11 +50,21 @@ async fn the_whole_story_on_demand() {
     let second = settings("edge-2", "192.0.2.20", &["198.51.100.128/25"]);
     plane.healthy_node(&owner, &second).await;
     owner.drain(&second.name).await.unwrap();
-    let answer = owner.steer(ip("198.51.100.200"), None, true).await.unwrap().unwrap();
+    let answer = owner.steer(ip("198.51.100.200"), None, true).await.unwrap().node().unwrap();
     assert_eq!(answer.node.as_str(), "edge-1");
     let text = serde_json::to_string(&answer).unwrap();
     assert!(text.contains("covering_prefix"), "{text}");
     assert!(text.contains("edge-2") && text.contains("draining"), "{text}");
+
+    owner.drain(&answer.node).await.unwrap();
+    let Steered::Nobody(Some(story)) = owner.steer(ip("198.51.100.200"), None, true).await.unwrap()
+    else {
+        panic!("someone serves it");
+    };
+    assert_eq!(story.candidates, []);
+    let passed: Vec<_> = story.passed_over.iter().map(|p| (p.node.as_str(), p.reason)).collect();
+    let draining = PassedOver::Draining;
+    assert_eq!(passed, [("edge-2", draining), ("edge-1", draining)]);
 }
 
 #[tokio::test]
