@@ -48,7 +48,7 @@ pub enum ReadError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The drive went offline, or the block was dropped, after it was looked up.
+    /// The drive went offline, or the block was found to be damaged, after it was looked up.
     #[error("block {block} of {url} on {drive}: gone")]
     Gone {
         /// The object.

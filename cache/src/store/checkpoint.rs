@@ -55,6 +55,8 @@ pub(super) struct Checkpoint {
 struct UnderWay {
     stage: Stage,
     changes: BTreeMap<u32, Change>,
+    /// Numbers of objects whose log entries are written, but not synced yet.
+    logged: BTreeSet<u64>,
     waiters: Vec<SyncSender<()>>,
 }
 
@@ -127,8 +129,12 @@ impl Keeper {
         checkpoint.last = Instant::now();
         let changes = mem::take(&mut checkpoint.changes);
         let waiters = mem::take(&mut checkpoint.waiters);
+        if changes.is_empty() && checkpoint.unlogged.is_empty() {
+            return tell(&waiters);
+        }
         let has_blocks = changes.values().any(|change| matches!(change, Change::Filled(_)));
-        checkpoint.under_way = Some(UnderWay { stage: Stage::Blocks, changes, waiters });
+        checkpoint.under_way =
+            Some(UnderWay { stage: Stage::Blocks, changes, logged: BTreeSet::new(), waiters });
         match has_blocks {
             true => self.checkpoint.syncer.start(vec![self.drive.slab.clone()]),
             false => self.write_records(),
@@ -176,8 +182,9 @@ impl Keeper {
             self.drive.failed("writing records", &error);
             return self.try_again_later();
         }
+        let logged = mem::take(&mut self.checkpoint.unlogged);
         if let Some(under_way) = &mut self.checkpoint.under_way {
-            under_way.stage = Stage::Records;
+            (under_way.stage, under_way.logged) = (Stage::Records, logged);
         }
         let files = vec![self.checkpoint.log.file().clone(), self.drive.table.clone()];
         self.checkpoint.syncer.start(files);
@@ -193,20 +200,14 @@ impl Keeper {
         };
         if checkpoint.log.is_mostly_dead(inventory.object_count()) {
             let objects = inventory.objects().filter_map(|object| record(object));
-            checkpoint.log.rewrite(&drive.disk, objects)?;
-            checkpoint.unlogged.clear();
-            return Ok(());
+            return checkpoint.log.rewrite(&drive.disk, objects);
         }
         let entries: Vec<Vec<u8>> = checkpoint
             .unlogged
             .iter()
             .filter_map(|number| record(inventory.object(*number)?))
             .collect();
-        if !entries.is_empty() {
-            checkpoint.log.append(&entries)?;
-        }
-        checkpoint.unlogged.clear();
-        Ok(())
+        if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&entries) }
     }
 
     /// Writes the records of all changes, neighbors together.
@@ -259,17 +260,14 @@ impl Keeper {
 
     /// The records did not get through. What they say is still true, unless it changed since.
     fn try_again_later(&mut self) {
-        let Some(under_way) = self.checkpoint.under_way.take() else { return };
-        for (slot, change) in under_way.changes {
-            self.checkpoint.changes.entry(slot).or_insert(change);
-        }
-        tell(&under_way.waiters);
+        let waiters = self.put_back();
+        tell(&waiters);
     }
 
     /// A failed sync says that some blocks are not on the drive, not which; and the kernel takes
     /// their pages for clean from now on. None of those written since the last sync is kept.
     fn lose_blocks(&mut self) {
-        self.try_again_later();
+        let waiters = self.put_back();
         let unsure: Vec<u32> = self
             .checkpoint
             .changes
@@ -280,6 +278,17 @@ impl Keeper {
         for slot in unsure {
             self.empty(slot);
         }
+        tell(&waiters);
+    }
+
+    /// Leaves the checkpoint under way to the next one. Returns who waited for it.
+    fn put_back(&mut self) -> Vec<SyncSender<()>> {
+        let Some(under_way) = self.checkpoint.under_way.take() else { return Vec::new() };
+        for (slot, change) in under_way.changes {
+            self.checkpoint.changes.entry(slot).or_insert(change);
+        }
+        self.checkpoint.unlogged.extend(under_way.logged);
+        under_way.waiters
     }
 
     /// Persists everything, marks the drive clean, and ends.

@@ -98,9 +98,9 @@ impl Drive {
         }
     }
 
-    /// Drops the block in `slot`: nobody gets it any more from now on.
+    /// Drops the block in `slot`, which is damaged: nobody reads it any more from now on.
     pub(super) fn drop_block(&self, slot: u32) {
-        self.states.kill(slot);
+        self.states.condemn(slot);
         self.tell(Task::Dropped(slot));
     }
 
@@ -114,19 +114,24 @@ impl Drive {
         tracing::warn!(%drive, %error, doing, "drive error");
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         if errors.note(Instant::now()) {
-            let offline = self.offline.get_or_init(|| Offline {
+            let window = WINDOW.as_secs();
+            self.take_offline(Offline {
                 reason: format!(
-                    "{ERRORS} errors within {} s, the last when {doing}: {error}",
-                    WINDOW.as_secs()
+                    "{ERRORS} errors within {window} s, the last when {doing}: {error}"
                 ),
                 action: "look at `dmesg` and the drive's SMART values; when it is repaired or \
                          replaced, and mounted, restart the node"
                     .to_owned(),
             });
-            tracing::error!(%drive, reason = offline.reason, "drive is offline");
-            // The keeper gives up what it holds.
-            self.tell(Task::Wake);
         }
+    }
+
+    /// Ends the drive's part in the store. The keeper gives up what it holds.
+    pub(super) fn take_offline(&self, offline: Offline) {
+        let offline = self.offline.get_or_init(|| offline);
+        let drive = self.disk.path().display();
+        tracing::error!(%drive, reason = offline.reason, "drive is offline");
+        self.tell(Task::Wake);
     }
 
     pub(super) fn status(&self) -> DriveStatus {
@@ -171,10 +176,10 @@ impl Pin {
         drive.states.pin(slot).then(|| Self { drive: Arc::clone(drive), slot })
     }
 
-    /// One more pin on the same slot; `None` when its block was dropped meanwhile.
+    /// One more pin on the same slot; `None` when its block was found to be damaged.
     pub(super) fn again(&self) -> Option<Self> {
         let drive = Arc::clone(&self.drive);
-        drive.states.pin_quietly(self.slot).then_some(Self { drive, slot: self.slot })
+        drive.states.pin_again(self.slot).then_some(Self { drive, slot: self.slot })
     }
 }
 

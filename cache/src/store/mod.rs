@@ -51,9 +51,9 @@ use std::collections::BinaryHeap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -88,6 +88,9 @@ pub const MAX_LENGTH: u64 = 1 << 40;
 
 /// Most bytes to read at once (256 KiB): the size of the buffers that are kept.
 pub const READ_WINDOW: u32 = 256 << 10;
+
+/// How long [`Store::flush`] and [`Store::close`] wait for the drives.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the store works. The defaults are right for a node.
 #[derive(Debug, Clone)]
@@ -287,7 +290,7 @@ impl Store {
     }
 
     /// Waits until everything written and purged so far is on the drives, or has failed to get
-    /// there. Blocks the thread.
+    /// there; at most a minute. Blocks the thread.
     pub fn flush(&self) {
         self.ask_all(Task::Flush);
     }
@@ -329,8 +332,9 @@ impl Store {
         ObjectPage { objects, next }
     }
 
-    /// Makes a last checkpoint on every drive and marks them clean. Blocks the thread. Blocks
-    /// written afterwards are not stored; pinned blocks can still be read.
+    /// Makes a last checkpoint on every drive and marks them clean. Blocks the thread; a drive that
+    /// hangs is given up after a minute, and verified at the next start. Blocks written afterwards
+    /// are not stored; pinned blocks can still be read.
     pub fn close(&self) {
         self.ask_all(Task::Close);
     }
@@ -339,18 +343,29 @@ impl Store {
         self.bays.iter().filter_map(Bay::up).for_each(|drive| drive.tell(task()));
     }
 
-    /// Asks all drives at once, then waits for each answer. A keeper that has ended gives none.
+    /// Asks all drives at once, then waits for each answer. A keeper that has ended gives none, one
+    /// that hangs is given up.
     fn ask_all(&self, task: fn(SyncSender<()>) -> Task) {
+        let until = Instant::now() + PATIENCE;
         let up = self.bays.iter().filter_map(Bay::up);
-        let asked: Vec<_> = up
-            .filter_map(|drive| {
-                let (done, answer) = sync_channel(1);
-                drive.tasks.send(task(done)).ok().map(|()| answer)
-            })
-            .collect();
+        let asked: Vec<_> = up.filter_map(|drive| ask(drive, task, until)).collect();
         for answer in asked {
-            let _ = answer.recv();
+            let _ = answer.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
+    }
+}
+
+/// Puts a question into the drive's queue, and tries again while that is full.
+fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Option<Receiver<()>> {
+    let (done, answer) = sync_channel(1);
+    let mut question = task(done);
+    loop {
+        match drive.tasks.try_send(question) {
+            Ok(()) => return Some(answer),
+            Err(TrySendError::Full(again)) if Instant::now() < until => question = again,
+            Err(_) => return None,
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

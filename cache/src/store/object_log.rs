@@ -11,7 +11,7 @@ use super::object_record::{ObjectRecord, Scan};
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 /// The log is left alone until it has this many entries.
-const FEW: u64 = 4096;
+const FEW: u64 = 1024;
 
 /// The log of one drive, open for appending.
 #[derive(Debug)]

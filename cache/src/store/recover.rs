@@ -94,9 +94,26 @@ pub(super) fn open(
     let drive = Arc::clone(&keeper.drive);
     thread::Builder::new()
         .name(format!("mcc-keep-{index}"))
-        .spawn(move || keeper.run(&tasks))
+        .spawn(move || {
+            let _watch = Watch(Arc::clone(&keeper.drive));
+            keeper.run(&tasks);
+        })
         .map_err(failed("starting threads"))?;
     Ok(drive)
+}
+
+/// Takes a drive offline when its keeper ends by a defect of this program.
+struct Watch(Arc<Drive>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.take_offline(Offline {
+                reason: "a defect of this program: the drive's keeper panicked".to_owned(),
+                action: "restart the node, and report the panic message in the log".to_owned(),
+            });
+        }
+    }
 }
 
 /// All of [`open`] but the start of the keeper.

@@ -16,6 +16,8 @@ const HITS: u32 = 3 * HIT;
 const LIVE: u32 = 1 << 22;
 /// The block comes from before an unclean stop and has not been verified since.
 const SUSPECT: u32 = 1 << 23;
+/// The block was found to be damaged: not even those who have it pinned may read it again.
+const DAMAGED: u32 = 1 << 24;
 
 /// One word per slot.
 pub(super) struct SlotStates(Box<[AtomicU32]>);
@@ -31,18 +33,19 @@ impl SlotStates {
 
     /// Pins `slot` and counts a hit; false when it holds no block.
     pub(super) fn pin(&self, slot: u32) -> bool {
-        self.try_pin(slot, |word| if word & HITS == HITS { word + 1 } else { word + 1 + HIT })
+        let hit = |word: u32| if word & HITS == HITS { word } else { word + HIT };
+        self.update(slot, |word| (word & LIVE != 0 && word & PINS < PINS).then(|| hit(word) + 1))
     }
 
-    /// Pins `slot` once more, for somebody who has it pinned already or does not count as a hit.
-    pub(super) fn pin_quietly(&self, slot: u32) -> bool {
-        self.try_pin(slot, |word| word + 1)
+    /// Pins once more a `slot` that the caller has pinned: its block can still be read, even if it
+    /// was evicted from the index meanwhile. False when it was found to be damaged.
+    pub(super) fn pin_again(&self, slot: u32) -> bool {
+        self.update(slot, |word| (word & DAMAGED == 0 && word & PINS < PINS).then(|| word + 1))
     }
 
-    fn try_pin(&self, slot: u32, next: impl Fn(u32) -> u32) -> bool {
-        let pinned = |word: u32| (word & LIVE != 0 && word & PINS < PINS).then(|| next(word));
+    fn update(&self, slot: u32, next: impl Fn(u32) -> Option<u32>) -> bool {
         self.word(slot).is_some_and(|word| {
-            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, pinned).is_ok()
+            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
         })
     }
 
@@ -67,11 +70,17 @@ impl SlotStates {
         }
     }
 
-    /// Nobody can pin the slot from now on; pins that exist stay.
+    /// Nobody can pin the slot anew from now on. Pins that exist stay, and their holders may go on
+    /// reading, under the same suspicion as before.
     pub(super) fn kill(&self, slot: u32) {
         if let Some(word) = self.word(slot) {
-            word.fetch_and(PINS, Ordering::AcqRel);
+            word.fetch_and(PINS | SUSPECT | DAMAGED, Ordering::AcqRel);
         }
+    }
+
+    /// The block in the slot is damaged: nobody can read it from now on, pinned or not.
+    pub(super) fn condemn(&self, slot: u32) {
+        self.update(slot, |word| Some((word | DAMAGED) & !LIVE));
     }
 
     pub(super) fn is_suspect(&self, slot: u32) -> bool {
@@ -120,6 +129,19 @@ mod tests {
         assert!(!slots.pin(0) && slots.is_pinned(0), "the pin outlives the block");
         slots.unpin(0);
         assert!(!slots.is_pinned(0));
+    }
+
+    #[test]
+    fn who_has_a_pin_reads_on_until_the_block_is_damaged() {
+        let slots = SlotStates::new(1);
+        slots.fill(0, true);
+        assert!(slots.pin(0));
+        slots.kill(0);
+        assert!(slots.pin_again(0) && slots.is_suspect(0) && !slots.is_live(0));
+        slots.condemn(0);
+        assert!(!slots.pin_again(0) && slots.is_pinned(0));
+        slots.fill(0, false);
+        assert!(slots.pin(0) && slots.pin_again(0));
     }
 
     #[test]

@@ -72,11 +72,11 @@ async fn another_generation_takes_the_place_of_the_old_one() {
         write(&store, &other, index).unwrap();
         store.flush();
     }
-    assert!(matches!(read(&pinned).await, Err(ReadError::Gone { .. })), "no new reads of it");
+    assert!(read(&pinned).await.unwrap() == content(&old, 1), "its slot was not refilled");
     let (slab, offset) = pinned.location();
     let mut bytes = vec![0; BLOCK as usize];
     std::os::unix::fs::FileExt::read_exact_at(&*slab, &mut bytes, offset).unwrap();
-    assert!(bytes == content(&old, 1), "its slot was not refilled");
+    assert!(bytes == content(&old, 1), "the same for who sends from the slab");
     assert!(check_all(&store).await > 0);
 }
 
@@ -245,7 +245,7 @@ fn readers_never_see_a_wrong_byte() {
     };
     let right: u64 = thread::scope(|scope| {
         let readers = [scope.spawn(read_some), scope.spawn(read_some)];
-        for version in 0..40 {
+        for version in 0..16 {
             let path = format!("/{}", version % 3);
             let object = store.publish(&key(&path), &meta(version, blocks(14)));
             for index in 0..object.blocks() {

@@ -50,6 +50,7 @@ async fn what_was_not_verified_stays_suspect_over_orderly_restarts() {
     let block = store.block(&object, 1).unwrap();
     assert!(matches!(block.read(0..10).await, Err(ReadError::Corrupt { block: 1, .. })));
     assert!(store.block(&object, 1).is_none() && !store.has_block(&object, 1), "dropped");
+    assert!(matches!(block.read(0..10).await, Err(ReadError::Gone { .. })), "for good");
     assert_eq!(only_drive(&store).counts.corrupt, 1);
     drop(block);
     // It can be stored again.
@@ -141,7 +142,7 @@ fn apply(folder: &Folder, damage: &Damage) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn damaged_files_serve_no_wrong_byte(damages in proptest::collection::vec(damage(), 1..5)) {

@@ -52,7 +52,8 @@ async fn a_failed_write_stores_nothing() {
 #[tokio::test]
 async fn five_errors_take_a_drive_offline_and_no_other() {
     let (bad, good, faults) = (Folder::new(), Folder::new(), Faults::armed());
-    let drives = [bad.config(SLOTS), good.config(SLOTS)];
+    // Room for all: nothing is missing because it was evicted.
+    let drives = [bad.config(1024), good.config(1024)];
     let store = Store::open(&drives, &faulty(&faults));
     // One extent each: their blocks are spread over both drives.
     let objects: Vec<_> =
@@ -153,11 +154,18 @@ fn a_slow_drive_refuses_and_never_makes_the_caller_wait() {
     let results: Vec<_> =
         (0..20).map(|index| store.write(&object, index, vec![bytes.clone()])).collect();
     let refused = results.iter().filter(|result| **result == Err(NotStored::Busy)).count();
-    assert!(results[0].is_ok() && refused > 0, "{results:?}");
+    assert!(refused > 0 && refused < 20, "{results:?}");
     store.flush();
     let status = only_drive(&store);
     assert_eq!(status.counts.refused, refused as u64);
     assert_eq!(status.counts.written, 20 - refused as u64);
+}
+
+/// A queue of one may be taken by a message of the drive's own threads.
+fn write_soon(store: &Store, object: &Arc<Object>) {
+    while write(store, object, 0) == Err(NotStored::Busy) {
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -166,14 +174,12 @@ fn a_message_that_finds_the_queue_full_is_made_up_for() {
     let options = StoreOptions { write_queue: 1, ..faulty(&faults) };
     let store = Store::open(&[folder.config(SLOTS)], &options);
     for path in ["/1", "/2", "/3", "/4"] {
-        let object = store.publish(&key(path), &meta(1, 100));
-        write(&store, &object, 0).unwrap();
+        write_soon(&store, &store.publish(&key(path), &meta(1, 100)));
         store.flush();
     }
     let hang = Effect::Delay(Duration::from_millis(200));
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, hang));
-    let object = store.publish(&key("/slow"), &meta(1, 100));
-    write(&store, &object, 0).unwrap();
+    write_soon(&store, &store.publish(&key("/slow"), &meta(1, 100)));
     store.purge(&Selector::Prefix { host: "dl.example".into(), path: "/".into() });
     store.flush();
     store.flush();
