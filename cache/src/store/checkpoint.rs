@@ -260,18 +260,14 @@ impl Keeper {
 
     /// The records did not get through. What they say is still true, unless it changed since.
     fn try_again_later(&mut self) {
-        let Some(under_way) = self.checkpoint.under_way.take() else { return };
-        for (slot, change) in under_way.changes {
-            self.checkpoint.changes.entry(slot).or_insert(change);
-        }
-        self.checkpoint.unlogged.extend(under_way.logged);
-        tell(&under_way.waiters);
+        let waiters = self.put_back();
+        tell(&waiters);
     }
 
     /// A failed sync says that some blocks are not on the drive, not which; and the kernel takes
     /// their pages for clean from now on. None of those written since the last sync is kept.
     fn lose_blocks(&mut self) {
-        self.try_again_later();
+        let waiters = self.put_back();
         let unsure: Vec<u32> = self
             .checkpoint
             .changes
@@ -282,6 +278,17 @@ impl Keeper {
         for slot in unsure {
             self.empty(slot);
         }
+        tell(&waiters);
+    }
+
+    /// Leaves the checkpoint under way to the next one. Returns who waited for it.
+    fn put_back(&mut self) -> Vec<SyncSender<()>> {
+        let Some(under_way) = self.checkpoint.under_way.take() else { return Vec::new() };
+        for (slot, change) in under_way.changes {
+            self.checkpoint.changes.entry(slot).or_insert(change);
+        }
+        self.checkpoint.unlogged.extend(under_way.logged);
+        under_way.waiters
     }
 
     /// Persists everything, marks the drive clean, and ends.
