@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use mcc_config::NodeConfig;
-use mcc_control::api::types::{Considered, SteerAnswer};
-use mcc_control::client::Client;
+use mcc_control::api::types::{Considered, Explanation, SteerAnswer};
+use mcc_control::client::{Client, Steered};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,15 +21,19 @@ pub(super) async fn run(common: &Common, arguments: &Steer) -> Result<Verdict> {
     };
     let client = Client::new(&url, None)?;
     let answer = client.steer(arguments.client, arguments.host.as_deref(), true).await?;
-    match (&answer, common.json) {
-        (answer, true) => print_json(answer)?,
-        (Some(answer), false) => text::print(&render(&arguments.client, answer)?)?,
-        (None, false) => text::print(&format!(
-            "No node serves {}: no footprint covers it, or no node that has it may be sent clients.\n",
-            arguments.client
-        ))?,
+    match &answer {
+        Steered::Node(answer) if common.json => print_json(answer)?,
+        Steered::Node(answer) => text::print(&render(&arguments.client, answer)?)?,
+        Steered::Nobody(explanation) if common.json => print_json(&serde_json::json!({
+            "node": null,
+            "client": arguments.client,
+            "explanation": explanation,
+        }))?,
+        Steered::Nobody(explanation) => {
+            text::print(&render_nobody(&arguments.client, explanation.as_ref())?)?;
+        }
     }
-    Ok(Verdict::of(answer.is_some()))
+    Ok(Verdict::of(matches!(answer, Steered::Node(_))))
 }
 
 fn from_config(common: &Common) -> Result<String> {
@@ -53,17 +57,31 @@ pub(crate) fn render(client: &impl Display, answer: &SteerAnswer) -> Result<Stri
     let reasons: Vec<_> = answer.reason.iter().map(word).collect::<Result<_>>()?;
     writeln!(out, "by prefix {}, because of {}", answer.prefix, reasons.join(", then "))?;
     if let Some(explanation) = &answer.explanation {
-        let mut rows =
-            Rows::new(&["", "Node", "Prefix", "Source", ">AS path", ">MED", ">From AS", "Why"]);
-        for candidate in &explanation.candidates {
-            push(&mut rows, "√", candidate)?;
-        }
-        for passed in &explanation.passed_over {
-            push(&mut rows, "×", passed)?;
-        }
-        write!(out, "\n{}", rows.render())?;
+        write!(out, "\n{}", considered(explanation)?)?;
     }
     Ok(out)
+}
+
+fn render_nobody(client: &impl Display, explanation: Option<&Explanation>) -> Result<String> {
+    Ok(match explanation {
+        Some(explanation) if !explanation.passed_over.is_empty() => format!(
+            "No node serves {client}: those that have a prefix of it are sent no clients now\n\n{}",
+            considered(explanation)?
+        ),
+        _ => format!("No node serves {client}: it is in no node's footprint\n"),
+    })
+}
+
+fn considered(explanation: &Explanation) -> Result<String> {
+    let mut rows =
+        Rows::new(&["", "Node", "Prefix", "Source", ">AS path", ">MED", ">From AS", "Why"]);
+    for candidate in &explanation.candidates {
+        push(&mut rows, "√", candidate)?;
+    }
+    for passed in &explanation.passed_over {
+        push(&mut rows, "×", passed)?;
+    }
+    Ok(rows.render())
 }
 
 fn push<R: Serialize>(rows: &mut Rows, sign: &str, node: &Considered<R>) -> Result<()> {

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, RouterSettings};
 use mcc_config::{ControlConfig, NodeConfig, Secret};
 use mcc_control::api::types::NodeSettings;
-use mcc_control::client::Client;
+use mcc_control::client::{Client, Steered};
 use mcc_control::server::ControlPlane;
 use mcc_control::tokens::{self, Role};
 use tempfile::TempDir;
@@ -139,7 +139,7 @@ impl Stage {
     /// Waits until the control plane steers the demo's subscriber.
     pub(super) async fn steered(&self) -> Result<String> {
         loop {
-            if let Some(answer) = self.steering.steer(CLIENT.into(), None, true).await? {
+            if let Steered::Node(answer) = self.steering.steer(CLIENT.into(), None, true).await? {
                 return render_steer(&CLIENT, &answer);
             }
             sleep(LOOK_AGAIN).await;
