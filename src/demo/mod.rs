@@ -21,7 +21,7 @@ use stage::Stage;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
-    logging::start("warn");
+    logging::start("error");
     let stage = Stage::set().await?;
     let outcome = tokio::select! {
         outcome = show(&stage) => outcome,

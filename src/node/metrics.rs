@@ -235,11 +235,12 @@ impl Page<'_> {
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Into<u64>) -> fmt::Result {
-        self.gauges::<0>(name, help, [([], value.into())])
+        let sample = ConstGauge::new(i64::try_from(value.into()).unwrap_or(i64::MAX));
+        sample.encode(self.describe(name, help, MetricType::Gauge)?)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.counters::<0>(name, help, [([], value)])
+        ConstCounter::new(value).encode(self.describe(name, help, MetricType::Counter)?)
     }
 
     fn gauges<const N: usize>(
