@@ -1,10 +1,12 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457).
 
+use std::collections::BTreeMap;
+
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::store::StoreError;
 
@@ -23,7 +25,7 @@ pub struct Problem {
     pub detail: String,
     /// Further members that some problems carry.
     #[serde(flatten)]
-    pub members: Map<String, Value>,
+    pub members: BTreeMap<String, Value>,
     /// Seconds to wait before another try.
     #[serde(skip)]
     pub retry_after: Option<u32>,
@@ -37,7 +39,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
-            members: Map::new(),
+            members: BTreeMap::new(),
             retry_after: None,
         }
     }
