@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     fn read(
-        method: Method,
+        method: &Method,
         uri: &str,
         headers: &[(&'static str, &'static str)],
     ) -> Result<ContentRequest, Refusal> {
@@ -220,11 +220,11 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        parse(&method, &uri.parse().unwrap(), &map, &Origins::new(&[]), "mcc-edge-1")
+        parse(method, &uri.parse().unwrap(), &map, &Origins::new(&[]), "mcc-edge-1")
     }
 
     fn get(uri: &str, host: &'static str) -> Result<(String, String), Refusal> {
-        read(Method::GET, uri, &[("host", host)]).map(|request| {
+        read(&Method::GET, uri, &[("host", host)]).map(|request| {
             let target = request.target;
             (target.host.as_str().to_owned(), target.path_and_query.as_str().to_owned())
         })
@@ -260,9 +260,9 @@ mod tests {
         for bad in ["", "a b", "host:80:90", "host:", "host:x", "host/path"] {
             assert_eq!(get("/f", bad), Err(Refusal::Host), "{bad}");
         }
-        let twice = read(Method::GET, "/f", &[("host", HOST), ("host", "b.example")]);
+        let twice = read(&Method::GET, "/f", &[("host", HOST), ("host", "b.example")]);
         assert_eq!(twice.unwrap_err(), Refusal::Host);
-        assert_eq!(read(Method::GET, "/f", &[]).unwrap_err(), Refusal::Host);
+        assert_eq!(read(&Method::GET, "/f", &[]).unwrap_err(), Refusal::Host);
     }
 
     #[test]
@@ -284,21 +284,21 @@ mod tests {
     #[test]
     fn other_methods_proxy_requests_and_loops_are_refused() {
         let host = [("host", HOST)];
-        assert_eq!(read(Method::POST, "/f", &host).unwrap_err(), Refusal::Method);
-        assert_eq!(read(Method::CONNECT, "a.example:443", &host).unwrap_err(), Refusal::Method);
+        assert_eq!(read(&Method::POST, "/f", &host).unwrap_err(), Refusal::Method);
+        assert_eq!(read(&Method::CONNECT, "a.example:443", &host).unwrap_err(), Refusal::Method);
         assert_eq!(
-            read(Method::GET, "http://au.download.windowsupdate.com/f", &host).unwrap_err(),
+            read(&Method::GET, "http://au.download.windowsupdate.com/f", &host).unwrap_err(),
             Refusal::NoPath
         );
-        assert_eq!(read(Method::GET, "*", &host).unwrap_err(), Refusal::NoPath);
-        let through = |via: &'static str| read(Method::GET, "/f", &[("host", HOST), ("via", via)]);
+        assert_eq!(read(&Method::GET, "*", &host).unwrap_err(), Refusal::NoPath);
+        let through = |via: &'static str| read(&Method::GET, "/f", &[("host", HOST), ("via", via)]);
         assert_eq!(through("1.1 a, HTTP/1.1 MCC-edge-1 (mcc)").unwrap_err(), Refusal::Loop);
         assert!(through("1.1 mcc-edge-10, 1.1 squid").is_ok());
     }
 
     #[test]
     fn signatures_are_no_part_of_the_key() {
-        let key = |uri| read(Method::GET, uri, &[("host", HOST)]).unwrap().key;
+        let key = |uri| read(&Method::GET, uri, &[("host", HOST)]).unwrap().key;
         assert_eq!(key("/f?P1=1&P4=a"), key("/f?P1=2&P4=b"));
         assert_ne!(key("/f"), key("/F"));
     }

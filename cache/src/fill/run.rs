@@ -89,7 +89,7 @@ impl Run {
             run: self,
             at: offset(self.first),
             end: offset(self.end).min(self.object.length()),
-            writer: None,
+            in_hand: InHand::Nothing,
         };
         let mut resumed = false;
         loop {
@@ -157,8 +157,18 @@ struct Copy<'a> {
     /// The next byte needed.
     at: u64,
     end: u64,
-    /// The block in hand.
-    writer: Option<FlightWriter>,
+    in_hand: InHand,
+}
+
+/// What happens with the block that `at` is in. Decided once, at its start: a block is filled from its first
+/// byte or not at all.
+enum InHand {
+    /// `at` is the start of a block.
+    Nothing,
+    Fill(FlightWriter),
+    Skip {
+        to: u64,
+    },
 }
 
 impl Copy<'_> {
@@ -206,32 +216,43 @@ impl Copy<'_> {
 
     /// Whether more than half of the block in hand has come in: the rest is cheaper than doing it again.
     fn worth_finishing(&self) -> bool {
-        self.writer
-            .as_ref()
-            .is_some_and(|writer| writer.taken() * 2 > writer.flight().length() as usize)
+        match &self.in_hand {
+            InHand::Fill(writer) => writer.taken() * 2 > writer.flight().length() as usize,
+            InHand::Nothing | InHand::Skip { .. } => false,
+        }
     }
 
     async fn take(&mut self, mut bytes: Bytes) -> Result<(), Ended> {
         while !bytes.is_empty() && self.at < self.end {
-            let writer = match &mut self.writer {
-                Some(writer) => writer,
-                None => match self.order(block_of(self.at)).await {
-                    Order::Fill(flight) => self.writer.insert(FlightWriter::new(flight)),
-                    Order::Skip => {
-                        let next = (u64::from(block_of(self.at)) + 1) * u64::from(BLOCK);
-                        let skipped = (next.min(self.end) - self.at).min(bytes.len() as u64);
-                        let _ = bytes.split_to(usize::try_from(skipped).unwrap_or(usize::MAX));
-                        self.at += skipped;
-                        continue;
-                    }
-                    Order::Stop => return Err(Ended::Failed(FillError::Abandoned)),
-                },
-            };
             let had = bytes.len();
-            let whole = writer.take(&mut bytes);
-            self.at += (had - bytes.len()) as u64;
-            if whole && let Some(writer) = self.writer.take() {
-                self.land(writer.flight()).await;
+            match &mut self.in_hand {
+                InHand::Nothing => {
+                    self.in_hand = match self.order(block_of(self.at)).await {
+                        Order::Fill(flight) => InHand::Fill(FlightWriter::new(flight)),
+                        Order::Skip => {
+                            let next = (u64::from(block_of(self.at)) + 1) * u64::from(BLOCK);
+                            InHand::Skip { to: next.min(self.end) }
+                        }
+                        Order::Stop => return Err(Ended::Failed(FillError::Abandoned)),
+                    };
+                }
+                InHand::Skip { to } => {
+                    let rest = usize::try_from(*to - self.at).unwrap_or(usize::MAX);
+                    let _ = bytes.split_to(rest.min(had));
+                    self.at += (had - bytes.len()) as u64;
+                    if self.at == *to {
+                        self.in_hand = InHand::Nothing;
+                    }
+                }
+                InHand::Fill(writer) => {
+                    let whole = writer.take(&mut bytes);
+                    self.at += (had - bytes.len()) as u64;
+                    if whole {
+                        let flight = writer.flight().clone();
+                        self.in_hand = InHand::Nothing;
+                        self.land(&flight).await;
+                    }
+                }
             }
         }
         Ok(())

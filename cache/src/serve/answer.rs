@@ -82,7 +82,7 @@ impl Server {
             return (RequestResult::Unavailable, response);
         }
         let answer = match self.find(&request, &head.headers).await {
-            Ok(Opening::Found(found)) => self.from_object(&request, &head.headers, found).await,
+            Ok(Opening::Found(found)) => self.answer_from(&request, &head.headers, found).await,
             Ok(Opening::Reply(reply)) => Ok((RequestResult::Pass, self.reply(&request, &reply))),
             Ok(Opening::PassThrough) => self.pass(&request, head).await.map_err(FillError::Origin),
             Err(error) => Err(error),
@@ -137,7 +137,7 @@ impl Server {
         })
     }
 
-    async fn from_object(
+    async fn answer_from(
         &self,
         request: &ContentRequest,
         headers: &HeaderMap,
