@@ -32,7 +32,9 @@ impl TryFrom<u32> for Asn {
 
     fn try_from(asn: u32) -> Result<Self, String> {
         Self::new(asn).ok_or_else(|| {
-            format!("{asn} is a reserved AS number: use the number that the router is configured with")
+            format!(
+                "{asn} is a reserved AS number: use the number that the router is configured with"
+            )
         })
     }
 }
