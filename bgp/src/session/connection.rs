@@ -76,6 +76,12 @@ impl Failure {
         Self { notification: None, error, lost_collision: false }
     }
 
+    /// The neighbor hung up at once: like one that cannot be dialled at all.
+    pub(super) fn before_open(text: &str) -> Self {
+        let text = format!("{text} before its OPEN: does it have this node as a neighbor?");
+        Self { notification: None, error: SessionError::dial(text), lost_collision: false }
+    }
+
     fn received(notification: &Notification) -> Self {
         let lost_collision =
             notification.code == NotificationCode::Cease && notification.subcode == 7;

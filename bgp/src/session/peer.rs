@@ -238,12 +238,13 @@ impl Peer {
             Event::Malformed(role, error) => {
                 self.fail(role, Failure::malformed(error), now, actions);
             }
-            Event::Closed(role, mut text) => {
+            Event::Closed(role, text) => {
                 let state = self.connection(role).map(Connection::state);
-                if state == Some(ConnectionState::OpenSent) {
-                    text.push_str(" before its OPEN: does it have this node as a neighbor?");
-                }
-                self.fail(role, Failure::silent(text), now, actions);
+                let failure = match state {
+                    Some(ConnectionState::OpenSent) => Failure::before_open(&text),
+                    _ => Failure::silent(text),
+                };
+                self.fail(role, failure, now, actions);
             }
         }
     }
