@@ -82,7 +82,8 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
 
     let mut session = session(router.local_addr().unwrap());
     // A KEEPALIVE a second at most: it has been up for longer than the hold time.
-    let status = router.wait_for(|status| status.heard.keepalives >= 6).await;
+    let alive = router.wait_for(|status| status.heard.keepalives >= 6);
+    let status = timeout(Duration::from_secs(60), alive).await.unwrap();
     assert_eq!((status.sessions, status.established), (1, true));
     assert!(status.heard.notifications.is_empty());
 
