@@ -129,6 +129,7 @@ fn each_error_has_its_notification() {
         ("5492 §4 a capability overruns", FIXED, &[4, 2, 2, 2, 9], 0, &[]),
         ("5492 §4 half a capability", FIXED, &[3, 2, 1, 2], 0, &[]),
         ("9072 §2 extended length overruns", FIXED, &[255, 255, 0, 9, 2, 0, 0], 0, &[]),
+        ("9072 §2 a length of 0 is never extended", FIXED, &[0, 255, 0, 3, 2, 0, 0], 0, &[]),
         ("9072 §2 extended length is cut", FIXED, &[255, 255, 0], 0, &[]),
     ];
     for (what, fixed, parameters, subcode, data) in cases {

@@ -44,8 +44,10 @@ struct Session<'a> {
     table: &'a mut Table,
     status: &'a watch::Sender<RouterStatus>,
     state: State,
-    context: DecodeContext,
-    enhanced_refresh: bool,
+    /// How the neighbor's messages are read.
+    reading: DecodeContext,
+    /// How the neighbor reads this router's: path identifiers go one way only.
+    sending: DecodeContext,
     hold_time: Duration,
     /// Bytes that wait for the socket: the table once, and a few more messages.
     to_send: VecDeque<Bytes>,
@@ -67,8 +69,8 @@ pub(crate) async fn run(
         table,
         status,
         state: State::OpenSent,
-        context: DecodeContext::default(),
-        enhanced_refresh: false,
+        reading: DecodeContext::default(),
+        sending: DecodeContext::default(),
         hold_time: Duration::ZERO,
         to_send: VecDeque::new(),
         tables_waiting: 0,
@@ -185,7 +187,7 @@ impl Session<'_> {
     /// All whole messages in the buffer.
     fn take_in(&mut self, buffer: &mut BytesMut) -> Result<(), End> {
         while let Some(frame) = frame(buffer, MAX_MESSAGE)? {
-            let message = decode(frame, &self.context)?;
+            let message = decode(frame, &self.reading)?;
             let length = frame.len();
             buffer.advance(length);
             self.status.send_modify(|status| status.heard.note(&message));
@@ -218,7 +220,7 @@ impl Session<'_> {
             }
             (State::Established, Message::RouteRefresh(refresh)) => {
                 if refresh.kind == RouteRefreshKind::Request
-                    && self.context.family(refresh.family).is_some()
+                    && self.sending.family(refresh.family).is_some()
                     && !self.wanted_again.contains(&refresh.family)
                 {
                     self.wanted_again.push(refresh.family);
@@ -245,36 +247,44 @@ impl Session<'_> {
         let has = |wanted: &Capability| open.capabilities.contains(wanted);
         let no_families =
             !open.capabilities.iter().any(|it| matches!(it, Capability::Multiprotocol(_)));
-        let family = |family, offered| {
+        let agreed = |family, offered| {
             // A speaker that names no family means IPv4 unicast (RFC 4760 §8).
             let implied = family == Family::IPV4_UNICAST && no_families;
             let agreed = offered && (implied || has(&Capability::Multiprotocol(family)));
-            let receives = |it: &Capability| match it {
-                Capability::AddPath(list) => {
-                    list.iter().any(|&(other, mode)| other == family && mode != AddPathMode::Send)
-                }
-                _ => false,
-            };
-            let add_path = self.settings.add_path && open.capabilities.iter().any(receives);
-            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop: false })
+            agreed.then_some(FamilyOptions::default())
         };
-        let ipv4_unicast = family(Family::IPV4_UNICAST, true);
-        let ipv6_unicast = family(Family::IPV6_UNICAST, self.settings.ipv6);
         let four_octet =
             open.capabilities.iter().any(|it| matches!(it, Capability::FourOctetAs(_)));
-        self.context = DecodeContext {
+        self.reading = DecodeContext {
             neighbor: if open.asn == self.settings.asn {
                 NeighborKind::Internal
             } else {
                 NeighborKind::External
             },
             four_octet_as: self.settings.four_octet_as && four_octet,
-            ipv4_unicast,
-            ipv6_unicast,
+            ipv4_unicast: agreed(Family::IPV4_UNICAST, true),
+            ipv6_unicast: agreed(Family::IPV6_UNICAST, self.settings.ipv6),
             enhanced_route_refresh: has(&Capability::EnhancedRouteRefresh),
             accept_as_sets: true,
         };
-        self.enhanced_refresh = has(&Capability::EnhancedRouteRefresh);
+        let takes_paths = |family| {
+            let takes = |it: &Capability| match it {
+                Capability::AddPath(list) => {
+                    list.iter().any(|&(other, mode)| other == family && mode != AddPathMode::Send)
+                }
+                _ => false,
+            };
+            self.settings.add_path && open.capabilities.iter().any(takes)
+        };
+        self.sending = self.reading;
+        for (options, family) in [
+            (&mut self.sending.ipv4_unicast, Family::IPV4_UNICAST),
+            (&mut self.sending.ipv6_unicast, Family::IPV6_UNICAST),
+        ] {
+            if let Some(options) = options {
+                options.add_path = takes_paths(family);
+            }
+        }
         let seconds = self.settings.hold_time.min(open.hold_time);
         self.hold_time = Duration::from_secs(seconds.into());
     }
@@ -285,11 +295,11 @@ impl Session<'_> {
 
     fn families(&self) -> Vec<Family> {
         let both = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
-        both.into_iter().filter(|&family| self.context.family(family).is_some()).collect()
+        both.into_iter().filter(|&family| self.sending.family(family).is_some()).collect()
     }
 
     fn send_table(&mut self) {
-        let updates = encode::announce(self.table.values(), &self.context);
+        let updates = encode::announce(self.table.values(), &self.sending);
         self.to_send.extend(updates.into_iter().map(Bytes::from));
         for family in self.families() {
             self.send(&Outgoing::EndOfRib(family));
@@ -300,13 +310,13 @@ impl Session<'_> {
     /// The routes of one family again, between two markers if the neighbor knows them
     /// (RFC 7313 §4).
     fn send_again(&mut self, family: Family) {
-        if self.enhanced_refresh {
+        if self.sending.enhanced_route_refresh {
             self.to_send.push_back(refresh_marker(family, 1));
         }
         let of_family = self.table.values().filter(|it| encode::family(it.prefix) == family);
-        let updates = encode::announce(of_family, &self.context);
+        let updates = encode::announce(of_family, &self.sending);
         self.to_send.extend(updates.into_iter().map(Bytes::from));
-        if self.enhanced_refresh {
+        if self.sending.enhanced_route_refresh {
             self.to_send.push_back(refresh_marker(family, 2));
         } else {
             self.send(&Outgoing::EndOfRib(family));
@@ -330,8 +340,8 @@ impl Session<'_> {
     fn change(&mut self, change: Change) {
         if self.state == State::Established {
             let updates = match &change {
-                Change::Announce(routes) => encode::announce(routes, &self.context),
-                Change::Withdraw(keys) => encode::withdraw(keys, &self.context),
+                Change::Announce(routes) => encode::announce(routes, &self.sending),
+                Change::Withdraw(keys) => encode::withdraw(keys, &self.sending),
                 Change::Close(_) => Vec::new(),
             };
             self.to_send.extend(updates.into_iter().map(Bytes::from));

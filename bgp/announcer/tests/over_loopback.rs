@@ -1,4 +1,4 @@
-//! Two routers over loopback: each is the other's proof.
+//! Routers over loopback: two, each the other's proof, and one with bare messages.
 
 #![allow(
     clippy::expect_used,
@@ -12,9 +12,15 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use bytes::{Buf, BytesMut};
 use ipnet::IpNet;
 use mcc_announcer::{AnnounceError, Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::wire::Family;
+use mcc_bgp::wire::{
+    Capability, DecodeContext, Family, FamilyOptions, MAX_MESSAGE, Message, NeighborKind, Open,
+    Outgoing, RouteRefreshKind, Update, decode, frame,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn prefixes(count: u8) -> Vec<IpNet> {
     (0..count).map(|i| format!("198.51.{i}.0/24").parse().unwrap()).collect()
@@ -79,4 +85,61 @@ async fn a_route_that_cannot_be_sent_is_refused() {
         assert!(matches!(error, AnnounceError::Route(_)));
         assert!(error.to_string().contains(why), "{error}");
     }
+}
+
+/// A listener of bare messages: what goes over the wire, in order.
+#[tokio::test]
+async fn a_route_refresh_is_answered_between_markers() {
+    let listen = Endpoint::Listen(([127, 0, 0, 1], 0).into());
+    let settings = RouterSettings::new(listen, 65100, Ipv4Addr::new(192, 0, 2, 1));
+    let router = Router::start(settings, routes(3)).unwrap();
+    let mut stream = TcpStream::connect(router.local_addr().unwrap()).await.unwrap();
+    let open = Open {
+        asn: 65100,
+        hold_time: 0,
+        bgp_id: Ipv4Addr::new(192, 0, 2, 2),
+        capabilities: vec![
+            Capability::FourOctetAs(65100),
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+        ],
+    };
+    let request = Outgoing::RouteRefreshRequest(Family::IPV4_UNICAST);
+    for message in [Outgoing::Open(open.clone()), Outgoing::Keepalive, request] {
+        stream.write_all(&message.encode()).await.unwrap();
+    }
+    let context = DecodeContext {
+        neighbor: NeighborKind::Internal,
+        four_octet_as: true,
+        ipv4_unicast: Some(FamilyOptions::default()),
+        ..DecodeContext::default()
+    };
+    let mut buffer = BytesMut::new();
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last| last != "end of refresh") {
+        assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0, "{seen:?}");
+        while let Some(frame) = frame(&buffer, MAX_MESSAGE).unwrap() {
+            seen.push(match decode(frame, &context).unwrap() {
+                Message::Open(_) => "open".to_owned(),
+                Message::Keepalive => "keepalive".to_owned(),
+                Message::Update(Update { end_of_rib: Some(_), .. }) => "end of rib".to_owned(),
+                Message::Update(update) => format!("{} routes", update.announced.len()),
+                Message::Notification(notification) => notification.to_string(),
+                Message::RouteRefresh(refresh) => match refresh.kind {
+                    RouteRefreshKind::BeginningOfRefresh => "beginning of refresh".to_owned(),
+                    RouteRefreshKind::EndOfRefresh => "end of refresh".to_owned(),
+                    other => format!("{other:?}"),
+                },
+            });
+            let length = frame.len();
+            buffer.advance(length);
+        }
+    }
+    let expected =
+        ["open", "3 routes", "end of rib", "beginning of refresh", "3 routes", "end of refresh"];
+    seen.retain(|message| message != "keepalive");
+    assert_eq!(seen, expected);
+
+    let heard = router.status().heard;
+    assert_eq!((heard.open, heard.route_refreshes, heard.prefixes), (Some(open), 1, 0));
 }
