@@ -19,6 +19,7 @@ use super::connection::{Connection, ConnectionState, Failure, Outcome};
 use super::error::SessionError;
 use super::negotiation::{Negotiated, PeerSettings};
 use super::stop::StopReason;
+use crate::wire::subcode::cease;
 use crate::wire::{
     DecodeError, Family, Message, Notification, NotificationCode, Outgoing, RouteRefresh, Update,
 };
@@ -202,6 +203,15 @@ impl Peer {
     #[must_use]
     pub fn negotiated(&self, role: Role) -> Option<&Arc<Negotiated>> {
         self.connection(role)?.negotiated()
+    }
+
+    /// Until when the peer is idle or waits to dial again; `None` if it does neither.
+    #[must_use]
+    pub fn retries_at(&self) -> Option<Instant> {
+        match (&self.rest, &self.dial) {
+            (Rest::Until(at), _) | (Rest::Awake, Dial::At(at)) => Some(*at),
+            (Rest::Stopped | Rest::Awake, _) => None,
+        }
     }
 
     /// When [`Peer::handle_timeout`] is to be called next.
@@ -423,10 +433,9 @@ impl Peer {
     /// Closes a connection that lost against the other one. That is no failure.
     fn close_collided(&mut self, role: Role, actions: &mut Vec<Action>) {
         if self.slot_and_random(role).0.take().is_some() {
-            actions.push(Action::Send(
-                role,
-                Outgoing::Notification(Notification::new(NotificationCode::Cease, 7)),
-            ));
+            let subcode = cease::CONNECTION_COLLISION_RESOLUTION;
+            let lost = Notification::new(NotificationCode::Cease, subcode);
+            actions.push(Action::Send(role, Outgoing::Notification(lost)));
             actions.push(Action::Close(role));
         }
     }
