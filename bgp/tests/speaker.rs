@@ -334,6 +334,7 @@ async fn too_many_prefixes_end_the_session_and_leave_nothing() {
     let heard = router.wait_for(|status| !status.heard.notifications.is_empty()).await.heard;
     assert!(heard.notifications[0].to_string().contains("500"), "{}", heard.notifications[0]);
     let status = wait_for_neighbor(&handle, |n| n.state == State::Idle && n.received == 0).await;
+    assert!(status.retry_seconds.unwrap() > 1000, "a long rest");
     assert_eq!(status.last_error.unwrap().error.code, Some(6));
     assert!(footprint(&handle).await.is_empty());
 

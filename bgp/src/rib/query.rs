@@ -7,10 +7,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::Serialize;
-use std::time::Instant;
 use thiserror::Error;
 
 use super::adj_rib_in::Position;

@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use super::backoff::jittered;
 use super::error::SessionError;
 use super::negotiation::{Negotiated, PeerSettings, negotiate};
+use crate::wire::subcode::{cease, state_machine};
 use crate::wire::{DecodeError, Message, Notification, NotificationCode, RouteRefresh, Update};
 
 /// How long a neighbor may take to send its OPEN (RFC 4271 §8.2.2 suggests 4 minutes).
@@ -76,9 +77,15 @@ impl Failure {
         Self { notification: None, error, lost_collision: false }
     }
 
+    /// The neighbor hung up at once: like one that cannot be dialled at all.
+    pub(super) fn before_open(text: &str) -> Self {
+        let text = format!("{text} before its OPEN: does it have this node as a neighbor?");
+        Self { notification: None, error: SessionError::dial(text), lost_collision: false }
+    }
+
     fn received(notification: &Notification) -> Self {
-        let lost_collision =
-            notification.code == NotificationCode::Cease && notification.subcode == 7;
+        let lost_collision = notification.code == NotificationCode::Cease
+            && notification.subcode == cease::CONNECTION_COLLISION_RESOLUTION;
         let error = SessionError::received(notification);
         Self { notification: None, error, lost_collision }
     }
@@ -212,9 +219,13 @@ impl Connection {
     /// A message that its state has no place for (RFC 6608): the data is the message's type.
     fn unexpected(&self, message: &Message) -> Failure {
         let (state, subcode) = match self.phase {
-            Phase::OpenSent => ("OpenSent", 1),
-            Phase::OpenConfirm(_) => ("OpenConfirm", 2),
-            Phase::Established { .. } => ("Established", 3),
+            Phase::OpenSent => ("OpenSent", state_machine::UNEXPECTED_MESSAGE_IN_OPEN_SENT),
+            Phase::OpenConfirm(_) => {
+                ("OpenConfirm", state_machine::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM)
+            }
+            Phase::Established { .. } => {
+                ("Established", state_machine::UNEXPECTED_MESSAGE_IN_ESTABLISHED)
+            }
         };
         let (name, message_type) = match message {
             Message::Open(_) => ("OPEN", 1),

@@ -14,7 +14,7 @@ pub enum ErrorDirection {
     Sent,
     /// There was no NOTIFICATION: the TCP connection failed.
     Connection,
-    /// There was no connection: the neighbor could not be dialled.
+    /// There was no connection to speak of: the neighbor cannot be dialled, or hangs up at once.
     Dial,
 }
 

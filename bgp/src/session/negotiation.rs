@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::wire::subcode::open as subcode;
 use crate::wire::{AddPathMode, Capability, Family, Notification, NotificationCode, Open};
 
 /// How long a neighbor may wait for us after our restart, in seconds. Not 0: BIRD then restarts its
@@ -154,24 +155,32 @@ pub fn negotiate(settings: &PeerSettings, open: &Open) -> Result<Negotiated, Ope
             "the router says AS {}, this neighbor is configured with asn = {}",
             open.asn, settings.asn
         );
-        return Err(refusal(2, Bytes::new(), detail));
+        return Err(refusal(subcode::BAD_PEER_AS, Bytes::new(), detail));
     }
     if open.bgp_id.is_unspecified() {
-        return Err(refusal(3, Bytes::new(), "the router's identifier is 0.0.0.0".to_owned()));
+        return Err(refusal(
+            subcode::BAD_BGP_IDENTIFIER,
+            Bytes::new(),
+            "the router's identifier is 0.0.0.0".to_owned(),
+        ));
     }
     if settings.is_internal() && open.bgp_id == settings.router_id {
         let detail = format!("the router has our own identifier {}", open.bgp_id);
-        return Err(refusal(3, Bytes::new(), detail));
+        return Err(refusal(subcode::BAD_BGP_IDENTIFIER, Bytes::new(), detail));
     }
     if matches!(open.hold_time, 1 | 2) {
         let detail = format!("{} s, expected 0 or at least 3 s", open.hold_time);
-        return Err(refusal(6, Bytes::new(), detail));
+        return Err(refusal(subcode::UNACCEPTABLE_HOLD_TIME, Bytes::new(), detail));
     }
     let families = common_families(settings, open);
     if families.is_empty() {
         let offered: Vec<_> = offered_families(open).map(|family| family.to_string()).collect();
         let detail = format!("the router offers only {}", offered.join(", "));
-        return Err(refusal(7, multiprotocol_capabilities(settings), detail));
+        return Err(refusal(
+            subcode::UNSUPPORTED_CAPABILITY,
+            multiprotocol_capabilities(settings),
+            detail,
+        ));
     }
     let has = |wanted: &Capability| open.capabilities.contains(wanted);
     Ok(Negotiated {
@@ -243,4 +252,94 @@ fn multiprotocol_capabilities(settings: &PeerSettings) -> Bytes {
         [1, 4, high, low, 0, family.safi]
     };
     settings.families().iter().flat_map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::tests::{LOW, OURS, restarting_open, settings, their_open};
+
+    #[test]
+    fn opens_that_are_refused() {
+        let internal = settings();
+        let external = PeerSettings { local_asn: 65200, ..settings() };
+        let with = |change: &dyn Fn(&mut Open)| {
+            let mut open = their_open(LOW);
+            change(&mut open);
+            open
+        };
+        let only_ipv6 = |open: &mut Open| {
+            open.capabilities[0] = Capability::Multiprotocol(Family::IPV6_UNICAST);
+        };
+        let refused = |settings: &PeerSettings, open: &Open| {
+            let refusal = negotiate(settings, open).unwrap_err();
+            (refusal.notification.subcode, refusal.detail, refusal.notification.data.to_vec())
+        };
+        let text = "the router says AS 65101, this neighbor is configured with asn = 65100";
+        assert_eq!(refused(&internal, &with(&|o| o.asn = 65101)), (2, text.to_owned(), vec![]));
+        assert_eq!(refused(&internal, &with(&|o| o.bgp_id = OURS)).0, 3);
+        assert!(negotiate(&external, &with(&|o| o.bgp_id = OURS)).is_ok(), "RFC 6286 §2.2");
+        assert_eq!(refused(&internal, &with(&|o| o.bgp_id = Ipv4Addr::UNSPECIFIED)).0, 3);
+        for hold_time in [1, 2] {
+            assert_eq!(refused(&internal, &with(&|o| o.hold_time = hold_time)).0, 6);
+        }
+        let (subcode, detail, data) = refused(&internal, &with(&only_ipv6));
+        assert_eq!((subcode, data), (7, vec![1, 4, 0, 1, 0, 1]));
+        assert_eq!(detail, "the router offers only ipv6-unicast");
+        let both = PeerSettings { ipv6: true, ..settings() };
+        assert_eq!(negotiate(&both, &with(&only_ipv6)).unwrap().families, [Family::IPV6_UNICAST]);
+    }
+
+    #[test]
+    fn what_both_sides_agree_on() {
+        let bare = Open { capabilities: vec![], hold_time: 0, ..their_open(LOW) };
+        let agreed = negotiate(&settings(), &bare).unwrap();
+        assert_eq!(agreed.families, [Family::IPV4_UNICAST]);
+        assert_eq!(agreed.hold_time, 0);
+        assert_eq!(agreed.capabilities(), ["ipv4-unicast"]);
+
+        let mut full = restarting_open();
+        full.capabilities.extend([
+            Capability::ExtendedMessage,
+            Capability::EnhancedRouteRefresh,
+            Capability::AddPath(vec![
+                (Family::IPV4_UNICAST, AddPathMode::Both),
+                (Family::IPV6_UNICAST, AddPathMode::Send),
+            ]),
+        ]);
+        let agreed = negotiate(&settings(), &full).unwrap();
+        assert_eq!(
+            agreed.capabilities(),
+            [
+                "ipv4-unicast",
+                "four-octet-as",
+                "route-refresh",
+                "enhanced-route-refresh",
+                "extended-message",
+                "graceful-restart",
+                "add-path-receive"
+            ]
+        );
+        assert_eq!(agreed.add_path_receive, [Family::IPV4_UNICAST]);
+        assert_eq!(agreed.graceful_restart.unwrap().restart_time, 120);
+
+        // A neighbor that can only receive several paths sends one.
+        let mut receives = their_open(LOW);
+        let mode = (Family::IPV4_UNICAST, AddPathMode::Receive);
+        receives.capabilities.push(Capability::AddPath(vec![mode]));
+        assert!(negotiate(&settings(), &receives).unwrap().add_path_receive.is_empty());
+    }
+
+    #[test]
+    fn our_open() {
+        let open = PeerSettings { ipv6: true, ..settings() }.open();
+        assert_eq!((open.asn, open.hold_time, open.bgp_id), (65100, 90, OURS));
+        let add_path = Capability::AddPath(vec![
+            (Family::IPV4_UNICAST, AddPathMode::Receive),
+            (Family::IPV6_UNICAST, AddPathMode::Receive),
+        ]);
+        assert!(open.capabilities.contains(&add_path), "never an offer to send");
+        let refusal = negotiate(&settings(), &open).unwrap_err();
+        assert_eq!(refusal.notification.subcode, 3, "we are not our own neighbor");
+    }
 }

@@ -19,6 +19,7 @@ use super::connection::{Connection, ConnectionState, Failure, Outcome};
 use super::error::SessionError;
 use super::negotiation::{Negotiated, PeerSettings};
 use super::stop::StopReason;
+use crate::wire::subcode::cease;
 use crate::wire::{
     DecodeError, Family, Message, Notification, NotificationCode, Outgoing, RouteRefresh, Update,
 };
@@ -204,6 +205,15 @@ impl Peer {
         self.connection(role)?.negotiated()
     }
 
+    /// Until when the peer is idle or waits to dial again; `None` if it does neither.
+    #[must_use]
+    pub fn retries_at(&self) -> Option<Instant> {
+        match (&self.rest, &self.dial) {
+            (Rest::Until(at), _) | (Rest::Awake, Dial::At(at)) => Some(*at),
+            (Rest::Stopped | Rest::Awake, _) => None,
+        }
+    }
+
     /// When [`Peer::handle_timeout`] is to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -238,12 +248,13 @@ impl Peer {
             Event::Malformed(role, error) => {
                 self.fail(role, Failure::malformed(error), now, actions);
             }
-            Event::Closed(role, mut text) => {
+            Event::Closed(role, text) => {
                 let state = self.connection(role).map(Connection::state);
-                if state == Some(ConnectionState::OpenSent) {
-                    text.push_str(" before its OPEN: does it have this node as a neighbor?");
-                }
-                self.fail(role, Failure::silent(text), now, actions);
+                let failure = match state {
+                    Some(ConnectionState::OpenSent) => Failure::before_open(&text),
+                    _ => Failure::silent(text),
+                };
+                self.fail(role, failure, now, actions);
             }
         }
     }
@@ -422,10 +433,9 @@ impl Peer {
     /// Closes a connection that lost against the other one. That is no failure.
     fn close_collided(&mut self, role: Role, actions: &mut Vec<Action>) {
         if self.slot_and_random(role).0.take().is_some() {
-            actions.push(Action::Send(
-                role,
-                Outgoing::Notification(Notification::new(NotificationCode::Cease, 7)),
-            ));
+            let subcode = cease::CONNECTION_COLLISION_RESOLUTION;
+            let lost = Notification::new(NotificationCode::Cease, subcode);
+            actions.push(Action::Send(role, Outgoing::Notification(lost)));
             actions.push(Action::Close(role));
         }
     }

@@ -1,5 +1,6 @@
 //! Why a session ends on our side, and the NOTIFICATION that says so.
 
+use crate::wire::subcode::cease;
 use crate::wire::{Family, Notification, NotificationCode};
 
 /// Why a session is to end.
@@ -23,7 +24,7 @@ impl StopReason {
                 Notification::maximum_prefixes(Family::IPV4_UNICAST, *limit)
             }
             Self::Shutdown(text) => Notification::administrative_shutdown(text.as_deref()),
-            Self::Reset => Notification::new(NotificationCode::Cease, 4),
+            Self::Reset => Notification::new(NotificationCode::Cease, cease::ADMINISTRATIVE_RESET),
         }
     }
 }

@@ -1,25 +1,23 @@
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::negotiation::negotiate;
 use super::*;
 use crate::wire::{
-    AddPathMode, Capability, DecodeError, Family, Message, Notification, NotificationCode, Open,
-    Outgoing, RouteRefresh, RouteRefreshKind, Update,
+    Capability, DecodeError, Family, Message, Notification, NotificationCode, Open, Outgoing,
+    RouteRefresh, RouteRefreshKind, Update,
 };
 
 use Role::{Accepted, Dialled};
 
-const LOW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+pub(super) const LOW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(super) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
-fn settings() -> PeerSettings {
+pub(super) fn settings() -> PeerSettings {
     PeerSettings {
         asn: 65100,
         local_asn: 65100,
@@ -30,7 +28,7 @@ fn settings() -> PeerSettings {
     }
 }
 
-fn their_open(bgp_id: Ipv4Addr) -> Open {
+pub(super) fn their_open(bgp_id: Ipv4Addr) -> Open {
     let capabilities = vec![
         Capability::Multiprotocol(Family::IPV4_UNICAST),
         Capability::FourOctetAs(65100),
@@ -39,7 +37,7 @@ fn their_open(bgp_id: Ipv4Addr) -> Open {
     Open { asn: 65100, hold_time: 30, bgp_id, capabilities }
 }
 
-fn restarting_open() -> Open {
+pub(super) fn restarting_open() -> Open {
     let mut open = their_open(LOW);
     open.capabilities.push(Capability::GracefulRestart {
         restarting: false,
@@ -247,77 +245,6 @@ fn a_received_notification_ends_every_state_and_is_not_answered() {
         assert_eq!(actions.len(), if state == 2 { 3 } else { 2 });
         assert_eq!(f.peer.state(), State::Idle);
     }
-}
-
-#[test]
-fn opens_that_are_refused() {
-    let internal = settings();
-    let external = PeerSettings { local_asn: 65200, ..settings() };
-    let with = |change: &dyn Fn(&mut Open)| {
-        let mut open = their_open(LOW);
-        change(&mut open);
-        open
-    };
-    let only_ipv6 = |open: &mut Open| {
-        open.capabilities[0] = Capability::Multiprotocol(Family::IPV6_UNICAST);
-    };
-    let refused = |settings: &PeerSettings, open: &Open| {
-        let refusal = negotiate(settings, open).unwrap_err();
-        (refusal.notification.subcode, refusal.detail, refusal.notification.data.to_vec())
-    };
-    let text = "the router says AS 65101, this neighbor is configured with asn = 65100";
-    assert_eq!(refused(&internal, &with(&|o| o.asn = 65101)), (2, text.to_owned(), vec![]));
-    assert_eq!(refused(&internal, &with(&|o| o.bgp_id = OURS)).0, 3);
-    assert!(negotiate(&external, &with(&|o| o.bgp_id = OURS)).is_ok(), "RFC 6286 §2.2");
-    assert_eq!(refused(&internal, &with(&|o| o.bgp_id = Ipv4Addr::UNSPECIFIED)).0, 3);
-    for hold_time in [1, 2] {
-        assert_eq!(refused(&internal, &with(&|o| o.hold_time = hold_time)).0, 6);
-    }
-    let (subcode, detail, data) = refused(&internal, &with(&only_ipv6));
-    assert_eq!((subcode, data), (7, vec![1, 4, 0, 1, 0, 1]));
-    assert_eq!(detail, "the router offers only ipv6-unicast");
-    let both = PeerSettings { ipv6: true, ..settings() };
-    assert_eq!(negotiate(&both, &with(&only_ipv6)).unwrap().families, [Family::IPV6_UNICAST]);
-}
-
-#[test]
-fn what_both_sides_agree_on() {
-    let bare = Open { capabilities: vec![], hold_time: 0, ..their_open(LOW) };
-    let agreed = negotiate(&settings(), &bare).unwrap();
-    assert_eq!(agreed.families, [Family::IPV4_UNICAST]);
-    assert_eq!(agreed.hold_time, 0);
-    assert_eq!(agreed.capabilities(), ["ipv4-unicast"]);
-
-    let mut full = restarting_open();
-    full.capabilities.extend([
-        Capability::ExtendedMessage,
-        Capability::EnhancedRouteRefresh,
-        Capability::AddPath(vec![
-            (Family::IPV4_UNICAST, AddPathMode::Both),
-            (Family::IPV6_UNICAST, AddPathMode::Send),
-        ]),
-    ]);
-    let agreed = negotiate(&settings(), &full).unwrap();
-    assert_eq!(
-        agreed.capabilities(),
-        [
-            "ipv4-unicast",
-            "four-octet-as",
-            "route-refresh",
-            "enhanced-route-refresh",
-            "extended-message",
-            "graceful-restart",
-            "add-path-receive"
-        ]
-    );
-    assert_eq!(agreed.add_path_receive, [Family::IPV4_UNICAST]);
-    assert_eq!(agreed.graceful_restart.unwrap().restart_time, 120);
-
-    // A neighbor that can only receive several paths sends one.
-    let mut receives = their_open(LOW);
-    let mode = (Family::IPV4_UNICAST, AddPathMode::Receive);
-    receives.capabilities.push(Capability::AddPath(vec![mode]));
-    assert!(negotiate(&settings(), &receives).unwrap().add_path_receive.is_empty());
 }
 
 /// Two connections, the first one in OpenConfirm; then the OPEN comes on the second.
@@ -644,17 +571,4 @@ proptest! {
             prop_assert!(!idle || waits || passive || stopped, "it tries again some time");
         }
     }
-}
-
-#[test]
-fn our_open() {
-    let open = PeerSettings { ipv6: true, ..settings() }.open();
-    assert_eq!((open.asn, open.hold_time, open.bgp_id), (65100, 90, OURS));
-    let add_path = Capability::AddPath(vec![
-        (Family::IPV4_UNICAST, AddPathMode::Receive),
-        (Family::IPV6_UNICAST, AddPathMode::Receive),
-    ]);
-    assert!(open.capabilities.contains(&add_path), "never an offer to send");
-    let negotiated = Arc::new(negotiate(&settings(), &open).unwrap_err());
-    assert_eq!(negotiated.notification.subcode, 3, "we are not our own neighbor");
 }

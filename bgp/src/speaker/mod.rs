@@ -16,6 +16,8 @@ mod session_task;
 mod socket;
 mod status;
 mod tcp_md5;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;

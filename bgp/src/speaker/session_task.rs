@@ -96,6 +96,7 @@ impl SessionTask {
         let snapshot = SessionSnapshot {
             state: State::Idle,
             since: Instant::now(),
+            retries_at: None,
             flaps: 0,
             negotiated: None,
             last_error: None,
@@ -288,6 +289,11 @@ impl SessionTask {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
             self.snapshot.state = state;
             self.snapshot.since = now;
+            self.changed = true;
+        }
+        let retries_at = self.peer.retries_at();
+        if retries_at != self.snapshot.retries_at {
+            self.snapshot.retries_at = retries_at;
             self.changed = true;
         }
         if mem::take(&mut self.changed) {

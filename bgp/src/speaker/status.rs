@@ -50,6 +50,8 @@ pub struct NeighborStatus {
     pub uptime_seconds: Option<u64>,
     /// Seconds since the state changed last.
     pub state_seconds: u64,
+    /// Seconds until the neighbor is dialled, or let in, again; `null` if it is not waited for.
+    pub retry_seconds: Option<u64>,
     /// How often an established session was lost.
     pub flaps: u64,
     /// Routes announced, refused ones included.
@@ -114,6 +116,7 @@ pub struct FootprintStatus {
 pub(super) struct SessionSnapshot {
     pub(super) state: State,
     pub(super) since: Instant,
+    pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
     pub(super) last_error: Option<LastError>,
@@ -135,6 +138,7 @@ impl SessionBoard {
         let snapshot = SessionSnapshot {
             state: State::Idle,
             since: now,
+            retries_at: None,
             flaps: 0,
             negotiated: None,
             last_error: None,
@@ -158,7 +162,7 @@ impl SessionBoard {
     }
 
     fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
-        let SessionSnapshot { state, since, flaps, negotiated, last_error, dial_error } =
+        let SessionSnapshot { state, since, retries_at, flaps, negotiated, last_error, dial_error } =
             self.snapshot.load().as_ref().clone();
         let neighbor = &self.neighbor;
         let (asn, local_asn) = (neighbor.asn.get(), neighbor.effective_local_asn().get());
@@ -172,6 +176,7 @@ impl SessionBoard {
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,
+            retry_seconds: retries_at.map(|at| at.saturating_duration_since(now).as_secs()),
             flaps,
             received: routes.received,
             accepted: routes.accepted,
