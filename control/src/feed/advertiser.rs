@@ -235,7 +235,7 @@ impl Advertiser {
     /// has told its fate there is no other.
     pub fn poll(&mut self, now: Instant) -> Option<Request> {
         self.tick(now);
-        if self.next_deadline()? > now {
+        if self.next_deadline()? > self.clock {
             return None;
         }
         self.close_step();

@@ -430,3 +430,6 @@ fn check_prefix(text: &str, limits: &BodyLimits) -> Result<IpNet, BodyProblem> {
     }
     Ok(prefix)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ mod receiver;
 mod record;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use advertiser::{Advertiser, AdvertiserState, AdvertiserStatus, Pace, Request};
 pub use body::{BodyError, BodyLimits, Encoding};

@@ -152,3 +152,6 @@ impl PartialEq for RouteTable {
 }
 
 impl Eq for RouteTable {}
+
+#[cfg(test)]
+mod tests;

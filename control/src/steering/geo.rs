@@ -80,3 +80,55 @@ pub fn reply(decision: &Decision, settings: &GeoSettings) -> GeoReply {
         cache_host_flag: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Source;
+    use crate::steering::{Candidate, Reason, RouteRank};
+
+    fn decision(addresses: &[&str]) -> Decision {
+        let candidates = addresses.iter().map(|address| Candidate {
+            node: "edge-1".parse().unwrap(),
+            address: address.parse().unwrap(),
+            prefix: "198.51.100.0/24".parse().unwrap(),
+            route: RouteRank { source: Source::Manual, path_len: 0, med: None, neighbor_asn: None },
+            reason: Reason::OnlyCandidate,
+        });
+        Decision {
+            client: "198.51.100.7".parse().unwrap(),
+            chosen: None,
+            candidates: candidates.collect(),
+            passed_over: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn is_what_the_clients_read() {
+        let settings = GeoSettings { country_code: "DE".to_owned(), ..GeoSettings::default() };
+        assert_eq!(
+            serde_json::to_value(reply(&decision(&["192.0.2.10"]), &settings)).unwrap(),
+            serde_json::json!({
+                "ExternalIpAddress": "198.51.100.7",
+                "CountryCode": "DE",
+                "KeyValue_EndpointFullUri": "https://kv801.prod.do.dsp.mp.microsoft.com/all",
+                "Version": "0000000000000001",
+                "CacheHost": "192.0.2.10",
+                "CacheHostFlag": 0
+            })
+        );
+    }
+
+    #[test]
+    fn names_the_best_three_once_or_none() {
+        let hosts = |addresses: &[&str]| {
+            let reply = reply(&decision(addresses), &GeoSettings::default());
+            serde_json::to_value(reply).unwrap().get("CacheHost").cloned()
+        };
+        assert_eq!(hosts(&[]), None);
+        assert_eq!(
+            hosts(&["192.0.2.2", "192.0.2.1", "192.0.2.2", "2001:db8::1", "192.0.2.3"]).unwrap(),
+            "192.0.2.2,192.0.2.1,[2001:db8::1]"
+        );
+    }
+}

@@ -168,4 +168,110 @@ fn bogon(prefix: IpNet, bogons: &[(IpNet, &'static str)]) -> Option<Concern> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests {
+    use std::net::IpAddr;
+    use std::num::NonZeroU32;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::feed::{Change, RouteAttributes, RouteRecord};
+    use crate::steering::{Index, NodeState, Standing};
+
+    const OURS: NodeId = NodeId(1);
+    const THEIRS: NodeId = NodeId(2);
+
+    fn record(prefix: &str) -> RouteRecord {
+        let attributes = Arc::new(RouteAttributes::manual());
+        RouteRecord { prefix: prefix.parse().unwrap(), attributes }
+    }
+
+    /// The review of our footprint beside another operator's.
+    fn review_of(ours: &[&str], theirs: &[&str]) -> Review {
+        let mut index = Index::new();
+        for (node, prefixes) in [(OURS, ours), (THEIRS, theirs)] {
+            let changes: Vec<_> = prefixes.iter().map(|p| Change::Present(record(p))).collect();
+            index.apply(node, &changes);
+        }
+        index.publish(Instant::now());
+        let nodes = [(OURS, "ours"), (THEIRS, "theirs")].map(|(id, name)| {
+            let state = NodeState {
+                name: name.parse().unwrap(),
+                address: IpAddr::from([11, 0, 0, 1]),
+                standing: Standing::Eligible,
+                weight: NonZeroU32::MIN,
+            };
+            (id, state)
+        });
+        let footprint = ours.iter().map(|p| record(p)).collect();
+        let steering = index.steering();
+        review(
+            &footprint,
+            &ReviewRules::default(),
+            &steering.view(),
+            &nodes.into_iter().collect(),
+            |node| node == THEIRS,
+        )
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_whom() {
+        let found = |ours: &[&str], theirs: &[&str]| -> Vec<String> {
+            (review_of(ours, theirs).findings.iter())
+                .map(|f| match &f.concern {
+                    Concern::Bogon { space, .. } => format!("{} bogon {space}", f.prefix),
+                    Concern::CoversTooMuch { min_length } => {
+                        format!("{} shorter than {min_length}", f.prefix)
+                    }
+                    Concern::Overlap { node, with } => format!("{} {node} {with}", f.prefix),
+                })
+                .collect()
+        };
+        assert_eq!(found(&["11.0.0.0/8", "2a00::/19"], &["12.0.0.0/8"]), [""; 0]);
+        assert_eq!(found(&["0.0.0.0/0"], &[]), ["0.0.0.0/0 shorter than 8"]);
+        assert_eq!(found(&["2a00::/18"], &[]), ["2a00::/18 shorter than 19"]);
+        assert_eq!(found(&["10.1.0.0/16"], &[]), ["10.1.0.0/16 bogon 10.0.0.0/8"]);
+        assert_eq!(found(&["198.16.0.0/12"], &[]), ["198.16.0.0/12 bogon 198.18.0.0/15"]);
+        assert_eq!(
+            found(&["11.0.0.0/16", "11.9.0.0/16"], &["11.0.0.0/8", "11.0.0.0/16", "11.0.7.0/24"]),
+            [
+                "11.0.0.0/16 theirs 11.0.0.0/8",
+                "11.0.0.0/16 theirs 11.0.0.0/16",
+                "11.0.0.0/16 theirs 11.0.7.0/24",
+                "11.9.0.0/16 theirs 11.0.0.0/8",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_state_is_in_the_portals_words() {
+        let word = |ours: &[&str]| serde_json::to_value(review_of(ours, &[]).state()).unwrap();
+        assert_eq!(word(&["11.0.0.0/16"]), "Valid");
+        assert_eq!(word(&["10.0.0.0/16"]), "Attention required");
+        assert_eq!(
+            serde_json::to_value(review_of(&["0.0.0.0/0"], &[])).unwrap(),
+            serde_json::json!({
+                "findings": [{"prefix": "0.0.0.0/0", "rule": "covers_too_much", "min_length": 8}],
+                "truncated": false
+            })
+        );
+    }
+
+    #[test]
+    fn lists_a_hundred_findings_and_says_that_there_are_more() {
+        let prefixes: Vec<String> = (0..101).map(|n| format!("10.0.{n}.0/24")).collect();
+        let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        let review = review_of(&prefixes, &[]);
+        assert_eq!((review.findings.len(), review.truncated), (100, true));
+        let review = review_of(&prefixes[..100], &[]);
+        assert_eq!((review.findings.len(), review.truncated), (100, false));
+    }
+
+    #[test]
+    fn every_bogon_is_a_prefix() {
+        for (space, _) in BOGONS {
+            let net: IpNet = space.parse().unwrap();
+            assert_eq!(net, net.trunc());
+        }
+    }
+}
