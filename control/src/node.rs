@@ -132,20 +132,22 @@ impl NodeSettings {
     }
 
     /// Puts passwords back where `self` carries [`HIDDEN`], from the neighbor of the same address
-    /// in `before`: what was read from the API can be sent back to it.
+    /// in `before`: what was read from the API can be sent back to it. Where there is none to put
+    /// back, [`NodeSettings::check`] refuses what is left.
     #[must_use]
     pub fn with_passwords_of(mut self, before: &Self) -> Self {
-        for neighbor in &mut self.neighbors {
-            if neighbor.password.as_ref().is_some_and(|p| p.expose() == HIDDEN) {
-                neighbor.password = before
-                    .neighbors
-                    .iter()
-                    .find(|old| old.address == neighbor.address)
-                    .and_then(|old| old.password.clone());
+        for neighbor in self.neighbors.iter_mut().filter(|neighbor| is_hidden(neighbor)) {
+            let old = before.neighbors.iter().find(|old| old.address == neighbor.address);
+            if let Some(password) = old.and_then(|old| old.password.clone()) {
+                neighbor.password = Some(password);
             }
         }
         self
     }
+}
+
+fn is_hidden(neighbor: &Neighbor) -> bool {
+    neighbor.password.as_ref().is_some_and(|password| password.expose() == HIDDEN)
 }
 
 fn check_address(address: IpAddr, ipv6: bool) -> Result<(), SettingsError> {
@@ -194,6 +196,10 @@ fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), Sett
     }
     if neighbor.password.as_ref().is_some_and(|p| p.expose().is_empty() || p.expose().len() > 80) {
         return wrong("password", "this length".to_owned(), "1 to 80 bytes");
+    }
+    if is_hidden(neighbor) {
+        let found = format!("`{HIDDEN}`, which stands for a password that is not shown,");
+        return wrong("password", found, "send the password itself, this neighbor had none");
     }
     let accept = &neighbor.accept;
     if accept.max_length > 32 {
@@ -268,6 +274,11 @@ mod tests {
         );
         let shown = stored.redacted();
         assert!(!serde_json::to_string(&shown).unwrap().contains("tops"));
-        assert_eq!(shown.with_passwords_of(&stored), stored);
+        assert_eq!(shown.clone().with_passwords_of(&stored), stored);
+
+        let mut moved = shown;
+        moved.neighbors[0].address = "192.0.2.8".parse().unwrap();
+        let error = moved.with_passwords_of(&stored).check(false).unwrap_err().to_string();
+        assert!(error.starts_with("neighbors[0].password: `[secret]`"), "{error}");
     }
 }

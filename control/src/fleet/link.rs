@@ -197,7 +197,7 @@ async fn try_compact(
 
 /// Whether the node believes to have told what is not here. Being behind is no such case: an
 /// acknowledgement may be on its way.
-fn has_come_apart(node: Option<Position>, here: Option<Position>) -> bool {
+pub(super) fn has_come_apart(node: Option<Position>, here: Option<Position>) -> bool {
     match (node, here) {
         (None, _) => false,
         (Some(_), None) => true,

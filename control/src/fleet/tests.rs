@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use mcc_config::ControlPlane;
 
 use super::Keeper;
+use super::link::has_come_apart;
 use crate::api::types::{Heartbeat, Node};
-use crate::feed::Encoding;
+use crate::feed::{Encoding, Position};
 use crate::health::NodeState;
 use crate::metrics::Metrics;
 use crate::steering::NodeId;
@@ -68,4 +69,31 @@ async fn a_damaged_feed_costs_its_nodes_routes_and_nothing_else() {
     assert_eq!(nodes[0].state, NodeState::Healthy);
     assert_eq!(nodes[0].footprint.prefixes, 1, "the CIDR block");
     assert_eq!(nodes[0].footprint.feed, None, "so that the next heartbeat asks for all of it");
+}
+
+#[test]
+fn a_feed_has_come_apart_when_the_node_knows_what_is_not_here() {
+    let at = |session: u8, serial: u64, digest: u8| -> Option<Position> {
+        let session = format!("0190b8a3-6b5e-7000-8000-00000000000{session}");
+        let digest = format!("{digest:032x}");
+        Some(Position {
+            session: session.parse().unwrap(),
+            serial,
+            digest: digest.parse().unwrap(),
+        })
+    };
+    for (node, here, apart) in [
+        (None, None, false),
+        (None, at(1, 5, 5), false),
+        (at(1, 5, 5), None, true),
+        (at(1, 5, 5), at(1, 5, 5), false),
+        // The acknowledgement of serial 6 is on its way.
+        (at(1, 5, 5), at(1, 6, 6), false),
+        // The database was restored from a backup.
+        (at(1, 5, 5), at(1, 4, 4), true),
+        (at(1, 5, 5), at(1, 5, 6), true),
+        (at(2, 1, 5), at(1, 5, 5), true),
+    ] {
+        assert_eq!(has_come_apart(node, here), apart, "{node:?} {here:?}");
+    }
 }

@@ -16,8 +16,8 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// WAL lets readers go on while one writes; with `NORMAL` a crash of the machine can cost the last
 /// commits, never the file. An acknowledgement must survive that too, hence `FULL`.
-const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-     PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;";
+const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL;";
 
 /// Why a database cannot be opened.
 #[derive(Debug, Error)]

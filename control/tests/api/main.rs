@@ -8,6 +8,7 @@
 
 mod access;
 mod bad_input;
+mod crash;
 mod life;
 mod plane;
 mod start;

@@ -76,7 +76,7 @@ async fn tls_with_a_certificate_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_hold_up_the_end() {
+async fn the_end_comes_though_a_client_keeps_its_connection() {
     let plane = Plane::start().await;
     let client = plane.stranger();
     client.steer(ip("192.0.2.1"), None, false).await.unwrap();
