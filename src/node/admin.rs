@@ -56,8 +56,8 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, detail: impl ToString) -> Self {
-        Self { status, detail: detail.to_string() }
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
     }
 }
 
@@ -106,7 +106,7 @@ async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
 async fn metrics(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = metrics::encode(view)
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
 }
 
@@ -163,12 +163,12 @@ async fn routes(
     State(view): State<Arc<View>>,
     query: Result<Query<Routes>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let page = view
         .speaker
         .routes(query.query()?)
         .await
-        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error))?;
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(page))
 }
 
@@ -184,17 +184,17 @@ async fn footprint(
     State(view): State<Arc<View>>,
     query: Result<Query<FootprintQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
+    let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let page = view
         .speaker
         .footprint(query.after, limit)
         .await
-        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error))?;
+        .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(page))
 }
 
-fn bad_query(rejection: QueryRejection) -> Problem {
+fn bad_query(rejection: &QueryRejection) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
@@ -202,7 +202,7 @@ async fn reset(
     State(view): State<Arc<View>>,
     Path(address): Path<IpAddr>,
 ) -> Result<StatusCode, Problem> {
-    view.speaker.reset(address).await.map_err(|error| Problem::new(StatusCode::CONFLICT, error))?;
+    view.speaker.reset(address).await.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -213,7 +213,7 @@ async fn refresh(
     view.speaker
         .refresh(address)
         .await
-        .map_err(|error| Problem::new(StatusCode::CONFLICT, error))?;
+        .map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
