@@ -202,7 +202,10 @@ async fn reset(
     State(view): State<Arc<View>>,
     Path(address): Path<IpAddr>,
 ) -> Result<StatusCode, Problem> {
-    view.speaker.reset(address).await.map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+    view.speaker
+        .reset(address)
+        .await
+        .map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
