@@ -111,12 +111,6 @@ impl Checkpoint {
             false => interval,
         }
     }
-
-    /// The drive has failed: nothing is persisted any more, and nobody waits for it.
-    pub(super) fn give_up(&mut self) {
-        self.waiters.clear();
-        self.under_way = None;
-    }
 }
 
 impl Keeper {

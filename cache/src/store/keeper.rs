@@ -232,11 +232,12 @@ impl Keeper {
         for slot in slots {
             self.inventory.release(&self.drive, slot);
         }
-        self.checkpoint.give_up();
+        // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
+        let drive = Arc::clone(&self.drive);
+        drop(self);
         let mut next = Some(task);
         while let Some(task) = next {
-            // Whoever waits for a flush learns from the sender being dropped.
-            if matches!(task, Task::Close(_)) || self.drive.abandoned.load(Ordering::Acquire) {
+            if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {
                 return;
             }
             drop(task);

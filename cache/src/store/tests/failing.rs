@@ -53,7 +53,7 @@ async fn a_failed_write_stores_nothing() {
 async fn five_errors_take_a_drive_offline_and_no_other() {
     let (bad, good, faults) = (Folder::new(), Folder::new(), Faults::armed());
     // Room for all: nothing is missing because it was evicted.
-    let drives = [bad.config(1024), good.config(1024)];
+    let drives = [bad.config(128), good.config(128)];
     let store = Store::open(&drives, &faulty(&faults));
     // One extent each: their blocks are spread over both drives.
     let objects: Vec<_> =
@@ -90,6 +90,8 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
     drop(store);
 
     // Back after a restart, the bad drive has what it had; whatever is served is right.
+    let copies = [bad.snapshot(), good.snapshot()];
+    let drives = [copies[0].config(128), copies[1].config(128)];
     let store = Store::open(&drives, &options());
     assert_eq!((offline(&store, 0), offline(&store, 1)), (None, None));
     assert!(check_all(&store).await >= 16);
