@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 
+use super::AsPath;
+
 /// The attributes of a route, as far as a listener needs them. Two sets are the same if their
 /// bytes on the wire and the way to read them are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,7 +15,8 @@ pub struct PathAttributes {
     pub origin: OriginCode,
     /// `AS_PATH`, with `AS4_PATH` merged in (RFC 6793 §4.2.3).
     pub as_path: AsPath,
-    /// `NEXT_HOP`, or the next hop of `MP_REACH_NLRI` (the global one of two).
+    /// `NEXT_HOP`; in an UPDATE with routes in `MP_REACH_NLRI` only, the one in there (the global
+    /// one of two).
     pub next_hop: Option<IpAddr>,
     /// `MULTI_EXIT_DISC`.
     pub med: Option<u32>,
@@ -35,6 +38,53 @@ pub struct PathAttributes {
     pub raw: Bytes,
 }
 
+/// Attribute type codes: the name in the RFC, the number at IANA.
+pub(super) mod code {
+    pub(in crate::wire) const ORIGIN: u8 = 1;
+    pub(in crate::wire) const AS_PATH: u8 = 2;
+    pub(in crate::wire) const NEXT_HOP: u8 = 3;
+    pub(in crate::wire) const MULTI_EXIT_DISC: u8 = 4;
+    pub(in crate::wire) const LOCAL_PREF: u8 = 5;
+    pub(in crate::wire) const ATOMIC_AGGREGATE: u8 = 6;
+    pub(in crate::wire) const AGGREGATOR: u8 = 7;
+    pub(in crate::wire) const COMMUNITIES: u8 = 8;
+    pub(in crate::wire) const ORIGINATOR_ID: u8 = 9;
+    pub(in crate::wire) const CLUSTER_LIST: u8 = 10;
+    pub(in crate::wire) const MP_REACH_NLRI: u8 = 14;
+    pub(in crate::wire) const MP_UNREACH_NLRI: u8 = 15;
+    pub(in crate::wire) const EXTENDED_COMMUNITIES: u8 = 16;
+    pub(in crate::wire) const AS4_PATH: u8 = 17;
+    pub(in crate::wire) const AS4_AGGREGATOR: u8 = 18;
+    pub(in crate::wire) const IPV6_EXTENDED_COMMUNITIES: u8 = 25;
+    pub(in crate::wire) const LARGE_COMMUNITY: u8 = 32;
+    pub(in crate::wire) const ONLY_TO_CUSTOMER: u8 = 35;
+}
+
+/// The name of an attribute that this speaker reads.
+pub(super) const fn attribute_name(code: u8) -> Option<&'static str> {
+    Some(match code {
+        code::ORIGIN => "ORIGIN",
+        code::AS_PATH => "AS_PATH",
+        code::NEXT_HOP => "NEXT_HOP",
+        code::MULTI_EXIT_DISC => "MULTI_EXIT_DISC",
+        code::LOCAL_PREF => "LOCAL_PREF",
+        code::ATOMIC_AGGREGATE => "ATOMIC_AGGREGATE",
+        code::AGGREGATOR => "AGGREGATOR",
+        code::COMMUNITIES => "COMMUNITIES",
+        code::ORIGINATOR_ID => "ORIGINATOR_ID",
+        code::CLUSTER_LIST => "CLUSTER_LIST",
+        code::MP_REACH_NLRI => "MP_REACH_NLRI",
+        code::MP_UNREACH_NLRI => "MP_UNREACH_NLRI",
+        code::EXTENDED_COMMUNITIES => "EXTENDED COMMUNITIES",
+        code::AS4_PATH => "AS4_PATH",
+        code::AS4_AGGREGATOR => "AS4_AGGREGATOR",
+        code::IPV6_EXTENDED_COMMUNITIES => "IPv6 EXTENDED COMMUNITIES",
+        code::LARGE_COMMUNITY => "LARGE_COMMUNITY",
+        code::ONLY_TO_CUSTOMER => "ONLY_TO_CUSTOMER",
+        _ => return None,
+    })
+}
+
 /// ORIGIN (RFC 4271 §5.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OriginCode {
@@ -53,86 +103,6 @@ impl fmt::Display for OriginCode {
             Self::Egp => "EGP",
             Self::Incomplete => "incomplete",
         })
-    }
-}
-
-/// `AS_PATH` (RFC 4271 §5.1.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct AsPath {
-    /// Segments, nearest AS first.
-    pub segments: Vec<AsPathSegment>,
-}
-
-/// A segment of an `AS_PATH`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AsPathSegment {
-    /// Sequence or set.
-    pub kind: SegmentKind,
-    /// AS numbers, at least one.
-    pub asns: Vec<u32>,
-}
-
-/// Kind of an `AS_PATH` segment (RFC 4271 §4.3, RFC 5065 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SegmentKind {
-    /// 1
-    Set,
-    /// 2
-    Sequence,
-    /// 3
-    ConfederationSequence,
-    /// 4
-    ConfederationSet,
-}
-
-impl AsPath {
-    /// Length for route selection: a set counts one (RFC 4271 §9.1.2.2), a confederation segment
-    /// nothing (RFC 5065 §5.3).
-    #[must_use]
-    pub fn length(&self) -> u32 {
-        let lengths = self.segments.iter().map(|segment| match segment.kind {
-            SegmentKind::Sequence => u32::try_from(segment.asns.len()).unwrap_or(u32::MAX),
-            SegmentKind::Set => 1,
-            SegmentKind::ConfederationSequence | SegmentKind::ConfederationSet => 0,
-        });
-        lengths.fold(0, u32::saturating_add)
-    }
-
-    /// The neighboring AS: the first of a leading sequence.
-    #[must_use]
-    pub fn first(&self) -> Option<u32> {
-        match self.segments.first() {
-            Some(segment) if segment.kind == SegmentKind::Sequence => segment.asns.first().copied(),
-            _ => None,
-        }
-    }
-
-    /// Whether `asn` is anywhere in the path.
-    #[must_use]
-    pub fn contains(&self, asn: u32) -> bool {
-        self.segments.iter().any(|segment| segment.asns.contains(&asn))
-    }
-}
-
-impl fmt::Display for AsPath {
-    /// `65100 65200 {65300,65301}`, as routers print it; confederation segments in `( )`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, segment) in self.segments.iter().enumerate() {
-            let (open, between, close) = match segment.kind {
-                SegmentKind::Sequence => ("", " ", ""),
-                SegmentKind::Set => ("{", ",", "}"),
-                SegmentKind::ConfederationSequence => ("(", " ", ")"),
-                SegmentKind::ConfederationSet => ("[", ",", "]"),
-            };
-            f.write_str(if i > 0 { " " } else { "" })?;
-            f.write_str(open)?;
-            for (j, asn) in segment.asns.iter().enumerate() {
-                f.write_str(if j > 0 { between } else { "" })?;
-                write!(f, "{asn}")?;
-            }
-            f.write_str(close)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,8 +1,11 @@
 //! What is wrong with a message, where, and what follows from it.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use super::Notification;
+use super::attribute::attribute_name;
 
 /// What a fault in an UPDATE does (RFC 7606 §2), mildest first: of several the gravest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +29,30 @@ pub struct Finding {
     pub offset: usize,
     /// The fault in words, naming the RFC section.
     pub reason: &'static str,
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AttributeDiscard => "attribute discarded",
+            Self::TreatAsWithdraw => "treated as withdraw",
+            Self::SessionReset => "session reset",
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    /// `ORIGIN: the length is not 1 (RFC 7606 §7.1); treated as withdraw (at byte 23 of the
+    /// message)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.attribute.map(|code| (code, attribute_name(code))) {
+            Some((_, Some(name))) => write!(f, "{name}: ")?,
+            Some((code, None)) => write!(f, "attribute {code}: ")?,
+            None => {}
+        }
+        let Self { disposition, reason, offset, .. } = self;
+        write!(f, "{reason}; {disposition} (at byte {offset} of the message)")
+    }
 }
 
 /// A message that ends the session.

@@ -67,9 +67,11 @@ pub struct Nlri {
 /// An UPDATE after RFC 7606: a malformed one is here as what it is to be treated as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
-    /// Prefixes that are gone. With `treated_as_withdraw` these include the announced ones.
+    /// Prefixes that are gone. If [treated as withdraw](Self::treated_as_withdraw) these include
+    /// the announced ones.
     pub withdrawn: Vec<Nlri>,
-    /// Prefixes that are there, all with `attributes`. If a prefix is in both lists, it is there.
+    /// Prefixes that are there, all with `attributes`. If a prefix is in both lists, it is there
+    /// (RFC 4271 §4.3): so apply `withdrawn` first.
     pub announced: Vec<Nlri>,
     /// The attributes of `announced`; `None` if and only if that is empty.
     pub attributes: Option<Arc<PathAttributes>>,
@@ -77,6 +79,14 @@ pub struct Update {
     pub end_of_rib: Option<Family>,
     /// What was wrong with it, in the order found. Empty for a well-formed UPDATE.
     pub findings: Vec<super::Finding>,
+}
+
+impl Update {
+    /// Whether a malformed attribute has turned its routes into withdrawn ones (RFC 7606 §2).
+    #[must_use]
+    pub fn treated_as_withdraw(&self) -> bool {
+        self.findings.iter().any(|found| found.disposition == super::Disposition::TreatAsWithdraw)
+    }
 }
 
 /// ROUTE-REFRESH (RFC 2918), with the subtypes of RFC 7313.
@@ -99,20 +109,4 @@ pub enum RouteRefreshKind {
     EndOfRefresh,
     /// Any other subtype; ignored (RFC 7313 §5).
     Unknown(u8),
-}
-
-/// A message that this speaker sends. There is no UPDATE with reachable prefixes among them, and
-/// nothing else in this crate writes to a BGP socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outgoing {
-    /// RFC 4271 §4.2.
-    Open(Open),
-    /// RFC 4271 §4.4.
-    Keepalive,
-    /// RFC 4271 §4.5.
-    Notification(Notification),
-    /// A request to send the table of a family again (RFC 2918).
-    RouteRefreshRequest(Family),
-    /// "I have nothing to announce" (RFC 4724 §2): an UPDATE without any prefix.
-    EndOfRib(Family),
 }

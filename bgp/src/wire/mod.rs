@@ -1,22 +1,40 @@
 //! BGP-4 messages: from bytes, and the few that a listener sends, to bytes.
 //!
-//! What comes in is a [`Message`]. What goes out is an [`Outgoing`], a type of its own without a
-//! place for a reachable prefix: that a node never announces a route is a fact of the types, not
-//! of a setting.
+//! What comes in is a [`Message`]: [`frame`] finds where it ends, [`decode`] reads it. What goes
+//! out is an [`Outgoing`], a type of its own without a place for a reachable prefix: that a node
+//! never announces a route is a fact of the types, not of a setting.
+//!
+//! Bytes become values in this order: `framing` (header), `decode` (which message), `open` and
+//! `capability`, or `update` (sections), `path_attributes` (the attributes by the rules in
+//! `attribute_rule`), `as_path` and `nlri`.
 
+mod as_path;
 mod attribute;
+mod attribute_rule;
+mod capability;
+mod context;
+mod decode;
 mod error;
+mod framing;
 mod message;
+mod nlri;
 mod notification;
 mod open;
+mod outgoing;
+mod path_attributes;
+mod update;
 
-pub use attribute::{
-    AsPath, AsPathSegment, Community, LargeCommunity, OriginCode, PathAttributes, SegmentKind,
-};
+pub use as_path::{AsPath, AsPathSegment, SegmentKind};
+pub use attribute::{Community, LargeCommunity, OriginCode, PathAttributes};
+pub use capability::{AddPathMode, Capability};
+pub use context::{DecodeContext, FamilyOptions, NeighborKind};
+pub use decode::decode;
 pub use error::{DecodeError, Disposition, Finding};
-pub use message::{Family, Message, Nlri, Outgoing, RouteRefresh, RouteRefreshKind, Update};
-pub use notification::{Notification, NotificationCode};
-pub use open::{AddPathMode, Capability, Open};
+pub use framing::{Frame, MessageType, frame};
+pub use message::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind, Update};
+pub use notification::{Notification, NotificationCode, subcode};
+pub use open::Open;
+pub use outgoing::Outgoing;
 
 /// The longest message before both sides have agreed on extended messages (RFC 4271 §4.1).
 pub const MAX_MESSAGE: usize = 4096;

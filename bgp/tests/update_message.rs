@@ -1,0 +1,203 @@
+//! Good UPDATEs, and the other small messages: what each byte comes to.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says by a panic what is wrong"
+)]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use mcc_bgp::wire::{
+    Community, DecodeContext, Family, FamilyOptions, LargeCommunity, Message, OriginCode, Outgoing,
+    RouteRefresh, RouteRefreshKind,
+};
+use support::{
+    AS_PATH, EXTERNAL, INTERNAL, MP_REACH, NEXT_HOP, OLD, ORIGIN, PREFIX, message, prefixes, read,
+    read_update, told, update_message,
+};
+
+#[test]
+fn every_attribute_says_what_it_says() {
+    #[rustfmt::skip]
+    let attributes: Vec<u8> = [
+        &[0x40, 1, 1, 1][..],
+        &[0x40, 2, 14, 2, 3, 0, 0, 0xfe, 0x4c, 0, 1, 0x11, 0x70, 0, 0, 0, 7],
+        NEXT_HOP,
+        &[0x80, 4, 4, 0, 0, 1, 0],
+        &[0x40, 5, 4, 0, 0, 0, 200],
+        &[0x40, 6, 0],
+        &[0xc0, 7, 8, 0, 0, 0xfe, 0x4c, 192, 0, 2, 1],
+        &[0xc0, 8, 8, 0xfe, 0x4c, 3, 0x8f, 0xff, 0xff, 2, 0x9a],
+        &[0x80, 9, 4, 192, 0, 2, 9],
+        &[0x80, 10, 8, 192, 0, 2, 10, 192, 0, 2, 11],
+        &[0xc0, 16, 8, 0, 2, 0xfe, 0x4c, 0, 0, 0, 1],
+        &[0xc0, 32, 12, 0, 0, 0xfe, 0x4c, 0, 0, 0, 1, 0, 0, 0, 2],
+        &[0xc0, 35, 4, 0, 0, 0xfe, 0x4c],
+        &[0xc0, 99, 2, 1, 2],
+    ].concat();
+    let update = read_update(&update_message(&[], &attributes, PREFIX), &INTERNAL).unwrap();
+    assert_eq!(update.findings, []);
+    let read = update.attributes.unwrap();
+    assert_eq!(read.origin, OriginCode::Egp);
+    assert_eq!(read.as_path.to_string(), "65100 70000 7");
+    assert_eq!(read.next_hop, Some(IpAddr::from([192, 0, 2, 1])));
+    assert_eq!(read.med, Some(256));
+    assert_eq!(read.local_pref, Some(200));
+    assert_eq!(read.communities, [Community(65100 << 16 | 911), Community(0xffff_029a)]);
+    assert_eq!(read.originator_id, Some(Ipv4Addr::new(192, 0, 2, 9)));
+    assert_eq!(read.cluster_list, [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 11)]);
+    assert_eq!(read.extended_communities, [[0, 2, 0xfe, 0x4c, 0, 0, 0, 1]]);
+    let large = LargeCommunity { global: 65100, local1: 1, local2: 2 };
+    assert_eq!(read.large_communities, [large]);
+    assert_eq!(read.only_to_customer, Some(65100));
+    assert_eq!(read.raw, attributes);
+}
+
+#[test]
+fn prefixes_lose_their_host_bits() {
+    let usual = [ORIGIN, AS_PATH, NEXT_HOP].concat();
+    let field = [0, 1, 0xff, 20, 10, 0xff, 0xff, 32, 192, 0, 2, 1, 1, 0xff];
+    let update = read_update(&update_message(&[], &usual, &field), &EXTERNAL).unwrap();
+    let expected = ["0.0.0.0/0", "128.0.0.0/1", "10.255.240.0/20", "192.0.2.1/32", "128.0.0.0/1"];
+    assert_eq!(prefixes(&update.announced), expected);
+    assert_eq!(update.announced.capacity(), 5);
+}
+
+#[test]
+fn withdrawn_and_announced_at_once_is_in_both_lists() {
+    let usual = [ORIGIN, AS_PATH, NEXT_HOP].concat();
+    let update = read_update(&update_message(PREFIX, &usual, PREFIX), &EXTERNAL).unwrap();
+    assert_eq!(prefixes(&update.withdrawn), ["198.51.100.0/24"]);
+    assert_eq!(prefixes(&update.announced), ["198.51.100.0/24"]);
+    assert_eq!(update.findings, []);
+}
+
+#[test]
+fn multiprotocol_routes_and_their_next_hops() {
+    let both = [MP_REACH, ORIGIN, AS_PATH].concat();
+    let update = read_update(&update_message(&[], &both, &[]), &EXTERNAL).unwrap();
+    assert_eq!(prefixes(&update.announced), ["2001:db8::/32"]);
+    let read = update.attributes.unwrap();
+    assert_eq!(read.next_hop, Some("2001:db8::1".parse().unwrap()));
+    assert_eq!(read.raw, [ORIGIN, AS_PATH].concat(), "raw is without MP_REACH_NLRI");
+
+    let mut link_local = vec![0x80, 14, 42, 0, 2, 1, 32];
+    link_local.extend(MP_REACH[7..23].iter().chain(&[0xfe, 0x80]).chain(&[0; 14]));
+    link_local.extend([0, 32, 0x20, 1, 0xd, 0xb8]);
+    let both = [ORIGIN, &link_local, AS_PATH].concat();
+    let update = read_update(&update_message(&[], &both, &[]), &EXTERNAL).unwrap();
+    let read = update.attributes.unwrap();
+    assert_eq!(read.next_hop, Some("2001:db8::1".parse().unwrap()), "the global one (RFC 2545)");
+    assert_eq!(read.raw, [ORIGIN, AS_PATH].concat());
+
+    let ipv4 = [&[0x80, 14, 13, 0, 1, 1, 4, 192, 0, 2, 7, 0, 24, 198, 51, 100], ORIGIN, AS_PATH];
+    let update = read_update(&update_message(&[], &ipv4.concat(), &[]), &EXTERNAL).unwrap();
+    assert_eq!(prefixes(&update.announced), ["198.51.100.0/24"]);
+    assert_eq!(update.attributes.unwrap().next_hop, Some(IpAddr::from([192, 0, 2, 7])));
+
+    let unreach = [0x80, 15, 8, 0, 2, 1, 32, 0x20, 1, 0xd, 0xb8];
+    let update = read_update(&update_message(PREFIX, &unreach, &[]), &EXTERNAL).unwrap();
+    assert_eq!(prefixes(&update.withdrawn), ["198.51.100.0/24", "2001:db8::/32"]);
+    assert_eq!((update.attributes, update.end_of_rib), (None, None));
+}
+
+#[test]
+fn ipv4_by_way_of_ipv6_where_negotiated() {
+    let options = FamilyOptions { add_path: false, ipv6_next_hop: true };
+    let context = DecodeContext { ipv4_unicast: Some(options), ..EXTERNAL };
+    let mut reach = vec![0x80, 14, 25, 0, 1, 1, 16];
+    reach.extend(&MP_REACH[7..23]);
+    reach.extend([0, 24, 198, 51, 100]);
+    let attributes = [&reach, ORIGIN, AS_PATH].concat();
+    let update = read_update(&update_message(&[], &attributes, &[]), &context).unwrap();
+    assert_eq!(prefixes(&update.announced), ["198.51.100.0/24"]);
+    assert_eq!(update.attributes.unwrap().next_hop, Some("2001:db8::1".parse().unwrap()));
+}
+
+#[test]
+fn path_identifiers_where_negotiated() {
+    let options = FamilyOptions { add_path: true, ipv6_next_hop: false };
+    let context = DecodeContext { ipv4_unicast: Some(options), ..EXTERNAL };
+    let usual = [ORIGIN, AS_PATH, NEXT_HOP].concat();
+    let two = [[0, 0, 0, 1].as_slice(), PREFIX, &[0, 0, 1, 0], PREFIX].concat();
+    let update = read_update(&update_message(&two, &usual, &two), &context).unwrap();
+    for list in [update.announced, update.withdrawn] {
+        assert_eq!(list.iter().map(|nlri| nlri.path_id).collect::<Vec<_>>(), [1, 256]);
+        assert_eq!(prefixes(&list), ["198.51.100.0/24", "198.51.100.0/24"]);
+    }
+    let error = read_update(&update_message(&[], &usual, PREFIX), &context).unwrap_err();
+    assert_eq!(told(&error), (3, 10, vec![]), "without an identifier");
+}
+
+#[test]
+fn as4_path_is_merged_unless_the_aggregator_is_newer() {
+    let path = [0x40, 2, 6, 2, 2, 0xfe, 0x4c, 0x5b, 0xa0];
+    let as4_path = [0xc0, 17, 6, 2, 1, 0, 1, 0x11, 0x70];
+    let aggregator = |high, low| [0xc0, 7, 6, high, low, 192, 0, 2, 1];
+    let as_path = |more: &[u8]| {
+        let attributes = [ORIGIN, &path, NEXT_HOP, &as4_path, more].concat();
+        let update = read_update(&update_message(&[], &attributes, PREFIX), &OLD).unwrap();
+        assert_eq!(update.findings, []);
+        update.attributes.unwrap().as_path.to_string()
+    };
+    assert_eq!(as_path(&[]), "65100 70000");
+    assert_eq!(as_path(&aggregator(0x5b, 0xa0)), "65100 70000");
+    assert_eq!(as_path(&aggregator(0xfe, 0x4c)), "65100 23456", "RFC 6793 §4.2.3");
+}
+
+#[test]
+fn end_of_rib_in_each_form() {
+    let unreach = |afi, safi| [0x80, 15, 3, 0, afi, safi];
+    let cases = [
+        (update_message(&[], &[], &[]), Some(Family::IPV4_UNICAST)),
+        (update_message(&[], &unreach(1, 1), &[]), Some(Family::IPV4_UNICAST)),
+        (update_message(&[], &unreach(2, 1), &[]), Some(Family::IPV6_UNICAST)),
+        (update_message(PREFIX, &unreach(2, 1), &[]), None),
+        (update_message(&[], &[&unreach(2, 1), ORIGIN].concat(), &[]), None),
+        (update_message(&[], &unreach(2, 2), &[]), None),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(read_update(&bytes, &EXTERNAL).unwrap().end_of_rib, expected, "{bytes:x?}");
+    }
+    for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
+        let update = read_update(&Outgoing::EndOfRib(family).encode(), &EXTERNAL).unwrap();
+        assert_eq!(update.end_of_rib, Some(family));
+        assert_eq!((update.announced, update.withdrawn), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn route_refresh_and_its_length() {
+    let enhanced = DecodeContext { enhanced_route_refresh: true, ..EXTERNAL };
+    let kinds = [
+        RouteRefreshKind::Request,
+        RouteRefreshKind::BeginningOfRefresh,
+        RouteRefreshKind::EndOfRefresh,
+        RouteRefreshKind::Unknown(3),
+    ];
+    for (subtype, kind) in (0..).zip(kinds) {
+        let expected = RouteRefresh { family: Family::IPV6_UNICAST, kind };
+        let found = read(&message(5, &[0, 2, subtype, 1]), &enhanced);
+        assert_eq!(found, Ok(Message::RouteRefresh(expected)));
+    }
+    for body in [&[0, 1, 0][..], &[0, 1, 1, 1, 0]] {
+        let bytes = message(5, body);
+        let plain = read(&bytes, &EXTERNAL).unwrap_err();
+        assert_eq!(told(&plain), (1, 2, vec![0, u8::try_from(bytes.len()).unwrap()]));
+        let found = read(&bytes, &enhanced).unwrap_err();
+        assert_eq!(told(&found), (7, 1, bytes), "RFC 7313 §5: with the whole message");
+    }
+    let request = Outgoing::RouteRefreshRequest(Family::IPV4_UNICAST).encode();
+    assert_eq!(request, message(5, &[0, 1, 0, 1]));
+}
+
+#[test]
+fn the_messages_without_content() {
+    assert_eq!(Outgoing::Keepalive.encode(), message(4, &[]));
+    assert_eq!(read(&message(4, &[]), &EXTERNAL), Ok(Message::Keepalive));
+}
