@@ -109,24 +109,24 @@ pub(super) fn decide(
     let mut decision =
         Decision { client, chosen: None, candidates: Vec::new(), passed_over: Vec::new() };
     for (prefix, entries) in covering {
-        if decision.candidates.is_empty() {
-            let contenders = rank::rank(client, entries, nodes);
-            // Before the nodes of this prefix are added: those of longer ones.
-            let why_prefix = match decision.passed_over.is_empty() {
-                true => Reason::LongestPrefix,
-                false => Reason::CoveringPrefix,
+        let contenders = rank::rank(client, entries, nodes);
+        let mut first_reason = Reason::LongestPrefix;
+        if decision.chosen.is_none() {
+            first_reason = why_first(&contenders);
+            // Whoever is passed over by now has a longer prefix.
+            let why_prefix = if decision.passed_over.is_empty() {
+                Reason::LongestPrefix
+            } else {
+                Reason::CoveringPrefix
             };
             decision.chosen = contenders.first().map(|first| Chosen {
                 node: first.known.state.name.clone(),
                 address: first.known.state.address,
                 prefix: *prefix,
-                reasons: vec![why_prefix, why_first(&contenders)],
+                reasons: vec![why_prefix, first_reason],
             });
-            decision.candidates = candidates(*prefix, &contenders, why_first(&contenders));
-        } else {
-            let contenders = rank::rank(client, entries, nodes);
-            decision.candidates.extend(candidates(*prefix, &contenders, Reason::LongestPrefix));
         }
+        decision.candidates.extend(candidates(*prefix, &contenders, first_reason));
         decision.passed_over.extend(passed_over(*prefix, entries, nodes));
     }
     decision
@@ -139,6 +139,7 @@ fn why_first(contenders: &[Contender<'_>]) -> Reason {
     }
 }
 
+/// `first` is the reason of the first; those of the others are in the order itself.
 fn candidates(prefix: IpNet, contenders: &[Contender<'_>], first: Reason) -> Vec<Candidate> {
     let reasons =
         contenders.windows(2).filter_map(|pair| Some(pair.first()?.compare(pair.last()?).1));

@@ -181,6 +181,10 @@ fn a_node_that_was_set_back_counts_on_from_where_the_control_plane_is() {
     node.answer(ok(&request), now + 120 * SECOND);
     node.changes([Change::Absent("192.0.2.0/24".parse().unwrap())], now + 120 * SECOND);
     assert_eq!(head(&node.poll(now + 121 * SECOND).unwrap()), ('d', 61, 62));
+    // What it did at serials before that, in the life that it forgot, it cannot tell.
+    let forgotten = Position { serial: 50, ..ahead };
+    node.answer(Answer::Resync(Some(forgotten)), now + 121 * SECOND);
+    assert_eq!(head(&node.poll(now + 121 * SECOND).unwrap()), ('s', 0, 62));
 }
 
 #[test]

@@ -76,6 +76,12 @@ proptest! {
         let mut quick = start(&first);
         take(&mut quick, delta(&history, &steps, 1, last));
         prop_assert!(slow == quick);
+        // A message whose answer was lost, and then a longer one from the same start.
+        let mut between = start(&first);
+        take(&mut between, delta(&history, &steps, 1, 2));
+        let answer = take(&mut between, delta(&history, &steps, 1, last));
+        prop_assert_eq!(answer, Answer::Ok(slow.position().unwrap()));
+        prop_assert!(slow == between);
         prop_assert!(*slow.table() == table(history.last().unwrap()));
     }
 

@@ -98,6 +98,11 @@ fn meds_of_different_neighbors_do_not_compare() {
     let story = story(&decision.candidates);
     assert_eq!(story.first().unwrap().1, Reason::Rendezvous);
     assert_eq!(story.last(), Some(&("edge-1", Reason::Med)));
+    // Nor does it where the neighbor is not known.
+    let unknown = |med| RouteAttributes { neighbor_asn: None, ..of(med, 0) };
+    let steering_unknown = index(&[(1, net, unknown(50)), (2, net, unknown(40))]);
+    let decision = steering_unknown.view().steer(client(), &eligible(&[1, 2]));
+    assert_eq!(decision.candidates.first().unwrap().reason, Reason::Rendezvous);
     // A node that gets no clients does not spoil the others' MED.
     let mut nodes = eligible(&[1, 3]);
     let (id, draining) = state(2, Standing::PassedOver(PassedOver::Draining), 1);
