@@ -189,9 +189,9 @@ pub struct CountersSnapshot {
     /// Bytes by entry of the allow-list, those without traffic left out. For
     /// `mcc_http_egress_bytes_total{origin}` and `mcc_fill_bytes_total{origin}`.
     pub origins: Vec<OriginBytes>,
-    /// Content bytes sent from drives. For `mcc_cache_hit_bytes_total`.
+    /// Content bytes sent that drives had before the request came. For `mcc_cache_hit_bytes_total`.
     pub hit_bytes: u64,
-    /// Content bytes sent from fills, collapsed ones included. For `mcc_cache_miss_bytes_total`.
+    /// Content bytes sent that were fetched for the request or for one it followed. For `mcc_cache_miss_bytes_total`.
     pub miss_bytes: u64,
     /// Content bytes passed through unstored.
     pub pass_bytes: u64,

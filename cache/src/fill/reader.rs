@@ -14,9 +14,9 @@ use crate::store::{Object, PinnedBlock, READ_WINDOW};
 /// Where bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A drive.
+    /// A drive that had them before this reader came.
     Drive,
-    /// A fetch that this reader started.
+    /// A fetch for this reader, perhaps by way of a drive.
     Fill,
     /// A fetch that was under way.
     Collapsed,
@@ -70,6 +70,8 @@ impl ObjectReader {
             };
             match piece.next().await {
                 Ok(Some((bytes, source))) => {
+                    let fetched = self.ticket.interest().has_fetched(index);
+                    let source = if fetched { Source::Fill } else { source };
                     self.at += bytes.len() as u64;
                     self.failures = 0;
                     if self.at == self.end {
