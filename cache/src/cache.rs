@@ -113,7 +113,7 @@ pub struct CacheStatus {
     pub draining: bool,
     /// Drives and what is on them.
     pub store: StoreStatus,
-    /// Share of the content bytes sent that came from drives, 0 to 1; `None` before the first byte.
+    /// Share of the content bytes sent that were not filled for them, 0 to 1; `None` before the first byte.
     pub byte_hit_ratio: Option<f64>,
     /// Content bytes sent to clients.
     pub egress_bytes: u64,
@@ -219,13 +219,13 @@ impl Cache {
     #[must_use]
     pub fn status(&self) -> CacheStatus {
         let counters = self.counters();
-        let (hit, miss) = (counters.hit_bytes, counters.miss_bytes + counters.pass_bytes);
-        let sent = hit + miss;
+        let sent = counters.hit_bytes + counters.miss_bytes + counters.pass_bytes;
+        let not_filled = sent.saturating_sub(counters.fill_bytes);
         CacheStatus {
             draining: self.is_draining(),
             store: self.server.store.status(),
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-            byte_hit_ratio: (sent > 0).then(|| hit as f64 / sent as f64),
+            byte_hit_ratio: (sent > 0).then(|| not_filled as f64 / sent as f64),
             egress_bytes: sent,
             fill_bytes: counters.fill_bytes,
             objects_in_flight: self.fills.objects_in_flight() as u64,
