@@ -5,7 +5,13 @@
 //! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
 //! found and what is accepted.
 
+mod check;
 mod control;
+mod document;
+mod error;
+mod example;
+mod keys;
+mod load;
 mod name;
 mod neighbor;
 mod node;
@@ -13,6 +19,8 @@ mod secret;
 mod size;
 
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use error::{ConfigError, Problem};
+pub use example::{example_control, example_node};
 pub use name::{HostName, NameError, NodeName};
 pub use neighbor::{AcceptRules, Asn, Neighbor};
 pub use node::{

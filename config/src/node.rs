@@ -148,17 +148,22 @@ pub struct Origin {
 
 /// `[bgp]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Bgp {
     /// Addresses to accept sessions on; empty: only outgoing sessions.
-    #[serde(default = "default_bgp_listen")]
     pub listen: Vec<SocketAddr>,
     /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
     /// The routers.
-    #[serde(default, rename = "neighbor")]
+    #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
+}
+
+impl Default for Bgp {
+    fn default() -> Self {
+        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new() }
+    }
 }
 
 /// `[footprint]`
@@ -185,8 +190,4 @@ fn any(port: u16) -> SocketAddr {
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from("/var/lib/mcc")
-}
-
-fn default_bgp_listen() -> Vec<SocketAddr> {
-    vec![any(179)]
 }

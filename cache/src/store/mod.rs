@@ -110,7 +110,7 @@ impl Default for StoreOptions {
         Self {
             checkpoint_interval: Duration::from_secs(5),
             readers: 4,
-            write_queue: 64,
+            write_queue: 256,
             faults: Faults::default(),
         }
     }

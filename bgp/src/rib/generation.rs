@@ -1,0 +1,198 @@
+//! Which routes of a neighbor are old: marked for all of them at once.
+//!
+//! Each route carries the number of the generation that it came in. When a session is lost, or a
+//! route refresh begins, the current generation ends and the next one begins; whatever is not
+//! announced again still has the old number. So a table of a million routes becomes stale by
+//! setting one bit, and the stale ones can be counted without a walk.
+
+use std::time::Instant;
+
+const COUNT: usize = 1 << Generation::BITS;
+
+/// Number of a generation. Numbers are used again once no route has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generation(u8);
+
+impl Generation {
+    pub(super) const BITS: u32 = 4;
+
+    pub(super) fn from_low_bits(bits: u64) -> Self {
+        Self(u8::try_from(bits & 0xf).unwrap_or(0))
+    }
+
+    pub(super) fn number(self) -> u8 {
+        self.0
+    }
+
+    fn bit(self) -> u16 {
+        1 << self.0
+    }
+}
+
+/// The generations of one family of one neighbor. The sets are bit masks over generations, and hold
+/// only generations that have routes.
+#[derive(Debug)]
+pub(super) struct Generations {
+    current: Generation,
+    routes: [u32; COUNT],
+    /// Those of sessions that were lost: stale.
+    lost: u16,
+    /// When the lost ones have waited long enough.
+    expires: [Option<Instant>; COUNT],
+    /// Those that a route refresh in progress is replacing.
+    replaced: u16,
+    /// Those whose routes are to be removed.
+    doomed: u16,
+}
+
+impl Generations {
+    pub(super) fn new() -> Self {
+        Self {
+            current: Generation(0),
+            routes: [0; COUNT],
+            lost: 0,
+            expires: [None; COUNT],
+            replaced: 0,
+            doomed: 0,
+        }
+    }
+
+    /// The one that routes coming in now belong to.
+    pub(super) fn current(&self) -> Generation {
+        self.current
+    }
+
+    pub(super) fn is_stale(&self, generation: Generation) -> bool {
+        self.lost & generation.bit() != 0
+    }
+
+    pub(super) fn is_doomed(&self, generation: Generation) -> bool {
+        self.doomed & generation.bit() != 0
+    }
+
+    pub(super) fn any_doomed(&self) -> bool {
+        self.doomed != 0
+    }
+
+    /// How many routes are stale.
+    pub(super) fn stale(&self) -> u32 {
+        let stale = self.routes.iter().enumerate().filter(|(i, _)| self.lost >> i & 1 == 1);
+        stale.map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn added(&mut self, generation: Generation) {
+        if let Some(count) = self.routes.get_mut(usize::from(generation.0)) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn removed(&mut self, generation: Generation) {
+        let index = usize::from(generation.0);
+        let Some(count) = self.routes.get_mut(index) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            let others = !generation.bit();
+            self.lost &= others;
+            self.replaced &= others;
+            self.doomed &= others;
+            if let Some(expires) = self.expires.get_mut(index) {
+                *expires = None;
+            }
+        }
+    }
+
+    /// The session is lost: its routes are stale until `expires`. False, and nothing has happened,
+    /// if no number is free for the next session.
+    pub(super) fn session_lost(&mut self, expires: Instant) -> bool {
+        let ended = self.replaced | self.current_if_used();
+        if !self.advance() {
+            return false;
+        }
+        self.lost |= ended;
+        self.replaced = 0;
+        self.set_expiry(ended, |_| Some(expires));
+        true
+    }
+
+    /// A session is back: it has until `earliest` at least to announce its table again.
+    pub(super) fn session_back(&mut self, earliest: Instant) {
+        self.set_expiry(self.lost, |at| at.map(|at| at.max(earliest)));
+    }
+
+    /// The table was announced completely (RFC 4724 §4.2): what is still stale is gone.
+    pub(super) fn end_of_rib(&mut self) {
+        self.doomed |= self.lost;
+    }
+
+    /// A refresh begins (RFC 7313 §4). False, and nothing has happened, if no number is free.
+    pub(super) fn refresh_begins(&mut self) -> bool {
+        let replaced = self.current_if_used();
+        let advanced = self.advance();
+        if advanced {
+            self.replaced |= replaced;
+        }
+        advanced
+    }
+
+    /// A refresh is complete: what it did not bring is gone. Routes of a lost session are not
+    /// judged by it; they wait for End-of-RIB.
+    pub(super) fn refresh_ends(&mut self) {
+        self.doomed |= self.replaced;
+        self.replaced = 0;
+    }
+
+    /// All routes are to be removed, and those that come now are not among them. False, and nothing
+    /// has happened, if no number is free.
+    pub(super) fn doom_all(&mut self) -> bool {
+        let current = self.current_if_used();
+        let advanced = self.advance();
+        if advanced {
+            self.doomed |= self.lost | self.replaced | current;
+        }
+        advanced
+    }
+
+    /// Stale routes are to be removed, whenever they would have expired.
+    pub(super) fn doom_lost_and_replaced(&mut self) {
+        self.doomed |= self.lost | self.replaced;
+    }
+
+    /// Dooms what has expired.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for (index, expires) in self.expires.iter().enumerate() {
+            if expires.is_some_and(|at| at <= now) {
+                self.doomed |= 1 << index & self.lost;
+            }
+        }
+    }
+
+    /// When [`Generations::expire`] has something to do next.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let waiting = self.expires.iter().enumerate().filter(|(i, _)| self.doomed >> i & 1 == 0);
+        waiting.filter_map(|(_, expires)| *expires).min()
+    }
+
+    fn set_expiry(&mut self, of: u16, change: impl Fn(Option<Instant>) -> Option<Instant>) {
+        for (index, expires) in self.expires.iter_mut().enumerate() {
+            if of >> index & 1 == 1 {
+                *expires = change(*expires);
+            }
+        }
+    }
+
+    fn current_if_used(&self) -> u16 {
+        let used = self.routes.get(usize::from(self.current.0)).is_some_and(|&count| count > 0);
+        if used { self.current.bit() } else { 0 }
+    }
+
+    /// Goes to a number that no route has; stays if the current one is such.
+    fn advance(&mut self) -> bool {
+        if self.current_if_used() == 0 {
+            return true;
+        }
+        let free = self.routes.iter().position(|&count| count == 0);
+        let Some(free) = free.and_then(|index| u8::try_from(index).ok()) else { return false };
+        self.current = Generation(free);
+        true
+    }
+}

@@ -1,0 +1,295 @@
+//! Listing routes and the footprint, a page at a time.
+//!
+//! A question is answered in slices of bounded work: each call of [`Rib::routes`] looks at a limited
+//! number of routes and says where to go on, so that a question about a million routes does not
+//! hold up the sessions.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::adj_rib_in::Position;
+use super::{Neighbor, PrefixSource, Rib, Route, Seconds};
+use crate::wire::Nlri;
+
+/// How many routes one call looks at.
+const SLICE: usize = 8192;
+
+/// Which routes to list. The default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteQuery {
+    /// By prefix.
+    pub filter: RouteFilter,
+    /// Only of this neighbor.
+    pub neighbor: Option<IpAddr>,
+    /// Only those that were refused.
+    pub rejected: bool,
+    /// At most so many; 0 means 1000.
+    pub limit: usize,
+    /// Go on where an earlier page ended.
+    pub after: Option<RouteCursor>,
+}
+
+/// Which routes to list, by their prefix.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RouteFilter {
+    /// All.
+    #[default]
+    All,
+    /// Of each neighbor those of the longest prefix that has this address in it.
+    LongestMatch(IpAddr),
+    /// Of exactly this prefix.
+    Exact(IpNet),
+    /// Of this prefix and of all inside it.
+    Longer(IpNet),
+}
+
+/// Where a page of routes ended; as a string for use in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteCursor {
+    neighbor: IpAddr,
+    position: Position,
+}
+
+/// A string that is no cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no place in a list of routes: use what an earlier page gave as `next`")]
+pub struct RouteCursorError(String);
+
+impl fmt::Display for RouteCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            Position::Start => write!(f, "{}", self.neighbor),
+            Position::After(Nlri { prefix, path_id }) => {
+                write!(f, "{}~{prefix}~{path_id}", self.neighbor)
+            }
+        }
+    }
+}
+
+impl FromStr for RouteCursor {
+    type Err = RouteCursorError;
+
+    fn from_str(text: &str) -> Result<Self, RouteCursorError> {
+        let parse = || {
+            let mut parts = text.split('~');
+            let neighbor = parts.next()?.parse().ok()?;
+            let position = match (parts.next(), parts.next(), parts.next()) {
+                (None, ..) => Position::Start,
+                (Some(prefix), Some(path_id), None) => {
+                    let prefix: IpNet = prefix.parse().ok()?;
+                    let nlri = Nlri { prefix: prefix.trunc(), path_id: path_id.parse().ok()? };
+                    Position::After(nlri)
+                }
+                _ => return None,
+            };
+            Some(Self { neighbor, position })
+        };
+        parse().ok_or_else(|| RouteCursorError(text.to_owned()))
+    }
+}
+
+impl Serialize for RouteCursor {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A page of routes: `mcc bgp routes --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RoutePage {
+    /// In the order of the neighbors, then of the prefixes.
+    pub routes: Vec<RouteView>,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<RouteCursor>,
+}
+
+/// One route, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteView {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Who announced it.
+    pub neighbor: IpAddr,
+    /// ADD-PATH identifier; 0 without.
+    pub path_id: u32,
+    /// As routers print it.
+    pub as_path: String,
+    /// `IGP`, `EGP` or `incomplete`.
+    pub origin: String,
+    /// `NEXT_HOP`.
+    pub next_hop: Option<IpAddr>,
+    /// `MULTI_EXIT_DISC`.
+    pub med: Option<u32>,
+    /// `LOCAL_PREF`.
+    pub local_pref: Option<u32>,
+    /// `65100:911`.
+    pub communities: Vec<String>,
+    /// `65100:1:2`.
+    pub large_communities: Vec<String>,
+    /// Whether it is footprint.
+    pub accepted: bool,
+    /// Why not.
+    pub refused_reason: Option<&'static str>,
+    /// Whether it is of a lost session.
+    pub stale: bool,
+    /// Seconds since it was announced last.
+    pub age_seconds: u64,
+}
+
+/// A page of the footprint: `mcc footprint --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FootprintPage {
+    /// In order of address, then length.
+    pub prefixes: Vec<FootprintPrefix>,
+    /// Prefixes in the whole footprint.
+    pub count: usize,
+    /// Addresses that they cover together.
+    pub addresses: u128,
+    /// The last prefix of this page; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<IpNet>,
+}
+
+/// One prefix of the footprint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FootprintPrefix {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Manual if the configuration names it, whoever else does.
+    pub source: PrefixSource,
+    /// The neighbors with an accepted route for it.
+    pub neighbors: Vec<IpAddr>,
+}
+
+impl RouteQuery {
+    /// The most routes that an answer has.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        if self.limit == 0 { 1000 } else { self.limit }
+    }
+}
+
+impl Rib {
+    /// Some of the routes asked for, at most `limit`. While there is a `next`, there may be more.
+    #[must_use]
+    pub fn routes(&self, query: &RouteQuery, limit: usize, now: Instant) -> RoutePage {
+        let now = Seconds::between(self.began, now);
+        let begin = query.after.and_then(|after| {
+            self.neighbors.iter().position(|n| n.rules.address == after.neighbor)
+        });
+        let asked = |n: &&Neighbor| query.neighbor.is_none_or(|address| n.rules.address == address);
+        let mut neighbors = self.neighbors.iter().skip(begin.unwrap_or(0)).filter(asked);
+        let wanted = |route: Route| !query.rejected || !route.is_accepted();
+
+        let within = match query.filter {
+            RouteFilter::All => None,
+            RouteFilter::Longer(prefix) => Some(prefix.trunc()),
+            RouteFilter::LongestMatch(_) | RouteFilter::Exact(_) => {
+                // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
+                let all = neighbors.flat_map(|neighbor| {
+                    let found = neighbor.find(query.filter).into_iter();
+                    let found = found.filter(move |(_, route)| wanted(*route));
+                    found.filter_map(move |(nlri, route)| self.view(neighbor, nlri, route, now))
+                });
+                return RoutePage { routes: all.take(limit).collect(), next: None };
+            }
+        };
+        let Some(neighbor) = neighbors.next() else { return RoutePage::default() };
+        let position = match query.after {
+            Some(after) if after.neighbor == neighbor.rules.address => after.position,
+            _ => Position::Start,
+        };
+        let budget = if query.rejected { SLICE } else { limit.min(SLICE) };
+        let (slice, more) = neighbor.table.slice(position, within, budget);
+        let mut next = more.map(|position| (neighbor, position));
+        if next.is_none() {
+            next = neighbors.next().map(|neighbor| (neighbor, Position::Start));
+        }
+        let mut routes = Vec::new();
+        for (nlri, route) in slice.into_iter().filter(|(_, route)| wanted(*route)) {
+            if routes.len() == limit {
+                break;
+            }
+            routes.extend(self.view(neighbor, nlri, route, now));
+            if routes.len() == limit {
+                next = Some((neighbor, Position::After(nlri)));
+            }
+        }
+        let next = next
+            .map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position });
+        RoutePage { routes, next }
+    }
+
+    /// A page of the footprint, of at most `limit` prefixes, after `after`.
+    #[must_use]
+    pub fn footprint(&self, after: Option<IpNet>, limit: usize) -> FootprintPage {
+        let limit = limit.min(SLICE);
+        let entries = self.footprint.iter_after(after).take(limit);
+        let prefixes: Vec<_> = entries
+            .map(|(prefix, entry)| FootprintPrefix {
+                prefix,
+                source: if entry.manual { PrefixSource::Manual } else { PrefixSource::Bgp },
+                neighbors: self.contributors(prefix),
+            })
+            .collect();
+        let next = prefixes.last().filter(|_| prefixes.len() == limit).map(|last| last.prefix);
+        FootprintPage {
+            prefixes,
+            count: self.footprint.len(),
+            addresses: self.footprint.addresses(),
+            next,
+        }
+    }
+
+    fn contributors(&self, prefix: IpNet) -> Vec<IpAddr> {
+        let has = |n: &&Neighbor| n.table.exact(prefix).any(|(_, route)| route.is_accepted());
+        self.neighbors.iter().filter(has).map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    fn view(
+        &self,
+        neighbor: &Neighbor,
+        nlri: Nlri,
+        route: Route,
+        now: Seconds,
+    ) -> Option<RouteView> {
+        let attributes = self.attributes(route.attributes())?;
+        Some(RouteView {
+            prefix: nlri.prefix,
+            neighbor: neighbor.rules.address,
+            path_id: nlri.path_id,
+            as_path: attributes.as_path.to_string(),
+            origin: attributes.origin.to_string(),
+            next_hop: attributes.next_hop,
+            med: attributes.med,
+            local_pref: attributes.local_pref,
+            communities: attributes.communities.iter().map(ToString::to_string).collect(),
+            large_communities: attributes
+                .large_communities
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            accepted: route.is_accepted(),
+            refused_reason: route.refusal().map(crate::policy::Refusal::name),
+            stale: neighbor.table.is_stale(&nlri.prefix, route),
+            age_seconds: route.learned().until(now).as_secs(),
+        })
+    }
+}
+
+impl Neighbor {
+    fn find(&self, filter: RouteFilter) -> Vec<(Nlri, Route)> {
+        match filter {
+            RouteFilter::LongestMatch(address) => self.table.longest_match(address.into()),
+            RouteFilter::Exact(prefix) => self.table.exact(prefix.trunc()).collect(),
+            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a session, or the attempt to have one, ended: in the operator's words.
+
+use serde::Serialize;
+
+use crate::wire::Notification;
+
+/// Who ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorDirection {
+    /// The neighbor sent a NOTIFICATION.
+    Received,
+    /// This speaker sent a NOTIFICATION.
+    Sent,
+    /// There was no NOTIFICATION: the TCP connection failed.
+    Connection,
+    /// There was no connection to speak of: the neighbor cannot be dialled, or hangs up at once.
+    Dial,
+}
+
+/// The end of a session or of an attempt, as `mcc bgp status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionError {
+    /// Who ended it.
+    pub direction: ErrorDirection,
+    /// NOTIFICATION error code (RFC 4271 §4.5).
+    pub code: Option<u8>,
+    /// NOTIFICATION error subcode.
+    pub subcode: Option<u8>,
+    /// The same in words, with what to do where that is known.
+    pub text: String,
+}
+
+impl SessionError {
+    pub(super) fn received(notification: &Notification) -> Self {
+        Self::notification(ErrorDirection::Received, notification, None)
+    }
+
+    /// `detail` says what the code does not: the value found and the value expected.
+    pub(super) fn sent(notification: &Notification, detail: Option<&str>) -> Self {
+        Self::notification(ErrorDirection::Sent, notification, detail)
+    }
+
+    pub(super) fn connection(text: String) -> Self {
+        Self { direction: ErrorDirection::Connection, code: None, subcode: None, text }
+    }
+
+    pub(super) fn dial(text: String) -> Self {
+        Self { direction: ErrorDirection::Dial, ..Self::connection(text) }
+    }
+
+    fn notification(
+        direction: ErrorDirection,
+        notification: &Notification,
+        detail: Option<&str>,
+    ) -> Self {
+        let text = match detail {
+            Some(detail) => format!("{notification}: {detail}"),
+            None => notification.to_string(),
+        };
+        let code = Some(u8::from(notification.code));
+        Self { direction, code, subcode: Some(notification.subcode), text }
+    }
+}

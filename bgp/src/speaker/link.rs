@@ -1,0 +1,195 @@
+//! One TCP connection with its buffers: bytes in, messages out; messages in, bytes out.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, Ready};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::socket;
+use crate::session::{Negotiated, PeerSettings};
+use crate::wire::{
+    DecodeContext, DecodeError, Family, FamilyOptions, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message,
+    NeighborKind, Outgoing, decode, frame,
+};
+
+/// How much is read at once: it holds several of the longest messages.
+const READ_SIZE: usize = 256 * 1024;
+/// How long a write may make no progress, when no hold time says so (RFC 9687 §3 has 8 minutes).
+const WRITE_STALL: Duration = Duration::from_secs(240);
+/// How long a closed connection may take to deliver its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: TcpStream,
+    inbox: BytesMut,
+    /// Small: we send KEEPALIVEs and little else, and a stall ends the link.
+    outbox: BytesMut,
+    stalls_at: Option<Instant>,
+    write_stall: Duration,
+    context: DecodeContext,
+    longest_message: usize,
+    /// Why it cannot be used any more.
+    broken: Option<String>,
+}
+
+impl Link {
+    pub(super) fn new(stream: TcpStream, settings: &PeerSettings) -> Self {
+        let broken = socket::prepare(&stream).err().map(|error| error.to_string());
+        let neighbor =
+            if settings.is_internal() { NeighborKind::Internal } else { NeighborKind::External };
+        Self {
+            stream,
+            inbox: BytesMut::new(),
+            outbox: BytesMut::new(),
+            stalls_at: None,
+            write_stall: WRITE_STALL,
+            context: DecodeContext { neighbor, ..DecodeContext::default() },
+            longest_message: MAX_MESSAGE,
+            broken,
+        }
+    }
+
+    /// From now on messages are read as was agreed.
+    pub(super) fn agree(&mut self, negotiated: &Negotiated) {
+        let options = |family: Family| {
+            let add_path = negotiated.add_path_receive.contains(&family);
+            let agreed = negotiated.families.contains(&family);
+            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop: false })
+        };
+        self.context = DecodeContext {
+            neighbor: self.context.neighbor,
+            four_octet_as: negotiated.four_octet_as,
+            ipv4_unicast: options(Family::IPV4_UNICAST),
+            ipv6_unicast: options(Family::IPV6_UNICAST),
+            enhanced_route_refresh: negotiated.enhanced_route_refresh,
+            accept_as_sets: false,
+        };
+        if negotiated.extended_message {
+            self.longest_message = MAX_EXTENDED_MESSAGE;
+        }
+        if negotiated.hold_time > 0 {
+            self.write_stall = Duration::from_secs(u64::from(negotiated.hold_time));
+        }
+    }
+
+    /// Waits until the connection can be read (if `reading`) or written (if there is something to
+    /// write).
+    pub(super) async fn ready(&self, reading: bool) -> io::Result<Ready> {
+        let interest = match (reading, self.outbox.is_empty()) {
+            (true, true) => Interest::READABLE,
+            (true, false) => Interest::READABLE | Interest::WRITABLE,
+            (false, false) => Interest::WRITABLE,
+            (false, true) => return std::future::pending().await,
+        };
+        self.stream.ready(interest).await
+    }
+
+    /// Reads what is there, up to a bound. Whether anything came.
+    pub(super) fn read(&mut self) -> bool {
+        self.inbox.reserve(READ_SIZE);
+        match self.stream.try_read_buf(&mut self.inbox) {
+            Ok(0) => {
+                self.fail("the router closed the connection without a word".to_owned());
+                false
+            }
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                self.fail(connection_error(&error));
+                false
+            }
+        }
+    }
+
+    /// The next whole message of what was read.
+    ///
+    /// # Errors
+    /// Bytes that are no message; the session is over.
+    pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
+        let Some(frame) = frame(&self.inbox, self.longest_message)? else { return Ok(None) };
+        let length = frame.len();
+        let message = decode(frame, &self.context)?;
+        self.inbox.advance(length);
+        Ok(Some(message))
+    }
+
+    /// Sends `message`, or queues what the connection does not take now.
+    pub(super) fn send(&mut self, message: &Outgoing, now: Instant) {
+        self.outbox.extend_from_slice(&message.encode());
+        self.flush(now);
+    }
+
+    /// Writes as much of the queue as the connection takes.
+    pub(super) fn flush(&mut self, now: Instant) {
+        while !self.outbox.is_empty() {
+            match self.stream.try_write(&self.outbox) {
+                Ok(written) => {
+                    self.outbox.advance(written);
+                    self.stalls_at = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalls_at.get_or_insert(now + self.write_stall);
+                    return;
+                }
+                Err(error) => return self.fail(connection_error(&error)),
+            }
+        }
+    }
+
+    /// When the link is given up because the neighbor takes nothing.
+    pub(super) fn stalls_at(&self) -> Option<Instant> {
+        self.stalls_at
+    }
+
+    /// Gives up the link if the neighbor has taken nothing for too long.
+    pub(super) fn check_stall(&mut self, now: Instant) {
+        if self.stalls_at.is_some_and(|at| at <= now) {
+            let seconds = self.write_stall.as_secs();
+            self.fail(format!("the router has taken no byte for {seconds} s (RFC 9687)"));
+        }
+    }
+
+    /// Why the link cannot be used any more, if so.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Remembers the first thing that went wrong.
+    pub(super) fn fail(&mut self, why: String) {
+        self.broken.get_or_insert(why);
+    }
+
+    /// Writes what is queued, then closes. Reads to the end, because a close with unread bytes
+    /// resets the connection, and a reset can destroy our NOTIFICATION before it is read.
+    pub(super) async fn close(mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        let last_words = async {
+            self.stream.write_all(&self.outbox).await?;
+            self.stream.shutdown().await?;
+            loop {
+                self.inbox.clear();
+                self.inbox.reserve(READ_SIZE);
+                if self.stream.read_buf(&mut self.inbox).await? == 0 {
+                    return Ok::<(), io::Error>(());
+                }
+            }
+        };
+        // Whatever goes wrong now, nobody is left to be told.
+        let _ = timeout(LAST_WORDS, last_words).await;
+    }
+}
+
+/// A failed read or write in words, without the number that `io::Error` adds.
+pub(super) fn connection_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "the router reset the connection".to_owned(),
+        _ => format!("the connection to the router failed: {error}"),
+    }
+}

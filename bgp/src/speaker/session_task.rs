@@ -1,0 +1,429 @@
+//! The task of one neighbor: its sockets, its timers and its [`Peer`].
+//!
+//! It is the edge of the state machine: it tells the peer what happens and does what the peer says.
+//! It never waits for the RIB: routes that the RIB does not take yet stay in `pending`, and until
+//! they are taken nothing more is read from the neighbor, while timers, commands and KEEPALIVEs go
+//! on. TCP then stops the neighbor.
+
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::io::Ready;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use super::link::{Link, connection_error};
+use super::rib_task::{Batch, sleep_until_or_never};
+use super::socket::{self, DialSettings};
+use super::status::{LastError, SessionBoard, SessionSnapshot};
+use crate::rib::{NeighborId, SessionEvent};
+use crate::session::{
+    Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
+    StopReason,
+};
+use crate::wire::{Disposition, Update};
+
+/// What a handle wants of a session.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// End the session and begin again.
+    Reset,
+    /// Ask for the table again.
+    Refresh(oneshot::Sender<Result<(), CannotRefresh>>),
+    /// End the session for good, with a text for the router's operator.
+    Shutdown(Option<String>),
+}
+
+/// What a session task is made from.
+#[derive(Debug)]
+pub(super) struct SessionSetup {
+    pub(super) id: NeighborId,
+    pub(super) settings: PeerSettings,
+    pub(super) max_prefixes: u32,
+    pub(super) dial: DialSettings,
+    pub(super) board: Arc<SessionBoard>,
+    pub(super) incoming: mpsc::Receiver<TcpStream>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// To the RIB; bounded.
+    pub(super) batches: mpsc::Sender<Batch>,
+    /// From the RIB: the number of the session that must end.
+    pub(super) over_limit: watch::Receiver<u64>,
+    /// Runs the last words of closed connections.
+    pub(super) closing: TaskTracker,
+}
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// See the module's documentation.
+pub(super) struct SessionTask {
+    setup: SessionSetup,
+    address: IpAddr,
+    peer: Peer,
+    dialled: Option<Link>,
+    accepted: Option<Link>,
+    dialling: Option<Dialling>,
+    /// A connection that the peer has not decided on; only inside [`SessionTask::tell`].
+    undecided: Option<TcpStream>,
+    /// For the RIB, in order.
+    pending: Vec<SessionEvent>,
+    actions: Vec<Action>,
+    snapshot: SessionSnapshot,
+    changed: bool,
+    /// Number of the current or last established session.
+    session: u64,
+}
+
+/// What ended the wait.
+enum Wake {
+    Delivered,
+    Ready(Role, io::Result<Ready>),
+    Dialled(io::Result<TcpStream>),
+    Incoming(TcpStream),
+    Command(Option<Command>),
+    OverLimit,
+    Deadline,
+}
+
+impl SessionTask {
+    pub(super) fn new(setup: SessionSetup) -> Self {
+        let snapshot = SessionSnapshot {
+            state: State::Idle,
+            since: Instant::now(),
+            retries_at: None,
+            flaps: 0,
+            negotiated: None,
+            last_error: None,
+            dial_error: None,
+        };
+        Self {
+            address: setup.board.neighbor().address,
+            peer: Peer::new(setup.settings.clone(), rand::make_rng()),
+            dialled: None,
+            accepted: None,
+            dialling: None,
+            undecided: None,
+            pending: Vec::new(),
+            actions: Vec::new(),
+            snapshot,
+            changed: false,
+            session: 0,
+            setup,
+        }
+    }
+
+    /// Runs until [`Command::Shutdown`].
+    pub(super) async fn run(mut self) {
+        self.tell(Event::Start, Instant::now());
+        loop {
+            let wake = self.wait().await;
+            let now = Instant::now();
+            match wake {
+                Wake::Delivered => self.peer.reading_was_paused(now),
+                Wake::Ready(role, ready) => self.ready(role, ready, now),
+                Wake::Dialled(result) => self.dial_finished(result, now),
+                Wake::Incoming(stream) => {
+                    self.undecided = Some(stream);
+                    self.tell(Event::Incoming, now);
+                }
+                Wake::Command(Some(Command::Reset)) => {
+                    self.tell(Event::Stop(StopReason::Reset), now);
+                }
+                Wake::Command(Some(Command::Refresh(reply))) => self.refresh(reply, now),
+                Wake::Command(Some(Command::Shutdown(text))) => {
+                    return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
+                }
+                Wake::Command(None) => {
+                    return self.tell(Event::Stop(StopReason::Shutdown(None)), now);
+                }
+                Wake::OverLimit => self.over_limit(now),
+                Wake::Deadline => self.deadline(now),
+            }
+            self.report_broken_links(now);
+            self.deliver();
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let reading = self.pending.is_empty();
+        let stalls = self.links().filter_map(Link::stalls_at).min();
+        let deadline = [self.peer.next_deadline(), stalls].into_iter().flatten().min();
+        let batch = (self.setup.id, self.session);
+        tokio::select! {
+            Ok(permit) = self.setup.batches.reserve(), if !reading => {
+                let (neighbor, session) = batch;
+                permit.send(Batch { neighbor, session, events: mem::take(&mut self.pending) });
+                Wake::Delivered
+            }
+            ready = ready(self.dialled.as_ref(), reading) => Wake::Ready(Role::Dialled, ready),
+            ready = ready(self.accepted.as_ref(), reading) => Wake::Ready(Role::Accepted, ready),
+            result = finished(&mut self.dialling) => Wake::Dialled(result),
+            Some(stream) = self.setup.incoming.recv() => Wake::Incoming(stream),
+            command = self.setup.commands.recv() => Wake::Command(command),
+            Ok(()) = self.setup.over_limit.changed() => Wake::OverLimit,
+            () = sleep_until_or_never(deadline) => Wake::Deadline,
+        }
+    }
+
+    /// Hands over what is pending, if the RIB has room now.
+    fn deliver(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let events = mem::take(&mut self.pending);
+        let batch = Batch { neighbor: self.setup.id, session: self.session, events };
+        if let Err(TrySendError::Full(batch)) = self.setup.batches.try_send(batch) {
+            self.pending = batch.events;
+        }
+    }
+
+    fn ready(&mut self, role: Role, ready: io::Result<Ready>, now: Instant) {
+        let Some(link) = self.link_mut(role) else { return };
+        match ready {
+            Ok(ready) => {
+                if ready.is_writable() {
+                    link.flush(now);
+                }
+                if ready.is_readable() {
+                    self.read(role, now);
+                }
+            }
+            Err(error) => link.fail(connection_error(&error)),
+        }
+    }
+
+    /// Reads once and handles every whole message that is there.
+    fn read(&mut self, role: Role, now: Instant) {
+        if !self.link_mut(role).is_some_and(Link::read) {
+            return;
+        }
+        // The link goes when a message ends the session.
+        while let Some(link) = self.link_mut(role) {
+            match link.next_message() {
+                Ok(None) => return,
+                Ok(Some(message)) => {
+                    self.setup.board.messages.fetch_add(1, Ordering::Relaxed);
+                    self.tell(Event::Received(role, message), now);
+                }
+                Err(error) => self.tell(Event::Malformed(role, error), now),
+            }
+        }
+    }
+
+    fn deadline(&mut self, now: Instant) {
+        if self.pending.is_empty() {
+            // What has come in already counts, even if this task had no time to look at it.
+            self.read(Role::Dialled, now);
+            self.read(Role::Accepted, now);
+        } else {
+            self.peer.reading_was_paused(now);
+        }
+        for link in [&mut self.dialled, &mut self.accepted].into_iter().flatten() {
+            link.check_stall(now);
+        }
+        let mut actions = mem::take(&mut self.actions);
+        self.peer.handle_timeout(now, &mut actions);
+        self.perform(actions, now);
+    }
+
+    fn dial_finished(&mut self, result: io::Result<TcpStream>, now: Instant) {
+        self.dialling = None;
+        match result {
+            Ok(stream) => {
+                self.dialled = Some(Link::new(stream, &self.setup.settings));
+                self.tell(Event::Connected, now);
+            }
+            Err(error) => {
+                let why = socket::dial_error(self.setup.dial.target, &error);
+                self.tell(Event::DialFailed(why), now);
+            }
+        }
+    }
+
+    fn refresh(&mut self, reply: oneshot::Sender<Result<(), CannotRefresh>>, now: Instant) {
+        let mut actions = mem::take(&mut self.actions);
+        let result = self.peer.request_refresh(&mut actions);
+        self.perform(actions, now);
+        // Whoever asked may have gone away.
+        let _ = reply.send(result);
+    }
+
+    fn over_limit(&mut self, now: Instant) {
+        let session = *self.setup.over_limit.borrow_and_update();
+        // Not if that session has ended in the meantime.
+        if session == self.session && self.peer.state() == State::Established {
+            let limit = self.setup.max_prefixes;
+            self.tell(Event::Stop(StopReason::MaxPrefixes { limit }), now);
+        }
+    }
+
+    /// Tells the peer what happened, and does what it says.
+    fn tell(&mut self, event: Event, now: Instant) {
+        let mut actions = mem::take(&mut self.actions);
+        self.peer.handle(event, now, &mut actions);
+        self.perform(actions, now);
+    }
+
+    fn report_broken_links(&mut self, now: Instant) {
+        for role in [Role::Dialled, Role::Accepted] {
+            let why = self.link_mut(role).and_then(|link| link.broken().map(ToOwned::to_owned));
+            if let Some(why) = why {
+                self.tell(Event::Closed(role, why), now);
+            }
+        }
+    }
+
+    fn perform(&mut self, mut actions: Vec<Action>, now: Instant) {
+        for action in actions.drain(..) {
+            self.act(action, now);
+        }
+        self.actions = actions;
+        let state = self.peer.state();
+        if state != self.snapshot.state {
+            tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
+            self.snapshot.state = state;
+            self.snapshot.since = now;
+            self.changed = true;
+        }
+        let retries_at = self.peer.retries_at();
+        if retries_at != self.snapshot.retries_at {
+            self.snapshot.retries_at = retries_at;
+            self.changed = true;
+        }
+        if mem::take(&mut self.changed) {
+            self.setup.board.publish(self.snapshot.clone());
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Update(update) => {
+                self.count_findings(&update);
+                self.pending.push(SessionEvent::Update(update));
+            }
+            Action::Dial => {
+                self.dialling = Some(Box::pin(socket::dial(self.setup.dial.clone())));
+            }
+            Action::AbortDial => self.dialling = None,
+            Action::Accept => {
+                let stream = self.undecided.take();
+                self.accepted = stream.map(|stream| Link::new(stream, &self.setup.settings));
+            }
+            Action::Refuse(refused) => {
+                tracing::debug!(neighbor = %self.address, ?refused, "refused a BGP connection");
+                self.undecided = None;
+            }
+            Action::Send(role, message) => {
+                let negotiated = self.peer.negotiated(role).cloned();
+                if let Some(link) = self.link_mut(role) {
+                    // The KEEPALIVE that confirms an OPEN: what comes next is read as agreed.
+                    if let Some(negotiated) = negotiated {
+                        link.agree(&negotiated);
+                    }
+                    link.send(&message, now);
+                }
+            }
+            Action::Close(role) => {
+                let link = match role {
+                    Role::Dialled => self.dialled.take(),
+                    Role::Accepted => self.accepted.take(),
+                };
+                if let Some(link) = link {
+                    self.setup.closing.spawn(link.close());
+                }
+            }
+            Action::Up(negotiated) => {
+                tracing::info!(
+                    neighbor = %self.address,
+                    hold_time = negotiated.hold_time,
+                    capabilities = negotiated.capabilities().join(" "),
+                    "BGP session established"
+                );
+                self.session += 1;
+                self.snapshot.negotiated = Some(negotiated);
+                self.snapshot.dial_error = None;
+                self.changed = true;
+                self.pending.push(SessionEvent::Up);
+            }
+            Action::RefreshMarker(refresh) => {
+                self.pending.push(SessionEvent::RefreshMarker(refresh));
+            }
+            Action::Failed(error) => self.remember(error),
+            Action::Down(retention) => {
+                self.snapshot.flaps += 1;
+                self.snapshot.negotiated = None;
+                self.changed = true;
+                self.pending.push(SessionEvent::Down(retention));
+            }
+        }
+    }
+
+    /// The same failure again and again is logged once. A failed dial does not hide why the session
+    /// before it ended.
+    fn remember(&mut self, error: SessionError) {
+        let was_up = self.snapshot.state == State::Established;
+        let last = match error.direction {
+            ErrorDirection::Dial => &mut self.snapshot.dial_error,
+            ErrorDirection::Received | ErrorDirection::Sent | ErrorDirection::Connection => {
+                &mut self.snapshot.last_error
+            }
+        };
+        let known = last.as_ref().is_some_and(|last| last.error == error);
+        let (neighbor, reason) = (self.address, &error.text);
+        if was_up {
+            tracing::warn!(%neighbor, %reason, "BGP session ended");
+        } else if !known {
+            tracing::warn!(%neighbor, %reason, "no BGP session");
+        }
+        *last = Some(LastError { error, at: jiff::Timestamp::now() });
+        self.changed = true;
+    }
+
+    fn count_findings(&self, update: &Update) {
+        let Some(worst) = update.findings.iter().max_by_key(|found| found.disposition) else {
+            return;
+        };
+        let (board, neighbor) = (&self.setup.board, self.address);
+        let counter = match worst.disposition {
+            Disposition::AttributeDiscard => &board.discarded_attributes,
+            Disposition::TreatAsWithdraw | Disposition::SessionReset => &board.treated_as_withdraw,
+        };
+        let (attribute, offset, reason) = (worst.attribute, worst.offset, worst.reason);
+        if counter.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(%neighbor, attribute, offset, reason, "first malformed UPDATE of its kind");
+        } else {
+            tracing::debug!(%neighbor, attribute, offset, reason, "malformed UPDATE");
+        }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        [&self.dialled, &self.accepted].into_iter().flatten()
+    }
+
+    fn link_mut(&mut self, role: Role) -> Option<&mut Link> {
+        match role {
+            Role::Dialled => self.dialled.as_mut(),
+            Role::Accepted => self.accepted.as_mut(),
+        }
+    }
+}
+
+async fn ready(link: Option<&Link>, reading: bool) -> io::Result<Ready> {
+    match link {
+        Some(link) => link.ready(reading).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn finished(dialling: &mut Option<Dialling>) -> io::Result<TcpStream> {
+    match dialling {
+        Some(dialling) => dialling.await,
+        None => std::future::pending().await,
+    }
+}

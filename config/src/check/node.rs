@@ -1,0 +1,251 @@
+//! Checks of the node's file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use super::Findings;
+use super::shared::Ipv6;
+use crate::document::KeyPath;
+use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
+
+/// Less is not worth a drive: a handful of blocks.
+const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
+
+/// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
+const LONGEST_PASSWORD: usize = 80;
+
+/// Reports what is impossible in `config`.
+pub(crate) fn node(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
+    let ipv6 = Ipv6 { on: config.node.ipv6, section: "node" };
+    let address = KeyPath::of("node.address");
+    findings.family(&address, config.node.address.is_ipv6(), ipv6);
+    if !is_one_host(config.node.address) {
+        findings.report(&[&address], "the address of one host, that clients can reach");
+    }
+    if config.node.max_egress_mbps == Some(0) {
+        findings.wrong(&KeyPath::of("node.max_egress_mbps"));
+    }
+    listeners(config, ipv6, findings);
+    certificate(config, findings);
+    drives(config, findings);
+    origins(config, ipv6, findings);
+    if let Some(bgp) = &config.bgp {
+        speaker(bgp, config, ipv6, findings);
+    }
+    footprint(config, ipv6, findings);
+    if let Some(control) = &config.control {
+        control_link(control, ipv6, findings);
+    }
+}
+
+fn listeners(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    findings.sockets(&KeyPath::of("http.listen"), &config.http.listen, ipv6);
+    findings.sockets(&KeyPath::of("https.listen"), &config.https.listen, ipv6);
+    findings.family(&KeyPath::of("admin.listen"), config.admin.listen.is_ipv6(), ipv6);
+    let mut all = vec![(KeyPath::of("admin.listen"), config.admin.listen)];
+    let bgp = config.bgp.as_ref().map_or(&[] as &[SocketAddr], |bgp| &bgp.listen);
+    for (key, sockets) in [
+        ("http.listen", config.http.listen.as_slice()),
+        ("https.listen", &config.https.listen),
+        ("bgp.listen", bgp),
+    ] {
+        let key = KeyPath::of(key);
+        all.extend(sockets.iter().enumerate().map(|(i, socket)| (key.index(i), *socket)));
+    }
+    // Port 0 is a free port, another one each time.
+    all.retain(|(_, socket)| socket.port() != 0);
+    // An address and port that only the default sets has no line of its own; the other one has.
+    all.sort_by_key(|(path, _)| findings.is_in_file(path));
+    findings.unique(all, "an address and port that nothing else listens on");
+}
+
+fn certificate(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
+    let certificate = KeyPath::of("https.certificate");
+    let key = KeyPath::of("https.key");
+    match (&config.https.certificate, &config.https.key) {
+        (Some(_), None) => findings.report(
+            &[&key, &certificate],
+            "the path of the private key, since `certificate` is set; or neither of the two",
+        ),
+        (None, Some(_)) => findings.report(
+            &[&certificate, &key],
+            "the path of the certificate, since `key` is set; or neither of the two",
+        ),
+        _ => {}
+    }
+}
+
+fn drives(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
+    let drives = KeyPath::of("drive");
+    if config.drives.is_empty() {
+        findings.report(&[&drives], "at least one `[[drive]]` with `path` and `size`");
+    }
+    for (i, drive) in config.drives.iter().enumerate() {
+        if drive.size < SMALLEST_DRIVE {
+            findings.wrong(&drives.index(i).key("size"));
+        }
+    }
+    // Compared by component, so that `/cache/1` and `/cache/1/` are the same.
+    let paths = config.drives.iter().enumerate();
+    findings.unique(
+        paths.map(|(i, drive)| (drives.index(i).key("path"), drive.path.as_path() as &Path)),
+        "a folder that no other drive has",
+    );
+}
+
+fn origins(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let origins = KeyPath::of("origin");
+    let mut names = Vec::new();
+    for (i, origin) in config.origins.iter().enumerate() {
+        let at = origins.index(i);
+        names.push((at.key("host"), &origin.host));
+        let aliases = at.key("aliases");
+        names.extend(origin.aliases.iter().enumerate().map(|(i, a)| (aliases.index(i), a)));
+        if let Some(connect) = origin.connect {
+            findings.family(&at.key("connect"), connect.is_ipv6(), ipv6);
+        }
+    }
+    findings.unique(names, "a name that no other origin has, as host or alias");
+}
+
+fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let router_id = KeyPath::of("bgp.router_id");
+    match config.router_id() {
+        None => findings.report(
+            &[&router_id, &KeyPath::of("node.address")],
+            "an IPv4 address such as `\"192.0.2.10\"`, since `node.address` is IPv6 and cannot \
+             serve as BGP identifier",
+        ),
+        Some(id) if id.is_unspecified() => findings.wrong(&router_id),
+        Some(_) => {}
+    }
+    findings.socket_families(&KeyPath::of("bgp.listen"), &bgp.listen, ipv6);
+    let neighbors = KeyPath::of("bgp.neighbor");
+    for (i, neighbor) in bgp.neighbors.iter().enumerate() {
+        let at = neighbors.index(i);
+        self::neighbor(neighbor, &at, ipv6, findings);
+        if neighbor.passive && bgp.listen.is_empty() {
+            findings.report(
+                &[&at.key("passive"), &KeyPath::of("bgp.listen")],
+                "false, since `bgp.listen` is empty and the router could connect to nothing",
+            );
+        }
+    }
+    findings.unique(
+        bgp.neighbors
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
+        "an address that no other neighbor has",
+    );
+}
+
+fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let address = at.key("address");
+    findings.family(&address, neighbor.address.is_ipv6(), ipv6);
+    if !is_one_host(neighbor.address) {
+        findings.report(&[&address], "the address of one router");
+    }
+    if neighbor.port == 0 {
+        findings.wrong(&at.key("port"));
+    }
+    if let Some(password) = &neighbor.password
+        && !(1..=LONGEST_PASSWORD).contains(&password.expose().len())
+    {
+        findings.wrong(&at.key("password"));
+    }
+    if matches!(neighbor.hold_time, 1 | 2) {
+        findings.wrong(&at.key("hold_time"));
+    }
+    if neighbor.max_prefixes == 0 {
+        findings.wrong(&at.key("max_prefixes"));
+    }
+    accept_rules(&neighbor.accept, &at.key("accept"), findings);
+}
+
+fn accept_rules(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    for (i, community) in accept.communities.iter().enumerate() {
+        if !is_community(community) {
+            findings.report(
+                &[&at.key("communities").index(i)],
+                "two numbers of 0 to 65535, such as `\"65100:911\"`",
+            );
+        }
+    }
+    let (min, max) = (at.key("min_length"), at.key("max_length"));
+    if accept.max_length > 32 {
+        findings.wrong(&max);
+    }
+    if accept.min_length > 32 {
+        findings.wrong(&min);
+    }
+    if accept.min_length > accept.max_length && accept.min_length <= 32 {
+        // The key that stands in the file, if one of the two is the default.
+        if findings.is_in_file(&min) {
+            let most = format!("at most {}, the `max_length`", accept.max_length);
+            findings.report(&[&min, &max], &most);
+        } else {
+            let least = format!("at least {}, the `min_length`", accept.min_length);
+            findings.report(&[&max, &min], &least);
+        }
+    }
+}
+
+/// RFC 1997 communities are two 16-bit numbers, in plain digits.
+fn is_community(text: &str) -> bool {
+    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u16>().is_ok();
+    text.split_once(':').is_some_and(|(asn, value)| number(asn) && number(value))
+}
+
+fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let cidrs = KeyPath::of("footprint.cidrs");
+    findings.prefixes(&cidrs, &config.footprint.cidrs, ipv6);
+    for (i, cidr) in config.footprint.cidrs.iter().enumerate() {
+        if cidr.prefix_len() == 0 {
+            findings.report(
+                &[&cidrs.index(i)],
+                "prefixes of your own clients: this one is the whole internet",
+            );
+        }
+    }
+}
+
+fn control_link(control: &ControlLink, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let url = KeyPath::of("control.url");
+    let Some((secure, host)) = scheme_and_host(&control.url) else {
+        return findings.wrong(&url);
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    if !secure && !loopback {
+        findings.report(
+            &[&url],
+            "`https://`, since the node's token must not travel in the clear; `http://` only to a \
+             loopback address",
+        );
+    }
+    findings.family(&url, address.is_some_and(|address| address.is_ipv6()), ipv6);
+}
+
+/// Whether the URL is `https`, and its host; none if it is no plain `http(s)://host:port`.
+fn scheme_and_host(url: &str) -> Option<(bool, String)> {
+    let uri: http::Uri = url.parse().ok()?;
+    let secure = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    let port_is_number = authority.port().is_none() || authority.port_u16().is_some();
+    let plain = !authority.as_str().contains('@')
+        && !authority.host().is_empty()
+        && port_is_number
+        && matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("" | "/"));
+    plain.then(|| (secure, authority.host().to_owned()))
+}
+
+/// Whether an address can be that of a single host.
+fn is_one_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
+}

@@ -1,0 +1,156 @@
+//! Every key of the two files, with what it accepts: what errors are written from.
+//!
+//! The types say how a value is read; serde's own words for a wrong one ("expected u16") say
+//! nothing to an operator, so the accepted values stand here once, in plain words. A test holds
+//! the tables and the types together.
+
+/// A key and what it accepts.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Where it stands, without list positions: `bgp.neighbor.address`.
+    pub(crate) path: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) required: bool,
+    /// May hold a password: no message shows its value.
+    pub(crate) secret: bool,
+    /// What a value may be. Empty for sections.
+    pub(crate) accepted: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `[path]`
+    Section,
+    /// `[[path]]`, any number of times.
+    Sections,
+    /// `path = value`
+    Value,
+}
+
+const fn section(path: &'static str) -> Key {
+    Key { path, kind: Kind::Section, required: false, secret: false, accepted: "" }
+}
+
+const fn sections(path: &'static str) -> Key {
+    Key { path, kind: Kind::Sections, required: false, secret: false, accepted: "" }
+}
+
+const fn value(path: &'static str, accepted: &'static str) -> Key {
+    Key { path, kind: Kind::Value, required: false, secret: false, accepted }
+}
+
+impl Key {
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    /// The last part of the path.
+    pub(crate) fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    /// The section that the key stands in; empty: the top of the file.
+    pub(crate) fn parent(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+
+    /// What may stand here, in words.
+    pub(crate) fn accepts(&self) -> String {
+        match self.kind {
+            Kind::Section => format!("a section that begins with `[{}]`", self.path),
+            Kind::Sections => {
+                format!("sections that each begin with `[[{}]]`, in double brackets", self.path)
+            }
+            Kind::Value => self.accepted.to_owned(),
+        }
+    }
+}
+
+const BOOLEAN: &str = "true or false";
+const FILE: &str = "the path of a file, as a string";
+const FOLDER: &str = "the path of a folder, as a string";
+const HOST: &str = "a host name without scheme, port or path, such as `\"downloads.example\"`";
+const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
+const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
+const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
+const PREFIXES: &str = "a list of prefixes, such as `[\"198.51.100.0/24\"]`";
+
+pub(crate) const NODE: &[Key] = &[
+    section("node").required(),
+    value(
+        "node.name",
+        "1 to 63 letters, digits and '-', with no '-' at either end, such as `\"edge-1\"`",
+    )
+    .required(),
+    value("node.address", "an IP address, such as `\"192.0.2.10\"`").required(),
+    value("node.data_dir", FOLDER),
+    value("node.max_egress_mbps", "megabits per second, 1 to 4294967295; no key: no limit"),
+    value("node.ipv6", BOOLEAN),
+    section("http"),
+    value("http.listen", SOCKETS),
+    section("https"),
+    value("https.listen", SOCKETS),
+    value("https.certificate", FILE),
+    value("https.key", FILE),
+    section("admin"),
+    value("admin.listen", SOCKET),
+    sections("drive").required(),
+    value("drive.path", FOLDER).required(),
+    value("drive.size", "a number and a unit, such as `\"500GB\"` or `\"64MiB\"`; at least 64 MiB")
+        .required(),
+    sections("origin"),
+    value("origin.host", HOST).required(),
+    value("origin.aliases", "a list of host names, such as `[\"cdn2.downloads.example\"]`"),
+    value("origin.connect", SOCKET),
+    value("origin.query_key", "a list of query parameters, such as `[\"version\"]`"),
+    section("bgp"),
+    value("bgp.listen", SOCKETS),
+    value("bgp.router_id", "an IPv4 address other than 0.0.0.0, such as `\"192.0.2.10\"`"),
+    sections("bgp.neighbor"),
+    value("bgp.neighbor.address", "an IP address, such as `\"192.0.2.1\"`").required(),
+    value("bgp.neighbor.port", "a TCP port, 1 to 65535"),
+    value("bgp.neighbor.asn", ASN).required(),
+    value("bgp.neighbor.local_asn", ASN),
+    value("bgp.neighbor.description", "a remark, as a string"),
+    value("bgp.neighbor.password", "the TCP MD5 key, a string of 1 to 80 bytes").secret(),
+    value("bgp.neighbor.hold_time", "seconds: 0 (never expires), or 3 to 65535"),
+    value("bgp.neighbor.passive", BOOLEAN),
+    value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
+    section("bgp.neighbor.accept"),
+    value(
+        "bgp.neighbor.accept.communities",
+        "a list of communities, each two numbers of 0 to 65535, such as `[\"65100:911\"]`",
+    ),
+    value("bgp.neighbor.accept.max_length", "0 to 32 bits"),
+    value("bgp.neighbor.accept.min_length", "0 to 32 bits"),
+    value("bgp.neighbor.accept.allow_default_route", BOOLEAN),
+    value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
+    section("footprint"),
+    value("footprint.cidrs", PREFIXES),
+    section("control"),
+    value(
+        "control.url",
+        "`https://host:port`, or `http://` to a loopback address, without path and user",
+    )
+    .required(),
+    value("control.token_file", FILE).required(),
+];
+
+pub(crate) const CONTROL: &[Key] = &[
+    section("control").required(),
+    value("control.listen", SOCKETS),
+    value("control.data_dir", FOLDER),
+    value("control.database", "`\"sqlite\"`, or a `\"postgres://…\"` URL").secret(),
+    value("control.trusted_proxies", PREFIXES),
+    value("control.ipv6", BOOLEAN),
+    section("control.tls"),
+    value("control.tls.certificate", FILE).required(),
+    value("control.tls.key", FILE).required(),
+    section("dns"),
+    value("dns.listen", SOCKETS).required(),
+    value("dns.upstream", SOCKETS).required(),
+];

@@ -1,0 +1,111 @@
+//! Asks a running node over its admin address.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use mcc_config::NodeConfig;
+use reqwest::{Method, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::cli::Common;
+use crate::commands::DEFAULT_NODE_CONFIG;
+
+/// A client of one node's admin API.
+pub(crate) struct AdminClient {
+    base: String,
+    http: reqwest::Client,
+}
+
+/// What the API says when it says no (RFC 9457).
+#[derive(Deserialize)]
+struct Problem {
+    title: String,
+    #[serde(default)]
+    detail: Option<String>,
+}
+
+impl AdminClient {
+    /// The node that `--admin` names, else the one that the configuration file describes. Without
+    /// either it is the one on the default address.
+    pub(crate) fn new(common: &Common) -> Result<Self> {
+        let base = match (&common.admin, &common.config) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(file)) => from_config(file)?,
+            (None, None) if Path::new(DEFAULT_NODE_CONFIG).exists() => {
+                from_config(Path::new(DEFAULT_NODE_CONFIG))?
+            }
+            (None, None) => format!("http://{}", mcc_config::Admin::default().listen),
+        };
+        Self::at(&base)
+    }
+
+    /// The node whose admin API is at `base`, such as `http://127.0.0.1:5000`.
+    pub(crate) fn at(base: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(Duration::from_secs(60))
+            .no_proxy()
+            .build()?;
+        Ok(Self { base: base.to_owned(), http })
+    }
+
+    /// `GET path` as a value.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.get_with(path, &()).await
+    }
+
+    /// `GET path?query` as a value.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl serde::Serialize,
+    ) -> Result<T> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query);
+        let response = self.checked(request.send().await).await?;
+        let url = response.url().to_string();
+        response.json().await.with_context(|| {
+            format!("{url} answered something that is not from this version of mcc")
+        })
+    }
+
+    /// `POST path`, for what it does.
+    pub(crate) async fn post(&self, path: &str) -> Result<()> {
+        let request = self.http.request(Method::POST, format!("{}{path}", self.base));
+        self.checked(request.send().await).await.map(|_| ())
+    }
+
+    async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {
+        let response = sent.map_err(|error| {
+            if error.is_connect() {
+                anyhow!(
+                    "no node answers at {}: is `mcc run` running there? `--admin URL` asks elsewhere",
+                    self.base
+                )
+            } else {
+                anyhow!(error).context(format!("asking {}", self.base))
+            }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        match response.json::<Problem>().await {
+            Ok(Problem { detail: Some(detail), .. }) => bail!("{detail}"),
+            Ok(Problem { title, .. }) => bail!("{title}"),
+            Err(_) => bail!("{} answered {status}", self.base),
+        }
+    }
+}
+
+fn from_config(file: &Path) -> Result<String> {
+    let mut listen = NodeConfig::load(file)?.admin.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(format!("http://{listen}"))
+}

@@ -1,0 +1,242 @@
+//! The command line: what can be asked, and nothing about how it is answered.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// The open Connected Cache for internet providers.
+///
+/// Exit status: 0 good, 1 the thing asked about is bad, 2 wrong use.
+#[derive(Debug, Parser)]
+#[command(name = "mcc", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Configuration file [default: /etc/mcc/mcc.toml; for `control`: /etc/mcc/control.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Admin address of the node to ask [default: `[admin] listen` of the configuration file]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) admin: Option<String>,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node: cache and BGP speaker
+    Run,
+    /// Run or manage the control plane
+    #[command(subcommand)]
+    Control(ControlCommand),
+    /// Turn an enrolment key into this node's token file
+    Enrol(Enrol),
+    /// Start everything on loopback, with nothing to prepare
+    Demo(Demo),
+    /// Show how the node is: fit to serve or not and why, traffic, drives, sessions
+    Status,
+    /// List the parts of the node and their state
+    List,
+    /// Ask the BGP speaker
+    #[command(subcommand)]
+    Bgp(BgpCommand),
+    /// Show the prefixes that the node serves
+    Footprint(Footprint),
+    /// Ask the control plane which node serves an address, and why
+    Steer(Steer),
+    /// Check a configuration file, or print an example
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Send new clients elsewhere (503); running downloads go on
+    Drain,
+    /// Take clients again
+    Undrain,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlCommand {
+    /// Run the control plane
+    Run,
+    /// Manage API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Create a token and print it; it is not shown again
+    Create {
+        /// What the token may do
+        #[arg(long, value_enum)]
+        role: Role,
+    },
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Everything
+    Owner,
+    /// Create, change and remove nodes
+    Operator,
+    /// Look only
+    Viewer,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Enrol {
+    /// Address of the control plane
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+    /// The enrolment key; it works once
+    #[arg(long)]
+    pub(crate) key: String,
+    /// Where the node's token is written; made readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Do the same, then stop: exit status 0 if every step was good, else 1
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BgpCommand {
+    /// One line for each neighbor
+    Status,
+    /// What the neighbors announced, accepted or not
+    Routes(Routes),
+    /// Everything about one neighbor
+    Neighbor {
+        /// Its address
+        address: IpAddr,
+    },
+    /// Ask a neighbor to send its table again (route refresh)
+    Refresh {
+        /// Its address
+        address: IpAddr,
+    },
+    /// Close a session; it comes back by itself
+    Reset {
+        /// Its address
+        address: IpAddr,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Routes {
+    /// An address (longest match) or a prefix (exact); without it every route
+    pub(crate) target: Option<Target>,
+    /// With a prefix: the more specific ones too
+    #[arg(long, requires = "target")]
+    pub(crate) longer: bool,
+    /// Only routes of this neighbor
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+    /// Only routes that were refused, with the reason
+    #[arg(long)]
+    pub(crate) rejected: bool,
+    /// The most routes to show [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+}
+
+/// An address or a prefix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    Address(IpAddr),
+    Prefix(IpNet),
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        if let Ok(address) = s.parse() {
+            return Ok(Self::Address(address));
+        }
+        match s.parse::<IpNet>() {
+            Ok(prefix) if prefix.trunc() == prefix => Ok(Self::Prefix(prefix)),
+            Ok(prefix) => Err(format!("host bits are set; the prefix is {}", prefix.trunc())),
+            Err(_) => {
+                Err("neither an address nor a prefix, such as 192.0.2.7 or 192.0.2.0/24".into())
+            }
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Footprint {
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// The fewest prefixes that cover the same addresses
+    #[arg(long)]
+    pub(crate) aggregate: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Steer {
+    /// The client's address
+    pub(crate) client: IpAddr,
+    /// Address of the control plane [default: `[control] url` of the configuration file]
+    #[arg(long, value_name = "URL")]
+    pub(crate) control: Option<String>,
+    /// The host that the client wants content from
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether a file is good, and what is wrong with it
+    Check {
+        /// The file [default: the one of `--config`]
+        file: Option<PathBuf>,
+        /// It is a file of the control plane
+        #[arg(long)]
+        control: bool,
+    },
+    /// Print the whole file with comments
+    Example {
+        /// The file of the control plane
+        #[arg(long)]
+        control: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_target_is_an_address_or_a_prefix() {
+        assert!(matches!("192.0.2.7".parse(), Ok(Target::Address(_))));
+        assert!(matches!("192.0.2.0/24".parse(), Ok(Target::Prefix(_))));
+        assert_eq!(
+            "192.0.2.7/24".parse::<Target>().unwrap_err(),
+            "host bits are set; the prefix is 192.0.2.0/24"
+        );
+        assert!("edge".parse::<Target>().is_err());
+    }
+}

@@ -1,0 +1,351 @@
+//! The link to the control plane: one task that advertises the footprint and sends heartbeats.
+//!
+//! Nothing waits for it. While the control plane is away the node serves on, changes are coalesced
+//! in the [`Advertiser`], and calls are tried again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use mcc_bgp::rib::{PrefixAttributes, PrefixSource};
+use mcc_bgp::speaker::{FootprintSubscription, FootprintUpdate, SpeakerHandle};
+use mcc_config::Secret;
+use mcc_control::api::types::{Heartbeat, HeartbeatAnswer};
+use mcc_control::client::{Client, ClientError};
+use mcc_control::feed::{
+    Advertiser, AdvertiserStatus, Answer, Change, Failure, Pace, RouteAttributes, RouteRecord,
+    SessionId, Source,
+};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Until the control plane says otherwise.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the last heartbeat, which says that the node goes, may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// How the link is, as a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct LinkState {
+    pub(super) url: String,
+    /// The last call was answered.
+    pub(super) connected: bool,
+    /// Since when `connected` is what it is.
+    pub(super) since: SystemTime,
+    /// What the last call that failed said.
+    pub(super) error: Option<String>,
+    pub(super) advertiser: AdvertiserStatus,
+    /// The newest generation of settings that the control plane has for this node.
+    pub(super) newest_generation: Option<u64>,
+}
+
+/// Reads the state of a link without waiting for it.
+#[derive(Debug, Clone)]
+pub(super) struct LinkWatch(Arc<ArcSwap<LinkState>>);
+
+impl LinkWatch {
+    pub(super) fn state(&self) -> Arc<LinkState> {
+        self.0.load_full()
+    }
+}
+
+/// Makes the next heartbeat.
+pub(super) type Report = Box<dyn Fn(&LinkState) -> Heartbeat + Send + Sync>;
+
+/// The running link.
+pub(super) struct ControlLink {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl ControlLink {
+    /// The link of a node to the control plane that its file names.
+    pub(super) fn prepare(
+        url: &str,
+        token_file: &Path,
+        speaker: &SpeakerHandle,
+    ) -> Result<NewLink> {
+        let client = Client::new(url, None).context("control.url")?;
+        let now = Instant::now();
+        let session = SessionId::new(Uuid::now_v7());
+        let advertiser = Advertiser::new(session, session_seed(session), Pace::default(), now);
+        let state = LinkState {
+            url: url.to_owned(),
+            connected: false,
+            since: SystemTime::now(),
+            error: None,
+            advertiser: advertiser.status(),
+            newest_generation: None,
+        };
+        Ok(NewLink {
+            watch: LinkWatch(Arc::new(ArcSwap::from_pointee(state))),
+            client,
+            token_file: token_file.to_owned(),
+            advertiser,
+            footprint: speaker.subscribe(),
+        })
+    }
+
+    /// Says a last word (the node drains, so that clients are steered elsewhere at once) and ends.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        if timeout(LAST_WORD, self.task).await.is_err() {
+            tracing::warn!("the control plane could not be told that this node stops");
+        }
+    }
+}
+
+/// A link that does not run yet: others already need to watch it.
+pub(super) struct NewLink {
+    watch: LinkWatch,
+    client: Client,
+    token_file: std::path::PathBuf,
+    advertiser: Advertiser,
+    footprint: FootprintSubscription,
+}
+
+impl NewLink {
+    pub(super) fn watch(&self) -> LinkWatch {
+        self.watch.clone()
+    }
+
+    /// Starts the task. `report` makes its heartbeats.
+    pub(super) fn start(self, report: Report) -> ControlLink {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(self, report, stop.clone()));
+        ControlLink { task, stop }
+    }
+}
+
+async fn run(link: NewLink, report: Report, stop: CancellationToken) {
+    let NewLink { watch, client, token_file, advertiser, footprint } = link;
+    let token = tokio::select! {
+        () = stop.cancelled() => return,
+        token = wait_for_token(&token_file, &watch) => token,
+    };
+    Task {
+        client: client.with_token(token),
+        watch,
+        advertiser,
+        footprint: Some(footprint),
+        report,
+        calls: JoinSet::new(),
+        next_heartbeat: Instant::now(),
+        heartbeat_interval: HEARTBEAT_INTERVAL,
+    }
+    .run(stop)
+    .await;
+}
+
+/// A node that is not enrolled yet serves all the same; it looks for its token again and again.
+async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
+    loop {
+        match tokio::fs::read_to_string(file).await.map(|text| text.trim().to_owned()) {
+            Ok(token) if !token.is_empty() => return Secret::new(token),
+            outcome => {
+                let why = match outcome {
+                    Ok(_) => "it is empty".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                note_failure(
+                    watch,
+                    format!("control.token_file {}: {why}; `mcc enrol` writes it", file.display()),
+                );
+                sleep(HEARTBEAT_INTERVAL).await;
+            }
+        }
+    }
+}
+
+/// What came of a call.
+enum Called {
+    Advertise(Result<Answer, Failure>),
+    Heartbeat(Result<HeartbeatAnswer, ClientError>),
+}
+
+struct Task {
+    client: Client,
+    watch: LinkWatch,
+    advertiser: Advertiser,
+    /// `None` once the speaker has stopped.
+    footprint: Option<FootprintSubscription>,
+    report: Report,
+    /// At most one heartbeat and one advertisement at a time.
+    calls: JoinSet<Called>,
+    next_heartbeat: Instant,
+    heartbeat_interval: Duration,
+}
+
+impl Task {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let now = Instant::now();
+            if let Some(request) = self.advertiser.poll(now) {
+                let client = self.client.clone();
+                self.calls
+                    .spawn(async move { Called::Advertise(client.advertise(&request).await) });
+            }
+            if now >= self.next_heartbeat {
+                // Not before the answer, or the time for it, has passed: see `heartbeat_done`.
+                self.next_heartbeat = now + self.heartbeat_interval * 10;
+                let heartbeat = (self.report)(&self.watch.state());
+                let client = self.client.clone();
+                self.calls
+                    .spawn(async move { Called::Heartbeat(client.heartbeat(&heartbeat).await) });
+            }
+            self.publish();
+            let wake = match self.advertiser.next_deadline() {
+                Some(deadline) => deadline.min(self.next_heartbeat),
+                None => self.next_heartbeat,
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep_until(wake.into()) => {}
+                update = next_update(&mut self.footprint) => self.footprint_changed(update),
+                Some(done) = self.calls.join_next() => match done {
+                    Ok(Called::Advertise(result)) => self.advertised(result),
+                    Ok(Called::Heartbeat(result)) => self.heartbeat_done(result),
+                    Err(error) => tracing::error!(%error, "a call to the control plane ended badly"),
+                },
+            }
+        }
+        let mut last = (self.report)(&self.watch.state());
+        last.ready = false;
+        last.draining = true;
+        last.reasons = vec!["the node has been stopped".to_owned()];
+        if let Err(error) = self.client.heartbeat(&last).await {
+            tracing::debug!(%error, "the last heartbeat was not answered");
+        }
+    }
+
+    fn footprint_changed(&mut self, update: Option<FootprintUpdate>) {
+        let now = Instant::now();
+        match update {
+            Some(FootprintUpdate::Snapshot(prefixes)) => {
+                let records = prefixes
+                    .into_iter()
+                    .map(|(prefix, a)| RouteRecord { prefix, attributes: attributes(&a) });
+                self.advertiser.snapshot(records, now);
+            }
+            Some(FootprintUpdate::Changes(changes)) => {
+                let changes = changes
+                    .into_iter()
+                    .map(|(prefix, a)| Change::new(prefix, a.as_ref().map(attributes)));
+                self.advertiser.changes(changes, now);
+            }
+            // What was advertised stays advertised: the node is about to stop.
+            None => self.footprint = None,
+        }
+    }
+
+    fn advertised(&mut self, result: Result<Answer, Failure>) {
+        let now = Instant::now();
+        match result {
+            Ok(answer) => {
+                if let Answer::Invalid { line, reason, .. } = &answer {
+                    tracing::warn!(line, reason, "the control plane refuses the advertisement");
+                }
+                self.advertiser.answer(answer, now);
+            }
+            Err(failure) => {
+                if let Failure::Unreachable(why) = &failure {
+                    note_failure(&self.watch, why.clone());
+                }
+                self.advertiser.failed(failure, now);
+            }
+        }
+    }
+
+    fn heartbeat_done(&mut self, result: Result<HeartbeatAnswer, ClientError>) {
+        let now = Instant::now();
+        match result {
+            Ok(answer) => {
+                self.heartbeat_interval =
+                    Duration::from_secs(answer.interval_seconds.clamp(1, 300));
+                if answer.send_snapshot {
+                    self.advertiser.resync(now);
+                }
+                note_success(&self.watch, answer.config_generation);
+            }
+            Err(error) => note_failure(&self.watch, error.to_string()),
+        }
+        self.next_heartbeat = now + self.heartbeat_interval;
+    }
+
+    fn publish(&self) {
+        let advertiser = self.advertiser.status();
+        if self.watch.0.load().advertiser != advertiser {
+            update(&self.watch, |state| state.advertiser = advertiser);
+        }
+    }
+}
+
+async fn next_update(footprint: &mut Option<FootprintSubscription>) -> Option<FootprintUpdate> {
+    match footprint {
+        Some(footprint) => footprint.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn attributes(of: &PrefixAttributes) -> Arc<RouteAttributes> {
+    Arc::new(RouteAttributes {
+        source: match of.source {
+            PrefixSource::Manual => Source::Manual,
+            PrefixSource::Bgp => Source::Bgp,
+        },
+        path_len: of.as_path_length,
+        med: of.med,
+        neighbor_asn: of.neighbor_asn,
+        communities: Vec::new(),
+    })
+}
+
+/// Only the link's own task writes, so that nothing is lost between load and store.
+fn update(watch: &LinkWatch, change: impl FnOnce(&mut LinkState)) {
+    let mut state = LinkState::clone(&watch.0.load());
+    change(&mut state);
+    watch.0.store(Arc::new(state));
+}
+
+fn note_failure(watch: &LinkWatch, error: String) {
+    let before = watch.state();
+    if before.connected || before.error.as_deref() != Some(error.as_str()) {
+        tracing::warn!(
+            url = before.url,
+            error,
+            "the control plane is not reached; serving goes on"
+        );
+    }
+    update(watch, |state| {
+        if state.connected {
+            state.since = SystemTime::now();
+        }
+        state.connected = false;
+        state.error = Some(error);
+    });
+}
+
+fn note_success(watch: &LinkWatch, generation: u64) {
+    let before = watch.state();
+    if !before.connected {
+        tracing::info!(url = before.url, "the control plane answers");
+    }
+    update(watch, |state| {
+        if !state.connected {
+            state.since = SystemTime::now();
+        }
+        state.connected = true;
+        state.error = None;
+        state.newest_generation = Some(generation);
+    });
+}
+
+/// Spreads retries of many nodes: the random part of the session's name.
+fn session_seed(session: SessionId) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(session)
+}

@@ -1,0 +1,299 @@
+//! `GET /metrics`: the node's counters in OpenMetrics, read at the moment they are asked for.
+//!
+//! The parts count for themselves; this collector only names what they have counted, so a number
+//! exists once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mcc_bgp::session::State;
+use mcc_cache::HistogramSnapshot;
+use mcc_cache::store::DriveState;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::View;
+
+/// The metrics of the moment.
+pub(super) fn encode(view: Arc<View>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("mcc");
+    registry.register_collector(Box::new(NodeCollector(view)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+struct NodeCollector(Arc<View>);
+
+impl fmt::Debug for NodeCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeCollector")
+    }
+}
+
+impl Collector for NodeCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.node(&mut page)?;
+        self.cache(&mut page)?;
+        self.bgp(&mut page)
+    }
+}
+
+impl NodeCollector {
+    fn node(&self, page: &mut Page<'_>) -> fmt::Result {
+        let view = &self.0;
+        let build = [("version", env!("CARGO_PKG_VERSION").to_owned())];
+        page.gauges("build_info", "Version of the program", [(build, 1)])?;
+        page.gauge(
+            "ready",
+            "1 if the node is fit to serve",
+            super::report::not_ready(view).is_empty(),
+        )?;
+        if let Some(link) = &view.link {
+            let link = link.state();
+            page.gauge(
+                "control_connected",
+                "1 if the control plane answered the last call",
+                link.connected,
+            )?;
+            page.gauge(
+                "feed_serial",
+                "Serial of the newest advertisement that was sent",
+                link.advertiser.serial,
+            )?;
+            let acked = link.advertiser.acknowledged_position.map_or(0, |p| p.serial);
+            page.gauge(
+                "feed_acked_serial",
+                "Serial that the control plane has acknowledged",
+                acked,
+            )?;
+            page.gauge(
+                "feed_pending",
+                "Prefixes changed since the newest advertisement",
+                link.advertiser.pending as u64,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn cache(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counters = self.0.cache.counters();
+        let results =
+            counters.requests.iter().map(|(result, n)| ([("result", (*result).to_owned())], *n));
+        page.counters("http_requests", "Requests by how they ended", results)?;
+        let per_origin = |bytes: fn(&mcc_cache::OriginBytes) -> u64| {
+            counters.origins.iter().map(move |o| ([("origin", o.origin.clone())], bytes(o)))
+        };
+        page.counters(
+            "http_egress_bytes",
+            "Content bytes sent to clients",
+            per_origin(|o| o.egress_bytes),
+        )?;
+        page.counters(
+            "fill_bytes",
+            "Content bytes fetched from origins",
+            per_origin(|o| o.fill_bytes),
+        )?;
+        page.counters(
+            "origin_failures",
+            "Requests to origins that failed",
+            per_origin(|o| o.failures),
+        )?;
+        page.counter("cache_hit_bytes", "Content bytes sent from drives", counters.hit_bytes)?;
+        page.counter("cache_miss_bytes", "Content bytes sent from fills", counters.miss_bytes)?;
+        page.counter(
+            "cache_pass_bytes",
+            "Content bytes passed through unstored",
+            counters.pass_bytes,
+        )?;
+        page.counter("fill_requests", "Requests sent to origins", counters.fill_requests)?;
+        page.counter("fill_retries", "Fills resumed after they broke", counters.fill_retries)?;
+        page.counter(
+            "cache_not_stored_blocks",
+            "Complete blocks that no drive took",
+            counters.not_stored_blocks,
+        )?;
+        page.counter(
+            "cache_new_versions",
+            "Objects found changed at the origin",
+            counters.new_versions,
+        )?;
+        page.counter(
+            "http_broken_responses",
+            "Responses cut after their head",
+            counters.broken_responses,
+        )?;
+        page.counter(
+            "http_refused_connections",
+            "Connections closed because there were too many",
+            counters.refused_connections,
+        )?;
+        page.gauge("http_connections", "Client connections", counters.connections)?;
+        page.gauge("fills_in_flight", "Origin requests being read", counters.fills_in_flight)?;
+        page.gauge(
+            "cache_memory_blocks",
+            "Blocks of 1 MiB held in memory",
+            counters.blocks_in_memory,
+        )?;
+        page.histograms(
+            "http_first_byte_seconds",
+            "Time from the end of a request's head to the start of its answer",
+            [("hit", &counters.first_byte_hit), ("miss", &counters.first_byte_miss)],
+        )?;
+
+        let drives = self.0.cache.status().store.drives;
+        let per_drive = |number: fn(&mcc_cache::store::DriveStatus) -> u64| {
+            drives.iter().map(move |d| ([("drive", d.path.display().to_string())], number(d)))
+        };
+        page.gauges(
+            "drive_up",
+            "1 if the drive takes part",
+            per_drive(|d| u64::from(d.state == DriveState::Up)),
+        )?;
+        page.gauges("drive_size_bytes", "Bytes given to the cache", per_drive(|d| d.size))?;
+        page.gauges("drive_used_bytes", "Bytes of content on the drive", per_drive(|d| d.used))?;
+        page.counters(
+            "drive_errors",
+            "Operations that the drive failed",
+            per_drive(|d| d.counts.errors),
+        )?;
+        page.counters(
+            "drive_corrupt_blocks",
+            "Blocks dropped for a wrong checksum",
+            per_drive(|d| d.counts.corrupt),
+        )?;
+        page.counters(
+            "drive_evicted_blocks",
+            "Blocks evicted to make room",
+            per_drive(|d| d.counts.evicted),
+        )?;
+        page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))
+    }
+
+    fn bgp(&self, page: &mut Page<'_>) -> fmt::Result {
+        let status = self.0.speaker.status();
+        let neighbors = || status.neighbors.iter().map(|n| (n.address.to_string(), n));
+        page.gauges(
+            "bgp_neighbor_up",
+            "1 if the session is established",
+            neighbors().map(|(a, n)| ([("neighbor", a)], u64::from(n.state == State::Established))),
+        )?;
+        page.gauges(
+            "bgp_session_state",
+            "1 Idle, 2 Connect, 3 Active, 4 OpenSent, 5 OpenConfirm, 6 Established",
+            neighbors().map(|(a, n)| ([("neighbor", a)], n.state as u64 + 1)),
+        )?;
+        page.counters(
+            "bgp_flaps",
+            "Established sessions that were lost",
+            neighbors().map(|(a, n)| ([("neighbor", a)], n.flaps)),
+        )?;
+        let routes = neighbors().flat_map(|(a, n)| {
+            let kinds = [
+                ("received", n.received),
+                ("accepted", n.accepted),
+                ("rejected", n.rejected.values().sum()),
+                ("stale", n.stale),
+            ];
+            kinds.map(|(state, count)| {
+                ([("neighbor", a.clone()), ("state", state.to_owned())], u64::from(count))
+            })
+        });
+        page.gauges("bgp_routes", "Routes of a neighbor", routes)?;
+        page.gauge(
+            "footprint_prefixes",
+            "Prefixes of the footprint",
+            status.footprint.prefixes as u64,
+        )?;
+        let addresses = u64::try_from(status.footprint.addresses).unwrap_or(u64::MAX);
+        page.gauge("footprint_addresses", "Addresses that they cover together", addresses)
+    }
+}
+
+/// Writes metrics one after the other.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+/// The labels of one sample.
+type Labels<const N: usize> = [(&'static str, String); N];
+
+impl Page<'_> {
+    fn describe<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        // The unit is part of the name already, where there is one.
+        self.0.encode_descriptor(name, help, None::<&Unit>, kind)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Into<u64>) -> fmt::Result {
+        let sample = ConstGauge::new(i64::try_from(value.into()).unwrap_or(i64::MAX));
+        sample.encode(self.describe(name, help, MetricType::Gauge)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.describe(name, help, MetricType::Counter)?)
+    }
+
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<N>, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            let sample = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            sample.encode(metric.encode_family(&labels.as_slice())?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<N>, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Counter)?;
+        for (labels, value) in samples {
+            ConstCounter::new(value).encode(metric.encode_family(&labels.as_slice())?)?;
+        }
+        Ok(())
+    }
+
+    fn histograms<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (&'static str, &'h HistogramSnapshot)>,
+    ) -> fmt::Result {
+        let mut metric = self.describe(name, help, MetricType::Histogram)?;
+        for (result, histogram) in samples {
+            // The encoder wants each bucket by itself, and the last one open.
+            let mut below = 0;
+            let mut buckets = Vec::with_capacity(histogram.buckets.len() + 1);
+            for (bound, cumulative) in &histogram.buckets {
+                buckets.push((*bound, cumulative - below));
+                below = *cumulative;
+            }
+            buckets.push((f64::MAX, histogram.count.saturating_sub(below)));
+            let labels = [("result", result)];
+            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                histogram.sum_seconds,
+                histogram.count,
+                &buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! What the node says of itself, made from snapshots at the moment it is asked.
+
+use mcc_bgp::session::State;
+use mcc_bgp::speaker::{NeighborStatus, SpeakerStatus};
+use mcc_cache::CacheStatus;
+use mcc_cache::store::{DriveState, DriveStatus};
+use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
+use serde::Serialize;
+
+use super::View;
+use super::control_link::LinkState;
+use super::status::{FootprintSummary, Part, PartState, Status, Traffic, seconds_since};
+
+/// Why the node is not fit to serve; empty when it is.
+pub(super) fn not_ready(view: &View) -> Vec<String> {
+    let cache = view.cache.status();
+    let mut reasons = Vec::new();
+    if cache.draining {
+        reasons.push("draining: `mcc undrain` takes clients again".to_owned());
+    }
+    // A node that cannot store would fetch everything for everyone: clients are better off with
+    // another node, or with the CDN.
+    if !cache.store.drives.iter().any(|drive| drive.state == DriveState::Up) {
+        reasons.push("no drive is up: `mcc status` says why".to_owned());
+    }
+    reasons
+}
+
+/// `GET /v1/status`
+pub(super) fn status(view: &View) -> Status {
+    let reasons = not_ready(view);
+    let speaker = view.speaker.status();
+    let cache = view.cache.status();
+    let link = view.link.as_ref().map(|link| link.state());
+    Status {
+        name: view.config.node.name.clone(),
+        address: view.config.node.address,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: jiff::Timestamp::try_from(view.started).unwrap_or_default(),
+        uptime_seconds: seconds_since(view.started),
+        ready: reasons.is_empty(),
+        reasons,
+        draining: cache.draining,
+        traffic: traffic(view),
+        footprint: footprint(&speaker, link.as_deref()),
+        parts: parts(view, &speaker, &cache, link.as_deref()),
+    }
+}
+
+fn traffic(view: &View) -> Traffic {
+    let counters = view.cache.counters();
+    Traffic {
+        requests: counters.requests.iter().map(|(_, n)| n).sum(),
+        connections: counters.connections,
+        egress_bytes: counters.hit_bytes + counters.miss_bytes + counters.pass_bytes,
+        fill_bytes: counters.fill_bytes,
+        hit_bytes: counters.hit_bytes,
+        miss_bytes: counters.miss_bytes + counters.pass_bytes,
+    }
+}
+
+fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSummary {
+    FootprintSummary {
+        prefixes: speaker.footprint.prefixes as u64,
+        addresses: u64::try_from(speaker.footprint.addresses).unwrap_or(u64::MAX),
+        advertised: link.map_or(0, |link| {
+            // Before the first acknowledgement the control plane may have nothing at all.
+            link.advertiser.acknowledged_position.map_or(0, |_| link.advertiser.routes as u64)
+        }),
+        generation: link
+            .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
+        acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+    }
+}
+
+/// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
+#[derive(Serialize)]
+pub(super) struct BgpReport {
+    router_id: std::net::Ipv4Addr,
+    neighbors: Vec<NeighborStatus>,
+    footprint: FootprintSummary,
+    unknown_connections: u64,
+}
+
+pub(super) fn bgp(view: &View) -> BgpReport {
+    let speaker = view.speaker.status();
+    let link = view.link.as_ref().map(|link| link.state());
+    BgpReport {
+        router_id: speaker.router_id,
+        footprint: footprint(&speaker, link.as_deref()),
+        neighbors: speaker.neighbors,
+        unknown_connections: speaker.unknown_connections,
+    }
+}
+
+fn parts(
+    view: &View,
+    speaker: &SpeakerStatus,
+    cache: &CacheStatus,
+    link: Option<&LinkState>,
+) -> Vec<Part> {
+    let up = seconds_since(view.started);
+    let addresses = &view.addresses;
+    let listeners = [("http", &addresses.http), ("https", &addresses.https)].into_iter();
+    let mut parts: Vec<Part> = listeners
+        .map(|(name, addresses)| {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            Part {
+                name: name.to_owned(),
+                state: if cache.draining { PartState::Warning } else { PartState::Up },
+                since_seconds: Some(up),
+                detail: match cache.draining {
+                    true => format!("draining on {}", addresses.join(", ")),
+                    false => format!("listening on {}", addresses.join(", ")),
+                },
+                advice: cache.draining.then(|| "`mcc undrain` takes clients again".to_owned()),
+            }
+        })
+        .collect();
+    parts.extend(cache.store.drives.iter().map(|drive| drive_part(drive, up)));
+    parts.extend(cache.origins.iter().filter_map(|origin| {
+        let error = origin.last_error.as_ref()?;
+        Some(Part {
+            name: format!("origin {}", origin.origin),
+            state: PartState::Warning,
+            since_seconds: None,
+            detail: format!("{} failures; the last: {}", origin.failures, error.text),
+            advice: Some("check name resolution and reachability from this machine".to_owned()),
+        })
+    }));
+    parts.extend(speaker.neighbors.iter().map(neighbor_part));
+    parts.extend(link.map(|link| link_part(view, link)));
+    parts
+}
+
+fn drive_part(drive: &DriveStatus, up: u64) -> Part {
+    let name = format!("drive {}", drive.path.display());
+    let filled =
+        || format!("{} of {} used", crate::text::bytes(drive.used), crate::text::bytes(drive.size));
+    match (&drive.state, &drive.note) {
+        (DriveState::Up, None) => Part {
+            name,
+            state: PartState::Up,
+            since_seconds: Some(up),
+            detail: filled(),
+            advice: None,
+        },
+        (DriveState::Up, Some(note)) => Part {
+            name,
+            state: PartState::Warning,
+            since_seconds: Some(up),
+            detail: filled(),
+            advice: Some(note.clone()),
+        },
+        (DriveState::Offline(offline), _) => Part {
+            name,
+            state: PartState::Down,
+            since_seconds: None,
+            detail: offline.reason.clone(),
+            advice: Some(offline.action.clone()),
+        },
+    }
+}
+
+fn neighbor_part(neighbor: &NeighborStatus) -> Part {
+    let detail = match (neighbor.state, &neighbor.last_error) {
+        (State::Established, _) => format!(
+            "AS {}, {} of {} prefixes accepted",
+            neighbor.asn, neighbor.accepted, neighbor.received
+        ),
+        (state, Some(error)) => format!("{state:?}; {}", error.error.text),
+        (state, None) => format!("{state:?}"),
+    };
+    let (state, advice) = match neighbor.state {
+        State::Established if neighbor.received == 0 => (
+            PartState::Warning,
+            Some("the router announces nothing: check its export policy towards this node"),
+        ),
+        State::Established if neighbor.accepted == 0 => (
+            PartState::Warning,
+            Some("everything is refused: `mcc bgp routes --rejected` says why"),
+        ),
+        State::Established => (PartState::Up, None),
+        _ => (
+            PartState::Down,
+            Some(
+                "check address, AS numbers, password and TTL on both sides; its prefixes are kept for a while",
+            ),
+        ),
+    };
+    Part {
+        name: format!("neighbor {}", neighbor.address),
+        state,
+        since_seconds: Some(neighbor.state_seconds),
+        detail,
+        advice: advice.map(ToOwned::to_owned),
+    }
+}
+
+fn link_part(view: &View, link: &LinkState) -> Part {
+    let restart_applies = link.newest_generation.is_some_and(|g| g != view.central_generation);
+    let (state, detail, advice) = match (&link.error, link.connected) {
+        (_, true) if restart_applies => (
+            PartState::Warning,
+            "the control plane has new settings for this node".to_owned(),
+            Some("a restart of the node applies them".to_owned()),
+        ),
+        (_, true) => (PartState::Up, format!("connected to {}", link.url), None),
+        (Some(error), false) => (
+            PartState::Down,
+            error.clone(),
+            Some(
+                "serving goes on; steering uses the last footprint that was acknowledged"
+                    .to_owned(),
+            ),
+        ),
+        (None, false) => (PartState::Warning, format!("connecting to {}", link.url), None),
+    };
+    Part {
+        name: "control plane".to_owned(),
+        state,
+        since_seconds: Some(seconds_since(link.since)),
+        detail,
+        advice,
+    }
+}
+
+/// What the node tells the control plane every few seconds. `egress_mbps` is over the time since
+/// the last heartbeat.
+pub(super) fn heartbeat(view: &View, link: &LinkState, egress_mbps: f64) -> Heartbeat {
+    let reasons = not_ready(view);
+    let traffic = traffic(view);
+    let speaker = view.speaker.status();
+    Heartbeat {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        draining: view.cache.is_draining(),
+        ready: reasons.is_empty(),
+        reasons,
+        config_generation: view.central_generation,
+        feed: link.advertiser.acknowledged_position,
+        traffic: TrafficReport {
+            egress_bytes: traffic.egress_bytes,
+            hit_bytes: traffic.hit_bytes,
+            fill_bytes: traffic.fill_bytes,
+            egress_mbps,
+        },
+        drives: view.cache.status().store.drives.iter().map(drive_report).collect(),
+        sessions: speaker.neighbors.iter().map(session_report).collect(),
+    }
+}
+
+fn drive_report(drive: &DriveStatus) -> DriveReport {
+    DriveReport {
+        path: drive.path.display().to_string(),
+        up: drive.state == DriveState::Up,
+        size_bytes: drive.size,
+        used_bytes: drive.used,
+        error: match &drive.state {
+            DriveState::Up => None,
+            DriveState::Offline(offline) => Some(offline.reason.clone()),
+        },
+    }
+}
+
+fn session_report(neighbor: &NeighborStatus) -> SessionReport {
+    SessionReport {
+        address: neighbor.address,
+        asn: neighbor.asn,
+        state: format!("{:?}", neighbor.state),
+        uptime_seconds: neighbor.state_seconds,
+        received: u64::from(neighbor.received),
+        accepted: u64::from(neighbor.accepted),
+        last_error: neighbor.last_error.as_ref().map(|error| error.error.text.clone()),
+    }
+}

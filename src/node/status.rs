@@ -1,0 +1,97 @@
+//! What a node says of itself: its parts, each with what to do when it is not well.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use mcc_config::NodeName;
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) name: NodeName,
+    pub(crate) address: IpAddr,
+    pub(crate) version: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) uptime_seconds: u64,
+    /// Fit to serve, as `/readyz` says.
+    pub(crate) ready: bool,
+    /// Why it is not.
+    pub(crate) reasons: Vec<String>,
+    pub(crate) draining: bool,
+    pub(crate) traffic: Traffic,
+    pub(crate) footprint: FootprintSummary,
+    /// The parts, in the order of `mcc list`.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// Bytes and requests since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    /// To clients.
+    pub(crate) egress_bytes: u64,
+    /// From origins.
+    pub(crate) fill_bytes: u64,
+    /// Of the egress: read from a drive.
+    pub(crate) hit_bytes: u64,
+    /// Of the egress: not there when it was asked for.
+    pub(crate) miss_bytes: u64,
+}
+
+/// The footprint in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FootprintSummary {
+    pub(crate) prefixes: u64,
+    pub(crate) addresses: u64,
+    /// Prefixes that the control plane has acknowledged.
+    pub(crate) advertised: u64,
+    /// What names the state that was sent last: session and serial.
+    pub(crate) generation: Option<String>,
+    /// Whether the control plane has all of it.
+    pub(crate) acknowledged: bool,
+}
+
+/// One part of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// `http`, `drive /cache/1`, `neighbor 192.0.2.1`, …
+    pub(crate) name: String,
+    pub(crate) state: PartState,
+    /// Seconds in this state, where that is known.
+    pub(crate) since_seconds: Option<u64>,
+    /// What it is doing, or what is wrong.
+    pub(crate) detail: String,
+    /// What to do about it.
+    pub(crate) advice: Option<String>,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PartState {
+    /// Does its work.
+    Up,
+    /// On its way up, or up with something to look at.
+    Warning,
+    /// Does not.
+    Down,
+}
+
+impl PartState {
+    /// The state in a word and a sign, for those who cannot tell colours apart.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Up => "√ up",
+            Self::Warning => "‼ warning",
+            Self::Down => "× down",
+        }
+    }
+}
+
+/// Whole seconds since `time`, 0 if that is in the future.
+pub(crate) fn seconds_since(time: SystemTime) -> u64 {
+    SystemTime::now().duration_since(time).unwrap_or(Duration::ZERO).as_secs()
+}

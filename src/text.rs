@@ -1,0 +1,151 @@
+//! Numbers, times and tables as a person reads them.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+/// A table without lines: a heading row, then one row each, numbers on the right.
+pub(crate) struct Rows {
+    table: Table,
+}
+
+impl Rows {
+    /// A table with these headings; those that start with `>` head a column of numbers.
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        // Piped output is for other programs: one line a row, however long.
+        table.set_content_arrangement(if io::stdout().is_terminal() {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        });
+        table.set_header(headings.iter().map(|h| h.trim_start_matches('>')));
+        for (column, heading) in table.column_iter_mut().zip(headings) {
+            column.set_padding((0, 2));
+            if heading.starts_with('>') {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        Self { table }
+    }
+
+    /// Adds a row. Control characters, which a neighbor or origin may have sent, are not let through to the terminal.
+    pub(crate) fn push<I: IntoIterator<Item = String>>(&mut self, row: I) {
+        self.table.add_row(row.into_iter().map(|cell| printable(&cell)));
+    }
+
+    /// The table, without blanks at the ends of lines.
+    pub(crate) fn render(&self) -> String {
+        self.table.lines().fold(String::new(), |mut text, line| {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            text
+        })
+    }
+}
+
+/// `text` with each control character shown as an escape.
+pub(crate) fn printable(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Writes to standard output; a reader that went away (`mcc … | head`) is no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// `1015306` → `1,015,306`.
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes in decimal units with three digits: `1.50 GB`.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = n as f64;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    while value >= 999.5 {
+        let Some(larger) = units.next() else { break };
+        value /= 1000.0;
+        unit = larger;
+    }
+    let places = if *unit == "B" || value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.places$} {unit}")
+}
+
+/// Seconds in the two largest units: `3d 4h`, `12m 5s`.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (d, h, m, s) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    match (d, h, m) {
+        (0, 0, 0) => format!("{s}s"),
+        (0, 0, _) => format!("{m}m {s}s"),
+        (0, _, _) => format!("{h}h {m}m"),
+        _ => format!("{d}d {h}h"),
+    }
+}
+
+/// A share of 1 as per cent with one place, `-` when there is nothing to divide by.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "-".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one place is shown")]
+    let share = part as f64 / whole as f64 * 100.0;
+    format!("{share:.1} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_a_person_reads_them() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_015_306), "1,015,306");
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_500_000_000), "1.50 GB");
+        assert_eq!(bytes(999_999), "1.00 MB");
+        assert_eq!(bytes(209_715_200), "210 MB");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(725), "12m 5s");
+        assert_eq!(duration(3 * 86_400 + 4 * 3_600 + 59), "3d 4h");
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(0, 0), "-");
+    }
+
+    #[test]
+    fn what_a_router_sent_cannot_steer_the_terminal() {
+        let mut rows = Rows::new(&["Neighbor", ">Routes"]);
+        rows.push(["\u{1b}[31mred".to_owned(), "7".to_owned()]);
+        let text = rows.render();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.starts_with("Neighbor"), "{text:?}");
+    }
+}

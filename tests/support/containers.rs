@@ -1,0 +1,272 @@
+//! Real routers in containers, each test's on a network of its own that this host is a part of.
+//!
+//! `tests/containers/prepare` starts the engine and builds the images. Where that has not been done
+//! the tests are skipped and say so, unless `MCC_REQUIRE_CONTAINERS=1` makes a skip a failure.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::wait::wait_for;
+
+/// Whose containers and networks they are: the value is the id of the test process.
+const LABEL: &str = "mcc-test-process";
+
+/// The routers that there are images for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Router {
+    Bird,
+    GoBgp,
+}
+
+impl Router {
+    fn image(self) -> &'static str {
+        match self {
+            Self::Bird => "mcc-test-bird",
+            Self::GoBgp => "mcc-test-gobgp",
+        }
+    }
+
+    fn config_file(self) -> &'static str {
+        match self {
+            Self::Bird => "bird.conf",
+            Self::GoBgp => "gobgpd.conf",
+        }
+    }
+}
+
+/// Why no container can run here; none if they can. Asked once.
+static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
+    let images = [Router::Bird, Router::GoBgp].map(Router::image);
+    match docker(&[&["image", "inspect"], &images[..]].concat()) {
+        Ok(_) => {
+            remove_leftovers();
+            None
+        }
+        Err(error) => Some(error),
+    }
+});
+
+/// A network that this host and the routers of one test are on. Dropped, it is removed.
+pub(crate) struct Network {
+    name: String,
+    /// The first three bytes of its addresses.
+    prefix: [u8; 3],
+}
+
+impl Network {
+    /// A new network; none where no container can run, after saying so.
+    ///
+    /// # Panics
+    /// No container can run, and `MCC_REQUIRE_CONTAINERS=1` says that they must.
+    pub(crate) fn create() -> Option<Self> {
+        if let Some(obstacle) = &*OBSTACLE {
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or("a test");
+            assert!(
+                std::env::var_os("MCC_REQUIRE_CONTAINERS").is_none_or(|value| value != "1"),
+                "no containers: {obstacle}"
+            );
+            // Not eprintln!, which the test runner keeps to itself when a test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped {test}: no containers, run tests/containers/prepare ({})",
+                obstacle.lines().next().unwrap_or_default()
+            );
+            return None;
+        }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Test processes that run at the same time begin at different places.
+        let start = std::process::id();
+        let mut last = String::new();
+        for _ in 0..256 {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let [.., c] = start.wrapping_mul(7).wrapping_add(number).to_be_bytes();
+            let prefix = [10, 213, c];
+            let name = format!("mcc-test-{start}-{number}");
+            let subnet = format!("10.213.{c}.0/24");
+            let label = format!("{LABEL}={start}");
+            match docker(&["network", "create", "--label", &label, "--subnet", &subnet, &name]) {
+                Ok(_) => return Some(Self { name, prefix }),
+                Err(error) => last = error,
+            }
+        }
+        panic!("no free network in 10.213.0.0/16: {last}");
+    }
+
+    /// This host's address on the network.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.address(1)
+    }
+
+    /// The address that ends in `last`: 2 to 254 are for routers.
+    pub(crate) fn address(&self, last: u8) -> Ipv4Addr {
+        let [a, b, c] = self.prefix;
+        Ipv4Addr::new(a, b, c, last)
+    }
+
+    /// Starts a router at the address that ends in `last`, with the text of its configuration.
+    #[track_caller]
+    pub(crate) fn start(&self, router: Router, last: u8, config: &str) -> Container {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(router.config_file()), config).unwrap();
+        let name = format!("{}-{last}", self.name);
+        let label = format!("{LABEL}={}", std::process::id());
+        let volume = format!("{}:/config:ro", folder.path().display());
+        let address = self.address(last);
+        // The name stands before the start can fail, so that the drop removes what is there.
+        let container = Container { name, address, router, folder };
+        docker(&[
+            "run",
+            "--detach",
+            "--name",
+            &container.name,
+            "--label",
+            &label,
+            "--network",
+            &self.name,
+            "--ip",
+            &address.to_string(),
+            "--volume",
+            &volume,
+            router.image(),
+        ])
+        .unwrap_or_else(|error| panic!("cannot start {router:?}: {error}"));
+        container
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Err(error) = docker(&["network", "rm", &self.name]) {
+            eprintln!("network {} stays behind: {error}", self.name);
+        }
+    }
+}
+
+/// A router that runs. Dropped, it is removed; if the test is failing, its log is printed first.
+pub(crate) struct Container {
+    name: String,
+    address: Ipv4Addr,
+    router: Router,
+    folder: TempDir,
+}
+
+impl Container {
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The output of a command in the container; its error output if it fails.
+    pub(crate) fn exec(&self, command: &[&str]) -> Result<String, String> {
+        docker(&[&["exec", &self.name], command].concat())
+    }
+
+    /// Asks the router: `birdc COMMAND`, or `gobgp COMMAND`, the words separated by spaces.
+    pub(crate) fn ask(&self, command: &str) -> Result<String, String> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match self.router {
+            Router::Bird => self.exec(&[&["birdc", "-s", "/run/bird.ctl"], &words[..]].concat()),
+            Router::GoBgp => self.exec(&[&["gobgp"], &words[..]].concat()),
+        }
+    }
+
+    /// Asks the router until `found` gives a value of the answer, as long as the router runs.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(
+        &self,
+        what: &str,
+        command: &str,
+        found: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        wait_for(what, || {
+            let answer = self.ask(command).inspect_err(|error| {
+                assert!(self.runs(), "{:?} has ended before {what}: {error}", self.router);
+            })?;
+            found(&answer).ok_or(answer)
+        })
+    }
+
+    fn runs(&self) -> bool {
+        let state = docker(&["inspect", "--format", "{{.State.Running}}", &self.name]);
+        state.is_ok_and(|state| state.trim() == "true")
+    }
+
+    /// Writes a new configuration. The router reads it when it is told to.
+    pub(crate) fn configure(&self, config: &str) {
+        fs::write(self.folder.path().join(self.router.config_file()), config).unwrap();
+    }
+
+    /// Kills the router at once, with no word to its neighbors.
+    pub(crate) fn kill(&self) {
+        docker(&["kill", &self.name]).unwrap();
+    }
+
+    /// Starts it again, with the address it had.
+    pub(crate) fn start_again(&self) {
+        docker(&["start", &self.name]).unwrap();
+    }
+
+    /// Freezes the router: its connections stay, and nothing is answered.
+    pub(crate) fn pause(&self) {
+        docker(&["pause", &self.name]).unwrap();
+    }
+
+    /// Ends [`Container::pause`].
+    pub(crate) fn unpause(&self) {
+        docker(&["unpause", &self.name]).unwrap();
+    }
+
+    /// What the router has printed so far.
+    pub(crate) fn log(&self) -> String {
+        let output = Command::new("docker").args(["logs", &self.name]).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {:?} at {}\n{}", self.router, self.address, self.log());
+        }
+        if let Err(error) = docker(&["rm", "--force", "--volumes", &self.name]) {
+            eprintln!("container {} stays behind: {error}", self.name);
+        }
+    }
+}
+
+/// Removes what test processes that no longer live have left: they were killed, and dropped nothing.
+fn remove_leftovers() {
+    let filter = format!("label={LABEL}");
+    let format = format!("{{{{.ID}}}} {{{{.Label \"{LABEL}\"}}}}");
+    for (list, remove) in [
+        (&["ps", "--all"][..], &["rm", "--force", "--volumes"][..]),
+        (&["network", "ls"], &["network", "rm"]),
+    ] {
+        let all = docker(&[list, &["--filter", &filter, "--format", &format]].concat());
+        for line in all.unwrap_or_default().lines() {
+            if let Some((id, process)) = line.split_once(' ')
+                && !Path::new("/proc").join(process).exists()
+            {
+                // Another test process may be faster.
+                let _ = docker(&[remove, &[id]].concat());
+            }
+        }
+    }
+}
+
+/// The output of a docker command, or why it failed.
+fn docker(args: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker").args(args).output().map_err(|e| format!("docker: {e}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}

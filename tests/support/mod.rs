@@ -1,0 +1,9 @@
+//! What end-to-end tests stand on: the real program, real routers, HTTP, and waiting for a condition.
+
+#![allow(dead_code, reason = "one test may need less than all of it")]
+
+pub(crate) mod containers;
+pub(crate) mod http;
+pub(crate) mod ports;
+pub(crate) mod process;
+pub(crate) mod wait;
