@@ -20,3 +20,9 @@ pub use cache::{
 };
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
 pub use serve::tls::{CertificateFiles, TlsError};
+
+/// What only the fuzz targets see.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::fill::claim;
+}

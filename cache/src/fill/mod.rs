@@ -26,6 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(fuzzing)]
+pub use answer::claim;
 pub(crate) use answer::passed_on;
 pub(crate) use reader::{ObjectReader, Source};
 pub(crate) use ticket::Ticket;
