@@ -113,7 +113,8 @@ pub struct CacheStatus {
     pub draining: bool,
     /// Drives and what is on them.
     pub store: StoreStatus,
-    /// Share of the content bytes sent that came from drives, 0 to 1; `None` before the first byte.
+    /// Share of the content bytes sent that did not have to be fetched for it, 0 to 1; `None` before the first
+    /// byte. Where all that is fetched is sent, it is 1 - `fill_bytes` / `egress_bytes`.
     pub byte_hit_ratio: Option<f64>,
     /// Content bytes sent to clients.
     pub egress_bytes: u64,

@@ -45,7 +45,7 @@ pub(super) enum Message {
         object: Arc<Object>,
         index: u32,
         interest: Arc<Interest>,
-        reply: oneshot::Sender<Result<Located, FillError>>,
+        reply: oneshot::Sender<Result<(Arc<Object>, Located), FillError>>,
     },
     /// The answer of the origin to an opening question.
     Answered { question: Question, outcome: Outcome },
@@ -319,7 +319,7 @@ impl Coordinator {
         object: &Arc<Object>,
         index: u32,
         interest: &Arc<Interest>,
-    ) -> Result<Located, FillError> {
+    ) -> Result<(Arc<Object>, Located), FillError> {
         self.meet(interest);
         match &self.object {
             Some(ours) if ours.number() == object.number() => {}
@@ -340,10 +340,10 @@ impl Coordinator {
         }
         self.read_ahead(&current, interest, index + 1, end);
         if stored && held_is_none(&self.blocks, index) {
-            return Ok(Located::Stored);
+            return Ok((current, Located::Stored));
         }
         let flight = self.flight(&current, index).ok_or(FillError::Abandoned)?;
-        Ok(Located::Flight { flight, started: !under_way })
+        Ok((current, Located::Flight { flight, started: !under_way }))
     }
 
     /// The block in memory; made when it is not there yet.
@@ -522,6 +522,7 @@ impl Coordinator {
         match self.blocks.get_mut(&index) {
             Some(held) if held.filler.is_none() => {
                 held.filler = Some(run);
+                object.note_fetch(index);
                 Order::Fill(flight)
             }
             _ => Order::Skip,

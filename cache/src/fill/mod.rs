@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use answer::passed_on;
-pub(crate) use reader::{ObjectReader, Source};
+pub(crate) use reader::{Chunk, ObjectReader, Source};
 pub(crate) use ticket::Ticket;
 
 use coordinator::{Coordinator, Message};
@@ -180,7 +180,8 @@ impl Fills {
         .await
     }
 
-    /// Has block `index` of `object` fetched, unless it is in flight already.
+    /// Has block `index` of `object` fetched, unless it is in flight already. Returns the object to read on with:
+    /// `object`, or the one with the same bytes that has taken its place after a purge.
     ///
     /// # Errors
     /// [`OriginFailure::Changed`] when another version has taken the object's place.
@@ -189,7 +190,7 @@ impl Fills {
         object: &Arc<Object>,
         index: u32,
         ticket: &Ticket,
-    ) -> Result<Located, FillError> {
+    ) -> Result<(Arc<Object>, Located), FillError> {
         self.ask(object.key(), |reply| Message::Want {
             object: object.clone(),
             index,

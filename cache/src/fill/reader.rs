@@ -22,6 +22,14 @@ pub(crate) enum Source {
     Collapsed,
 }
 
+/// Bytes on their way to a client.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) source: Source,
+    /// How many of the bytes had to be fetched for this; the others were here, or fetched for somebody else.
+    pub(crate) fetched: u32,
+}
+
 /// Sends one range of an object, piece by piece.
 pub(crate) struct ObjectReader {
     fills: Arc<Fills>,
@@ -53,11 +61,11 @@ impl ObjectReader {
         Self { fills, object, ticket, at, end, piece: None, failures: 0 }
     }
 
-    /// The next bytes as soon as they are there, and where they came from; `None` at the end.
+    /// The next bytes as soon as they are there; `None` at the end.
     ///
     /// # Errors
     /// The bytes that follow are not to be had. The response must be cut.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Bytes, Source)>, FillError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, FillError> {
         loop {
             let Some(rest) = ByteRange::new(self.at, self.end) else {
                 return Ok(None);
@@ -76,7 +84,9 @@ impl ObjectReader {
                         // Now, since nobody may ask for the end of a body whose length is known.
                         self.ticket.finish();
                     }
-                    return Ok(Some((bytes, source)));
+                    let sent = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    let fetched = self.object.note_sent(index, sent);
+                    return Ok(Some(Chunk { bytes, source, fetched }));
                 }
                 Ok(None) => self.piece = None,
                 Err(error) => {
@@ -90,13 +100,15 @@ impl ObjectReader {
         }
     }
 
-    async fn locate(&self, index: u32, wanted: Range<u32>) -> Result<Piece, FillError> {
-        let store = &self.fills.shared().store;
+    async fn locate(&mut self, index: u32, wanted: Range<u32>) -> Result<Piece, FillError> {
         for _ in 0..ATTEMPTS {
-            if let Some(block) = store.block(&self.object, index) {
+            if let Some(block) = self.fills.shared().store.block(&self.object, index) {
                 return Ok(Piece::Stored { block, wanted });
             }
-            match self.fills.want(&self.object, index, &self.ticket).await? {
+            let (object, located) = self.fills.want(&self.object, index, &self.ticket).await?;
+            // Purged and found again: the same bytes are under a new number now.
+            self.object = object;
+            match located {
                 Located::Flight { flight, started } => {
                     let reader = FlightReader::new(flight, wanted);
                     return Ok(Piece::Flight { reader, started });

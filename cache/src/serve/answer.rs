@@ -235,9 +235,10 @@ impl Server {
         };
         let target = ticket.target().clone();
         let mut reader = ObjectReader::new(self.fills.clone(), object.clone(), ticket, first_range);
-        let (bytes, source) = reader.next().await?.ok_or(FillError::Unreadable)?;
+        let chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
+        let source = chunk.source;
         let mut segments = VecDeque::new();
-        segments.push_back(Segment::Content(bytes, source));
+        segments.push_back(Segment::Content(chunk));
         segments.push_back(Segment::Range(Box::new(reader)));
         if let Some(multipart) = multipart {
             let mut parts = multipart.parts.into_iter();

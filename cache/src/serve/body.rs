@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::egress::EgressGate;
 use crate::counters::Counters;
-use crate::fill::{FillError, ObjectReader, Source};
+use crate::fill::{Chunk, FillError, ObjectReader};
 use crate::origin::{Origin, OriginFailure};
 
 /// Why a body was cut.
@@ -37,7 +37,7 @@ pub(crate) enum Segment {
     /// Bytes of the node's own: what stands between the parts of a multipart body.
     Text(Bytes),
     /// Content that is in memory already.
-    Content(Bytes, Source),
+    Content(Chunk),
     /// A range of an object. Later the place of sendfile: a piece on a drive need not cross user space.
     Range(Box<ObjectReader>),
 }
@@ -65,12 +65,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn content(&self, bytes: usize, source: Source) {
-        match source {
-            Source::Drive => self.counters.hit_bytes.add(bytes as u64),
-            Source::Fill | Source::Collapsed => self.counters.miss_bytes.add(bytes as u64),
-        }
-        self.sent(bytes);
+    fn content(&self, chunk: &Chunk) {
+        let (bytes, fetched) = (chunk.bytes.len() as u64, u64::from(chunk.fetched));
+        self.counters.miss_bytes.add(fetched);
+        self.counters.hit_bytes.add(bytes.saturating_sub(fetched));
+        self.sent(chunk.bytes.len());
     }
 
     fn passed(&self, bytes: usize) {
@@ -159,16 +158,16 @@ async fn next_chunk(
                 segments.pop_front();
                 return Ok(Some(bytes));
             }
-            Segment::Content(bytes, source) => {
-                meter.content(bytes.len(), *source);
-                let bytes = std::mem::take(bytes);
+            Segment::Content(chunk) => {
+                meter.content(chunk);
+                let bytes = std::mem::take(&mut chunk.bytes);
                 segments.pop_front();
                 return Ok(Some(bytes));
             }
             Segment::Range(reader) => match reader.next().await? {
-                Some((bytes, source)) => {
-                    meter.content(bytes.len(), source);
-                    return Ok(Some(bytes));
+                Some(chunk) => {
+                    meter.content(&chunk);
+                    return Ok(Some(chunk.bytes));
                 }
                 None => drop(segments.pop_front()),
             },

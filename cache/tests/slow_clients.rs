@@ -1,0 +1,63 @@
+//! Clients that read slowly, stop reading, or wait: what they cost, and what goes on behind their backs.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::client::{parse, send};
+use support::{HOST, Node, TestOrigin, content, settings, until};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+const MIB: usize = 1 << 20;
+/// More than the sockets between a node and a client take up.
+const LENGTH: usize = 60 * MIB;
+
+struct Scene {
+    _folder: tempfile::TempDir,
+    origin: TestOrigin,
+    node: Node,
+    expected: Vec<u8>,
+}
+
+async fn start(adjust: impl FnOnce(&mut mcc_cache::CacheSettings)) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = TestOrigin::start().await;
+    let expected = content(LENGTH, 1);
+    origin.put("/f", expected.clone(), "\"v1\"");
+    let mut settings = settings(folder.path(), origin.address);
+    adjust(&mut settings);
+    let node = Node::start(settings).await;
+    Scene { _folder: folder, origin, node, expected }
+}
+
+/// A client that has read the first bytes of `/f` and no more, and what it has read.
+async fn stalled(node: &Node) -> (TcpStream, Vec<u8>) {
+    let mut stream = send(node.http, "GET", &format!("/f?cacheHostOrigin={HOST}"), &[]).await;
+    let mut answer = vec![0; 1000];
+    stream.read_exact(&mut answer).await.unwrap();
+    (stream, answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_reading_holds_no_block_in_memory() {
+    let Scene { node, expected, .. } = start(|_| {}).await;
+    let (mut stream, mut answer) = stalled(&node).await;
+    // All that was fetched for it goes to the drive and out of memory.
+    until(|| node.cache.counters().fills_in_flight == 0).await;
+    until(|| node.cache.counters().blocks_in_memory == 0).await;
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(parse(&answer).body == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_survives_a_purge_and_another_fetch_of_the_same_bytes() {
+    let Scene { node, expected, .. } = start(|_| {}).await;
+    let (mut stream, mut answer) = stalled(&node).await;
+    node.cache.purge(&mcc_cache::Purge::All).unwrap();
+    assert!(node.get("/f", &[]).await.is_whole());
+    node.written("/f", 60).await;
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(parse(&answer).body == expected);
+}
