@@ -206,7 +206,7 @@ pub(crate) enum ConfigCommand {
     Check {
         /// The file [default: the one of `--config`]
         file: Option<PathBuf>,
-        /// It is a file of the control plane
+        /// It is a file of the control plane [default: if it has no `[node]` section]
         #[arg(long)]
         control: bool,
     },

@@ -11,5 +11,7 @@
 
 mod support;
 
+#[path = "e2e/bird.rs"]
+mod bird;
 #[path = "e2e/harness.rs"]
 mod harness;

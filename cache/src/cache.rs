@@ -220,13 +220,12 @@ impl Cache {
     #[must_use]
     pub fn status(&self) -> CacheStatus {
         let counters = self.counters();
-        let (hit, miss) = (counters.hit_bytes, counters.miss_bytes + counters.pass_bytes);
-        let sent = hit + miss;
+        let sent = counters.hit_bytes + counters.miss_bytes + counters.pass_bytes;
         CacheStatus {
             draining: self.is_draining(),
             store: self.server.store.status(),
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-            byte_hit_ratio: (sent > 0).then(|| hit as f64 / sent as f64),
+            byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,
             fill_bytes: counters.fill_bytes,
             objects_in_flight: self.fills.objects_in_flight() as u64,

@@ -178,6 +178,17 @@ async fn an_origin_that_ignores_ranges_is_read_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drive_slower_than_the_network_gets_everything_in_the_end() {
+    // Nearly twice of what fits into the drive's queue.
+    let length = 120 * MIB;
+    let (_folder, origin, node) = start(&[("/f", length)]).await;
+    assert!(node.get("/f", &[]).await.is_whole());
+    node.written("/f", 120).await;
+    assert_eq!(node.cache.counters().not_stored_blocks, 0);
+    assert!(origin.counts("/f").iter().all(|count| *count == 1), "each byte once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fill_that_nobody_waits_for_stops() {
     let (_folder, origin, node) = start(&[("/f", 64 * MIB)]).await;
     let gate = origin.gate();

@@ -281,6 +281,8 @@ async fn counters_are_true_per_byte() {
     assert_eq!((counters.miss_bytes, counters.hit_bytes), (2 * MIB as u64, 100));
     assert_eq!(by_origin.egress_bytes, 2 * MIB as u64 + 100);
     assert_eq!((counters.fill_bytes, by_origin.fill_bytes), (2 * MIB as u64, 2 * MIB as u64));
+    let ratio = node.cache.status().byte_hit_ratio.unwrap();
+    assert!((ratio - 100.0 / (2.0 * MIB as f64 + 100.0)).abs() < 1e-9, "{ratio}");
     assert!(counters.requests.contains(&("hit", 1)) && counters.requests.contains(&("miss", 1)));
     assert_eq!((counters.first_byte_hit.count, counters.first_byte_miss.count), (1, 1));
 }

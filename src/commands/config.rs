@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<Verdict> {
 fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict> {
     let default = if control { DEFAULT_CONTROL_CONFIG } else { DEFAULT_NODE_CONFIG };
     let file: PathBuf = file.or(common.config.as_deref()).unwrap_or(Path::new(default)).to_owned();
-    let outcome = if control {
+    let outcome = if control || is_of_control_plane(&file) {
         ControlConfig::load(&file).map(|_| ())
     } else {
         NodeConfig::load(&file).map(|_| ())
@@ -45,4 +45,11 @@ fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict>
         }
     }
     Ok(Verdict::of(problems.is_none()))
+}
+
+/// A file with a `[control]` section and no `[node]` is the control plane's.
+fn is_of_control_plane(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let begins = |section: &str| text.lines().any(|line| line.trim_start().starts_with(section));
+    begins("[control]") && !begins("[node]")
 }

@@ -5,12 +5,12 @@
 //! neighbor or of the egress limit stays.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mcc_config::{Bgp, NodeConfig, Secret};
-use mcc_control::api::types::NodeConfiguration;
+use mcc_control::api::types::{NodeConfiguration, NodeSettings};
 use mcc_control::client::Client;
 use tokio::time::timeout;
 
@@ -19,72 +19,114 @@ use crate::private_file::Replacement;
 /// How long a start waits for the control plane.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// `config` with the settings of the control plane added, and their generation (0: none).
-pub(super) async fn merged(config: NodeConfig) -> Result<(NodeConfig, u64)> {
-    let Some(control) = &config.control else { return Ok((config, 0)) };
-    let saved = config.node.data_dir.join("control-settings.json");
-    let token = tokio::fs::read_to_string(&control.token_file).await.unwrap_or_default();
-    let settings = if token.trim().is_empty() {
-        None
-    } else {
-        let client = Client::new(&control.url, None)
-            .context("control.url")?
-            .with_token(Secret::new(token.trim().to_owned()));
-        match timeout(PATIENCE, client.configuration(None)).await {
-            Ok(Ok(settings)) => settings,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "starting with the last settings that the control plane gave");
-                None
+/// The settings of the control plane beside those of the node's file.
+#[derive(Debug)]
+pub(super) struct CentralSettings {
+    file: NodeConfig,
+    /// What the node runs with.
+    running: NodeConfig,
+    /// Where the last settings are kept.
+    kept: PathBuf,
+    /// The generation in `running`; 0 for none.
+    pub(super) generation: u64,
+}
+
+impl CentralSettings {
+    /// Asks the control plane for its settings, or takes the kept ones if it does not answer.
+    pub(super) async fn fetch(file: NodeConfig) -> Result<Self> {
+        let kept = file.node.data_dir.join("control-settings.json");
+        let mut this = Self { running: file.clone(), file, kept, generation: 0 };
+        let Some(control) = &this.file.control else { return Ok(this) };
+        let client = Client::new(&control.url, None).context("control.url")?;
+        let token = tokio::fs::read_to_string(&control.token_file).await.unwrap_or_default();
+        let central = match token.trim() {
+            "" => None,
+            token => ask(&client.with_token(Secret::new(token.to_owned())), &control.url).await,
+        };
+        let central = match central {
+            Some(central) => {
+                this.keep(&central).await;
+                Some(central)
             }
-            Err(_) => {
-                tracing::warn!(
-                    url = control.url,
-                    "the control plane does not answer: starting with the last settings it gave"
-                );
-                None
-            }
+            None => this.load().await,
+        };
+        if let Some(central) = central
+            && this.is_for_this_node(&central)
+        {
+            this.running = merge(this.file.clone(), &central.settings);
+            this.generation = central.generation;
         }
-    };
-    let settings = match settings {
-        Some(settings) => {
-            if let Err(error) = save(&saved, &settings).await {
-                tracing::warn!(%error, file = %saved.display(), "cannot keep the settings");
-            }
-            Some(settings)
+        Ok(this)
+    }
+
+    /// The node's file and the settings of the control plane in one.
+    pub(super) fn running(&self) -> &NodeConfig {
+        &self.running
+    }
+
+    /// Keeps new settings for the next start, and says whether they change anything.
+    pub(super) async fn received(&self, central: &NodeConfiguration) -> bool {
+        if !self.is_for_this_node(central) {
+            return false;
         }
-        None => load(&saved).await,
-    };
-    match settings {
-        Some(settings) if settings.settings.name == config.node.name => Ok(merge(config, settings)),
-        Some(settings) => {
+        self.keep(central).await;
+        merge(self.file.clone(), &central.settings) != self.running
+    }
+
+    fn is_for_this_node(&self, central: &NodeConfiguration) -> bool {
+        let is_ours = central.settings.name == self.file.node.name;
+        if !is_ours {
             tracing::warn!(
-                here = %config.node.name,
-                there = %settings.settings.name,
+                here = %self.file.node.name,
+                there = %central.settings.name,
                 "the token in control.token_file belongs to a node of another name; its settings are not used"
             );
-            Ok((config, 0))
         }
-        None => Ok((config, 0)),
+        is_ours
+    }
+
+    async fn keep(&self, central: &NodeConfiguration) {
+        if let Err(error) = save(&self.kept, central).await {
+            tracing::warn!(%error, file = %self.kept.display(), "cannot keep the settings of the control plane");
+        }
+    }
+
+    async fn load(&self) -> Option<NodeConfiguration> {
+        let json = tokio::fs::read(&self.kept).await.ok()?;
+        serde_json::from_slice(&json)
+            .inspect_err(|error| {
+                tracing::warn!(%error, file = %self.kept.display(), "the kept settings cannot be read");
+            })
+            .ok()
     }
 }
 
-fn merge(mut config: NodeConfig, central: NodeConfiguration) -> (NodeConfig, u64) {
-    let settings = central.settings;
-    if !settings.neighbors.is_empty() {
+async fn ask(client: &Client, url: &str) -> Option<NodeConfiguration> {
+    let why = match timeout(PATIENCE, client.configuration(None)).await {
+        Ok(Ok(settings)) => return settings,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(url, why, "starting with the last settings that the control plane gave");
+    None
+}
+
+fn merge(mut config: NodeConfig, central: &NodeSettings) -> NodeConfig {
+    if !central.neighbors.is_empty() {
         let bgp = config.bgp.get_or_insert_with(Bgp::default);
-        for neighbor in settings.neighbors {
+        for neighbor in &central.neighbors {
             if !bgp.neighbors.iter().any(|own| own.address == neighbor.address) {
-                bgp.neighbors.push(neighbor);
+                bgp.neighbors.push(neighbor.clone());
             }
         }
     }
-    for cidr in settings.cidrs {
-        if !config.footprint.cidrs.contains(&cidr) {
-            config.footprint.cidrs.push(cidr);
+    for cidr in &central.cidrs {
+        if !config.footprint.cidrs.contains(cidr) {
+            config.footprint.cidrs.push(*cidr);
         }
     }
-    config.node.max_egress_mbps = config.node.max_egress_mbps.or(settings.max_egress_mbps);
-    (config, central.generation)
+    config.node.max_egress_mbps = config.node.max_egress_mbps.or(central.max_egress_mbps);
+    config
 }
 
 /// Readable by the owner only: there are passwords in it.
@@ -96,13 +138,54 @@ async fn save(file: &Path, settings: &NodeConfiguration) -> io::Result<()> {
         .map_err(io::Error::other)?
 }
 
-async fn load(file: &Path) -> Option<NodeConfiguration> {
-    let json = tokio::fs::read(file).await.ok()?;
-    match serde_json::from_slice(&json) {
-        Ok(settings) => Some(settings),
-        Err(error) => {
-            tracing::warn!(%error, file = %file.display(), "the kept settings cannot be read");
-            None
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+[node]
+name = "edge-1"
+address = "192.0.2.10"
+[[drive]]
+path = "/cache/1"
+size = "1GB"
+[[bgp.neighbor]]
+address = "192.0.2.1"
+asn = 65100
+[footprint]
+cidrs = ["198.51.100.0/24"]
+"#;
+
+    fn central(neighbors: &str) -> NodeSettings {
+        let json = format!(
+            r#"{{"name": "edge-1", "address": "192.0.2.10", "max_egress_mbps": 500,
+                "cidrs": ["198.51.100.0/24", "203.0.113.0/24"], "neighbors": {neighbors}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn the_file_goes_first() {
+        let file = NodeConfig::parse(FILE, "mcc.toml").unwrap();
+        let merged = merge(
+            file,
+            &central(
+                r#"[{"address": "192.0.2.1", "asn": 65200}, {"address": "192.0.2.2", "asn": 65300}]"#,
+            ),
+        );
+        let neighbors: Vec<_> = merged.bgp.unwrap().neighbors;
+        let asns: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.asn.get()).collect();
+        assert_eq!(asns, [65100, 65300]);
+        assert_eq!(merged.footprint.cidrs.len(), 2, "a block in both counts once");
+        assert_eq!(merged.node.max_egress_mbps, Some(500));
+    }
+
+    #[test]
+    fn neighbors_of_the_control_plane_switch_bgp_on() {
+        let mut file = NodeConfig::parse(FILE, "mcc.toml").unwrap();
+        file.bgp = None;
+        assert_eq!(merge(file.clone(), &central("[]")).bgp, None);
+        let merged = merge(file, &central(r#"[{"address": "192.0.2.2", "asn": 65300}]"#));
+        assert_eq!(merged.bgp.unwrap().neighbors.len(), 1);
     }
 }

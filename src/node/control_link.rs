@@ -23,6 +23,8 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::central_settings::CentralSettings;
+
 /// Until the control plane says otherwise.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the last heartbeat, which says that the node goes, may take.
@@ -39,8 +41,8 @@ pub(super) struct LinkState {
     /// What the last call that failed said.
     pub(super) error: Option<String>,
     pub(super) advertiser: AdvertiserStatus,
-    /// The newest generation of settings that the control plane has for this node.
-    pub(super) newest_generation: Option<u64>,
+    /// The control plane has settings for this node that it does not run with yet.
+    pub(super) new_settings: bool,
 }
 
 /// Reads the state of a link without waiting for it.
@@ -79,7 +81,7 @@ impl ControlLink {
             since: SystemTime::now(),
             error: None,
             advertiser: advertiser.status(),
-            newest_generation: None,
+            new_settings: false,
         };
         Ok(NewLink {
             watch: LinkWatch(Arc::new(ArcSwap::from_pointee(state))),
@@ -114,14 +116,19 @@ impl NewLink {
     }
 
     /// Starts the task. `report` makes its heartbeats.
-    pub(super) fn start(self, report: Report) -> ControlLink {
+    pub(super) fn start(self, report: Report, settings: Arc<CentralSettings>) -> ControlLink {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(self, report, stop.clone()));
+        let task = tokio::spawn(run(self, report, settings, stop.clone()));
         ControlLink { task, stop }
     }
 }
 
-async fn run(link: NewLink, report: Report, stop: CancellationToken) {
+async fn run(
+    link: NewLink,
+    report: Report,
+    settings: Arc<CentralSettings>,
+    stop: CancellationToken,
+) {
     let NewLink { watch, client, token_file, advertiser, footprint } = link;
     let token = tokio::select! {
         () = stop.cancelled() => return,
@@ -133,6 +140,8 @@ async fn run(link: NewLink, report: Report, stop: CancellationToken) {
         advertiser,
         footprint: Some(footprint),
         report,
+        known_generation: settings.generation,
+        settings,
         calls: JoinSet::new(),
         next_heartbeat: Instant::now(),
         heartbeat_interval: HEARTBEAT_INTERVAL,
@@ -165,6 +174,8 @@ async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
 enum Called {
     Advertise(Result<Answer, Failure>),
     Heartbeat(Result<HeartbeatAnswer, ClientError>),
+    /// The generation fetched, and whether its settings differ from those of the node.
+    Settings(Result<(u64, bool), ClientError>),
 }
 
 struct Task {
@@ -174,6 +185,9 @@ struct Task {
     /// `None` once the speaker has stopped.
     footprint: Option<FootprintSubscription>,
     report: Report,
+    settings: Arc<CentralSettings>,
+    /// The newest generation of settings that was fetched.
+    known_generation: u64,
     /// At most one heartbeat and one advertisement at a time.
     calls: JoinSet<Called>,
     next_heartbeat: Instant,
@@ -209,6 +223,7 @@ impl Task {
                 Some(done) = self.calls.join_next() => match done {
                     Ok(Called::Advertise(result)) => self.advertised(result),
                     Ok(Called::Heartbeat(result)) => self.heartbeat_done(result),
+                    Ok(Called::Settings(result)) => self.settings_fetched(result),
                     Err(error) => tracing::error!(%error, "a call to the control plane ended badly"),
                 },
             }
@@ -269,11 +284,43 @@ impl Task {
                 if answer.send_snapshot {
                     self.advertiser.resync(now);
                 }
-                note_success(&self.watch, answer.config_generation);
+                note_success(&self.watch);
+                if answer.config_generation != self.known_generation {
+                    self.fetch_settings();
+                }
             }
             Err(error) => note_failure(&self.watch, error.to_string()),
         }
         self.next_heartbeat = now + self.heartbeat_interval;
+    }
+
+    fn fetch_settings(&mut self) {
+        let (client, settings) = (self.client.clone(), Arc::clone(&self.settings));
+        self.calls.spawn(async move {
+            let fetched = match client.configuration(None).await {
+                Ok(Some(central)) => Ok((central.generation, settings.received(&central).await)),
+                Ok(None) => Ok((settings.generation, false)),
+                Err(error) => Err(error),
+            };
+            Called::Settings(fetched)
+        });
+    }
+
+    fn settings_fetched(&mut self, result: Result<(u64, bool), ClientError>) {
+        match result {
+            Ok((generation, differ)) => {
+                self.known_generation = generation;
+                if differ {
+                    tracing::warn!(
+                        generation,
+                        "new settings from the control plane: a restart applies them"
+                    );
+                }
+                update(&self.watch, |state| state.new_settings = differ);
+            }
+            // The next heartbeat leads here again.
+            Err(error) => tracing::warn!(%error, "cannot fetch the settings of this node"),
+        }
     }
 
     fn publish(&self) {
@@ -329,7 +376,7 @@ fn note_failure(watch: &LinkWatch, error: String) {
     });
 }
 
-fn note_success(watch: &LinkWatch, generation: u64) {
+fn note_success(watch: &LinkWatch) {
     let before = watch.state();
     if !before.connected {
         tracing::info!(url = before.url, "the control plane answers");
@@ -340,7 +387,6 @@ fn note_success(watch: &LinkWatch, generation: u64) {
         }
         state.connected = true;
         state.error = None;
-        state.newest_generation = Some(generation);
     });
 }
 

@@ -20,6 +20,7 @@ use mcc_config::NodeConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use central_settings::CentralSettings;
 use control_link::{ControlLink, LinkWatch, NewLink, Report};
 
 /// How long running downloads may go on after the node was told to stop.
@@ -60,7 +61,8 @@ impl Node {
     /// does so and is shown by `mcc status`.
     pub(crate) async fn start(config: NodeConfig) -> Result<Self> {
         let stop = CancellationToken::new();
-        let (config, central_generation) = central_settings::merged(config).await?;
+        let settings = Arc::new(CentralSettings::fetch(config).await?);
+        let config = settings.running().clone();
         let cache = Arc::new(open_cache(&config).await?);
 
         // All addresses first: a node that cannot listen must not have told a router that it is there.
@@ -95,9 +97,9 @@ impl Node {
             cache,
             link: link.as_ref().map(NewLink::watch),
             config,
-            central_generation,
+            central_generation: settings.generation,
         });
-        let link = link.map(|link| link.start(heartbeats(Arc::clone(&view))));
+        let link = link.map(|link| link.start(heartbeats(Arc::clone(&view)), settings));
         tokio::spawn(admin::serve(admin, Arc::clone(&view), stop.clone()));
         tracing::info!(
             name = %view.config.node.name,

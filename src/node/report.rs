@@ -129,7 +129,7 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
-    parts.extend(link.map(|link| link_part(view, link)));
+    parts.extend(link.map(link_part));
     parts
 }
 
@@ -197,10 +197,9 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     }
 }
 
-fn link_part(view: &View, link: &LinkState) -> Part {
-    let restart_applies = link.newest_generation.is_some_and(|g| g != view.central_generation);
+fn link_part(link: &LinkState) -> Part {
     let (state, detail, advice) = match (&link.error, link.connected) {
-        (_, true) if restart_applies => (
+        (_, true) if link.new_settings => (
             PartState::Warning,
             "the control plane has new settings for this node".to_owned(),
             Some("a restart of the node applies them".to_owned()),

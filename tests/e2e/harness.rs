@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use crate::support::containers::{Network, Router};
+use crate::support::containers::{Image, Network};
 use crate::support::process::Process;
 use crate::support::{http, ports};
 
@@ -14,7 +14,7 @@ fn routers_in_containers_exchange_routes() {
     let (bird_at, gobgp_at) = (network.address(2), network.address(3));
     let routes: String = (0..200).map(|i| format!("route 100.64.{i}.0/24 blackhole;\n")).collect();
     let bird = network.start(
-        Router::Bird,
+        Image::Bird,
         2,
         &format!(
             "log stderr all;
@@ -31,7 +31,7 @@ fn routers_in_containers_exchange_routes() {
         ),
     );
     let gobgp = network.start(
-        Router::GoBgp,
+        Image::GoBgp,
         3,
         &format!(
             "[global.config]
@@ -74,7 +74,7 @@ fn routers_in_containers_exchange_routes() {
 fn a_router_that_ends_early_fails_the_test_at_once() {
     let Some(network) = Network::create() else { return };
     let wait = || {
-        let bird = network.start(Router::Bird, 2, "no such word;");
+        let bird = network.start(Image::Bird, 2, "no such word;");
         bird.wait_for("anything", "show status", |_| Some(()));
     };
     let failure = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait)).unwrap_err();
@@ -87,7 +87,7 @@ fn a_router_that_ends_early_fails_the_test_at_once() {
 fn a_container_connects_to_this_host() {
     let Some(network) = Network::create() else { return };
     let bird = network.start(
-        Router::Bird,
+        Image::Bird,
         2,
         &format!("router id {}; protocol device {{}}", network.address(2)),
     );

@@ -1,4 +1,5 @@
-//! Real routers in containers, each test's on a network of its own that this host is a part of.
+//! Real peers in containers, each test's on a network of its own that this host is a part of:
+//! routers, an origin, a subscriber.
 //!
 //! `tests/containers/prepare` starts the engine and builds the images. Where that has not been done
 //! the tests are skipped and say so, unless `MCC_REQUIRE_CONTAINERS=1` makes a skip a failure.
@@ -18,32 +19,51 @@ use super::wait::wait_for;
 /// Whose containers and networks they are: the value is the id of the test process.
 const LABEL: &str = "mcc-test-process";
 
-/// The routers that there are images for.
+/// The peers that there are images for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Router {
+pub(crate) enum Image {
     Bird,
     GoBgp,
+    Nginx,
+    /// `curl` and `wget`.
+    Client,
 }
 
-impl Router {
-    fn image(self) -> &'static str {
+impl Image {
+    const ALL: [Self; 4] = [Self::Bird, Self::GoBgp, Self::Nginx, Self::Client];
+
+    fn name(self) -> &'static str {
         match self {
             Self::Bird => "mcc-test-bird",
             Self::GoBgp => "mcc-test-gobgp",
+            Self::Nginx => "mcc-test-nginx",
+            Self::Client => "mcc-test-client",
         }
     }
 
+    /// Where its configuration stands, in `/config`.
     fn config_file(self) -> &'static str {
         match self {
             Self::Bird => "bird.conf",
             Self::GoBgp => "gobgpd.conf",
+            Self::Nginx => "nginx.conf",
+            Self::Client => "none",
+        }
+    }
+
+    /// What [`Container::ask`] puts before a question.
+    fn asked_by(self) -> &'static [&'static str] {
+        match self {
+            Self::Bird => &["birdc", "-s", "/run/bird.ctl"],
+            Self::GoBgp => &["gobgp"],
+            Self::Nginx | Self::Client => &["sh", "-c"],
         }
     }
 }
 
 /// Why no container can run here; none if they can. Asked once.
 static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
-    let images = [Router::Bird, Router::GoBgp].map(Router::image);
+    let images = Image::ALL.map(Image::name);
     match docker(&[&["image", "inspect"], &images[..]].concat()) {
         Ok(_) => {
             remove_leftovers();
@@ -53,7 +73,7 @@ static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
     }
 });
 
-/// A network that this host and the routers of one test are on. Dropped, it is removed.
+/// A network that this host and the peers of one test are on. Dropped, it is removed.
 pub(crate) struct Network {
     name: String,
     /// The first three bytes of its addresses.
@@ -105,23 +125,23 @@ impl Network {
         self.address(1)
     }
 
-    /// The address that ends in `last`: 2 to 254 are for routers.
+    /// The address that ends in `last`: 2 to 254 are for peers.
     pub(crate) fn address(&self, last: u8) -> Ipv4Addr {
         let [a, b, c] = self.prefix;
         Ipv4Addr::new(a, b, c, last)
     }
 
-    /// Starts a router at the address that ends in `last`, with the text of its configuration.
+    /// Starts a peer at the address that ends in `last`, with the text of its configuration.
     #[track_caller]
-    pub(crate) fn start(&self, router: Router, last: u8, config: &str) -> Container {
+    pub(crate) fn start(&self, image: Image, last: u8, config: &str) -> Container {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(router.config_file()), config).unwrap();
+        fs::write(folder.path().join(image.config_file()), config).unwrap();
         let name = format!("{}-{last}", self.name);
         let label = format!("{LABEL}={}", std::process::id());
         let volume = format!("{}:/config:ro", folder.path().display());
         let address = self.address(last);
         // The name stands before the start can fail, so that the drop removes what is there.
-        let container = Container { name, address, router, folder };
+        let container = Container { name, address, image, folder };
         docker(&[
             "run",
             "--detach",
@@ -135,9 +155,9 @@ impl Network {
             &address.to_string(),
             "--volume",
             &volume,
-            router.image(),
+            image.name(),
         ])
-        .unwrap_or_else(|error| panic!("cannot start {router:?}: {error}"));
+        .unwrap_or_else(|error| panic!("cannot start {image:?}: {error}"));
         container
     }
 }
@@ -150,11 +170,11 @@ impl Drop for Network {
     }
 }
 
-/// A router that runs. Dropped, it is removed; if the test is failing, its log is printed first.
+/// A peer that runs. Dropped, it is removed; if the test is failing, its log is printed first.
 pub(crate) struct Container {
     name: String,
     address: Ipv4Addr,
-    router: Router,
+    image: Image,
     folder: TempDir,
 }
 
@@ -168,26 +188,26 @@ impl Container {
         docker(&[&["exec", &self.name], command].concat())
     }
 
-    /// Asks the router: `birdc COMMAND`, or `gobgp COMMAND`, the words separated by spaces.
-    pub(crate) fn ask(&self, command: &str) -> Result<String, String> {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        match self.router {
-            Router::Bird => self.exec(&[&["birdc", "-s", "/run/bird.ctl"], &words[..]].concat()),
-            Router::GoBgp => self.exec(&[&["gobgp"], &words[..]].concat()),
-        }
+    /// Asks the peer in its own words: `birdc QUESTION`, `gobgp QUESTION`, or a shell command.
+    pub(crate) fn ask(&self, question: &str) -> Result<String, String> {
+        let words: Vec<&str> = match self.image {
+            Image::Bird | Image::GoBgp => question.split_whitespace().collect(),
+            Image::Nginx | Image::Client => vec![question],
+        };
+        self.exec(&[self.image.asked_by(), &words].concat())
     }
 
-    /// Asks the router until `found` gives a value of the answer, as long as the router runs.
+    /// Asks the peer until `found` gives a value of the answer, as long as the peer runs.
     #[track_caller]
     pub(crate) fn wait_for<T>(
         &self,
         what: &str,
-        command: &str,
+        question: &str,
         found: impl Fn(&str) -> Option<T>,
     ) -> T {
         wait_for(what, || {
-            let answer = self.ask(command).inspect_err(|error| {
-                assert!(self.runs(), "{:?} has ended before {what}: {error}", self.router);
+            let answer = self.ask(question).inspect_err(|error| {
+                assert!(self.runs(), "{:?} has ended before {what}: {error}", self.image);
             })?;
             found(&answer).ok_or(answer)
         })
@@ -198,12 +218,12 @@ impl Container {
         state.is_ok_and(|state| state.trim() == "true")
     }
 
-    /// Writes a new configuration. The router reads it when it is told to.
+    /// Writes a new configuration. The peer reads it when it is told to.
     pub(crate) fn configure(&self, config: &str) {
-        fs::write(self.folder.path().join(self.router.config_file()), config).unwrap();
+        fs::write(self.folder.path().join(self.image.config_file()), config).unwrap();
     }
 
-    /// Kills the router at once, with no word to its neighbors.
+    /// Kills the peer at once, with no word to anyone.
     pub(crate) fn kill(&self) {
         docker(&["kill", &self.name]).unwrap();
     }
@@ -213,7 +233,7 @@ impl Container {
         docker(&["start", &self.name]).unwrap();
     }
 
-    /// Freezes the router: its connections stay, and nothing is answered.
+    /// Freezes the peer: its connections stay, and nothing is answered.
     pub(crate) fn pause(&self) {
         docker(&["pause", &self.name]).unwrap();
     }
@@ -223,7 +243,7 @@ impl Container {
         docker(&["unpause", &self.name]).unwrap();
     }
 
-    /// What the router has printed so far.
+    /// What the peer has printed so far.
     pub(crate) fn log(&self) -> String {
         let output = Command::new("docker").args(["logs", &self.name]).output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
@@ -233,7 +253,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- log of {:?} at {}\n{}", self.router, self.address, self.log());
+            eprintln!("--- log of {:?} at {}\n{}", self.image, self.address, self.log());
         }
         if let Err(error) = docker(&["rm", "--force", "--volumes", &self.name]) {
             eprintln!("container {} stays behind: {error}", self.name);

@@ -20,7 +20,7 @@ use super::window::{MAX_WINDOW, ReadAhead};
 use super::{FillError, How, Located, Opened, Shared};
 use crate::origin::OriginFailure;
 use crate::range::block_of;
-use crate::store::{Object, ObjectKey, ObjectMeta, Selector};
+use crate::store::{NotStored, Object, ObjectKey, ObjectMeta, Selector};
 use crate::time::unix_now;
 
 /// Origin requests at once for one object's read-ahead. A block that is waited for is fetched in any case.
@@ -51,8 +51,8 @@ pub(super) enum Message {
     Answered { question: Question, outcome: Outcome },
     /// A run: what to do with this block?
     NextBlock { run: u64, index: u32, reply: oneshot::Sender<Order> },
-    /// A block is whole, and a drive will write it, or not.
-    Landed { run: u64, index: u32, accepted: bool },
+    /// A block is whole, and a drive will write it, or why not.
+    Landed { run: u64, index: u32, stored: Result<(), NotStored> },
     /// A run has ended.
     RunEnded { run: u64, result: Result<(), Ended> },
 }
@@ -68,8 +68,19 @@ struct Held {
     flight: Arc<Flight>,
     /// The run that fills it: one and no other.
     filler: Option<u64>,
-    /// Once it has landed: whether a drive took it, and when.
-    landed: Option<(bool, Instant)>,
+    /// Set once it has landed.
+    landed: Option<Landed>,
+}
+
+/// What becomes of a whole block.
+#[derive(Clone, Copy)]
+enum Landed {
+    /// A drive has taken it and will have written it soon.
+    Taken(Instant),
+    /// Its drive cannot keep up: it is offered again.
+    Waiting,
+    /// It is not stored, and in memory for those only who come to it soon.
+    NotStored,
 }
 
 /// A run at work on the blocks `at..end`.
@@ -96,6 +107,8 @@ pub(super) struct Coordinator {
     /// Those who wait for the answer to an opening question, while there is one.
     opening: Option<Vec<open::Request>>,
     ahead: ReadAhead,
+    /// When waiting blocks were last offered to the drives.
+    offered: Instant,
 }
 
 impl Coordinator {
@@ -112,6 +125,7 @@ impl Coordinator {
             next_run: 0,
             opening: None,
             ahead: ReadAhead::default(),
+            offered: Instant::now(),
         }
     }
 
@@ -163,9 +177,11 @@ impl Coordinator {
                     self.give_up(run, passed, &FillError::Abandoned);
                 }
             }
-            Message::Landed { run, index, accepted } => {
+            Message::Landed { run, index, stored } => {
                 if let Some(held) = self.blocks.get_mut(&index).filter(|h| h.filler == Some(run)) {
-                    held.landed = Some((accepted, Instant::now()));
+                    let landed = Landed::from(stored);
+                    held.landed = Some(landed);
+                    self.count(landed);
                 }
             }
             Message::RunEnded { run, result } => self.run_ended(run, result),
@@ -381,7 +397,7 @@ impl Coordinator {
         let worth = (end.saturating_sub(from) / 4).max(1);
         let mut index = from;
         while index < end && self.runs.len() < PARALLEL_RUNS {
-            if self.shared.counters.blocks_in_memory.get() >= self.shared.limits.blocks_in_memory {
+            if self.shared.is_memory_full() {
                 return;
             }
             if !self.is_missing(object, index) {
@@ -474,14 +490,45 @@ impl Coordinator {
             }
         });
         self.give_orders();
+        self.offer_again(now);
         if let Some(object) = self.object.clone() {
             let (store, readers) = (&self.shared.store, &self.readers);
             self.blocks.retain(|index, held| match held.landed {
                 None => true,
                 Some(_) if store.has_block(&object, *index) => false,
-                Some((true, at)) => now < at + DRIVE_TIME,
-                Some((false, _)) => readers.values().any(|reader| reader.is_near(*index)),
+                Some(Landed::Taken(at)) => now < at + DRIVE_TIME,
+                Some(Landed::Waiting) => true,
+                Some(Landed::NotStored) => readers.values().any(|reader| reader.is_near(*index)),
             });
+        }
+    }
+
+    /// Offers the drives what they had no room for. While that waits it takes the place of what would be read ahead;
+    /// what goes beyond that place is given up.
+    fn offer_again(&mut self, now: Instant) {
+        if now < self.offered + TICK {
+            return;
+        }
+        self.offered = now;
+        let Some(object) = self.object.clone() else { return };
+        let waiting = |held: &&mut Held| matches!(held.landed, Some(Landed::Waiting));
+        let mut given_up = 0;
+        for held in self.blocks.values_mut().filter(waiting) {
+            let offer = self.shared.store.write(&object, held.flight.index(), held.flight.data());
+            let landed = match Landed::from(offer) {
+                Landed::Waiting if given_up < self.shared.excess() => Landed::NotStored,
+                Landed::Waiting => break,
+                landed => landed,
+            };
+            given_up += u64::from(matches!(landed, Landed::NotStored));
+            held.landed = Some(landed);
+        }
+        self.shared.counters.not_stored_blocks.add(given_up);
+    }
+
+    fn count(&self, landed: Landed) {
+        if matches!(landed, Landed::NotStored) {
+            self.shared.counters.not_stored_blocks.add(1);
         }
     }
 
@@ -496,9 +543,10 @@ impl Coordinator {
             }
             if let Some((index, reply)) = running.held_back.take() {
                 let far = furthest.is_some_and(|at| index > at.saturating_add(MAX_WINDOW));
+                let waited_for = self.blocks.contains_key(&index);
                 if running.stop.is_cancelled() {
                     let _ = reply.send(Order::Stop);
-                } else if running.whole && far {
+                } else if running.whole && (far || self.shared.is_memory_full()) && !waited_for {
                     running.held_back = Some((index, reply));
                 } else {
                     orders.push((*id, index, reply));
@@ -541,6 +589,16 @@ impl Coordinator {
             && self.runs.is_empty()
             && self.opening.is_none()
             && self.blocks.values().all(|held| held.landed.is_none())
+    }
+}
+
+impl From<Result<(), NotStored>> for Landed {
+    fn from(stored: Result<(), NotStored>) -> Self {
+        match stored {
+            Ok(()) => Self::Taken(Instant::now()),
+            Err(NotStored::Busy) => Self::Waiting,
+            Err(_) => Self::NotStored,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::time::unix;
 
 /// How long content of immutable origins needs no question, in seconds.
 const IMMUTABLE: u64 = 30 * 86_400;
-/// The most that a guess from `Last-Modified` gives (RFC 9111 §4.2.2), in seconds.
+/// Bounds of the guess that is made when the origin says nothing (RFC 9111 §4.2.2), in seconds. The lower one
+/// keeps a file that was just published from being asked for again by each client of a rush.
+const HEURISTIC_MIN: u64 = 60;
 const HEURISTIC_MAX: u64 = 86_400;
 
 /// The `Cache-Control` directives that count here.
@@ -81,7 +83,8 @@ pub(crate) fn fresh_until(headers: &HeaderMap, immutable: bool, now: u64) -> u64
             return date(header::EXPIRES).unwrap_or(0).saturating_sub(sent);
         }
         let modified = date(header::LAST_MODIFIED);
-        modified.map_or(0, |modified| (sent.saturating_sub(modified) / 10).min(HEURISTIC_MAX))
+        let tenth = modified.map_or(0, |modified| sent.saturating_sub(modified) / 10);
+        tenth.clamp(HEURISTIC_MIN, HEURISTIC_MAX)
     });
     now.saturating_add(lifetime.saturating_sub(age(headers)))
 }
@@ -116,7 +119,8 @@ mod tests {
             (vec![date, ("expires", "0"), ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")], 0),
             (vec![date, ("last-modified", "Sat, 05 Nov 1994 08:49:37 GMT")], 8640),
             (vec![date, ("last-modified", "Sat, 05 Nov 1988 08:49:37 GMT")], HEURISTIC_MAX),
-            (vec![], 0),
+            (vec![], HEURISTIC_MIN),
+            (vec![date, ("last-modified", "Sun, 06 Nov 1994 08:49:30 GMT")], HEURISTIC_MIN),
         ] {
             assert_eq!(lifetime(&headers), seconds, "{headers:?}");
         }

@@ -86,6 +86,18 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
 }
 
+impl Shared {
+    /// Whether so much is in memory that only what somebody waits for is fetched.
+    fn is_memory_full(&self) -> bool {
+        self.counters.blocks_in_memory.get() >= self.limits.blocks_in_memory
+    }
+
+    /// Blocks in memory above the limit.
+    fn excess(&self) -> u64 {
+        self.counters.blocks_in_memory.get().saturating_sub(self.limits.blocks_in_memory)
+    }
+}
+
 /// All fills of the node.
 pub(crate) struct Fills {
     coordinators: Arc<Coordinators>,

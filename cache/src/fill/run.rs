@@ -273,14 +273,9 @@ impl Copy<'_> {
 
     /// A block is whole: to its drive.
     async fn land(&self, flight: &Arc<Flight>) {
-        let shared = &self.run.shared;
-        let stored = shared.store.write(&self.run.object, flight.index(), flight.data());
-        if stored.is_err() {
-            shared.counters.not_stored_blocks.add(1);
-        }
-        let message =
-            Message::Landed { run: self.run.id, index: flight.index(), accepted: stored.is_ok() };
-        let _ = self.run.coordinator.send(message).await;
+        let (run, index) = (self.run.id, flight.index());
+        let stored = self.run.shared.store.write(&self.run.object, index, flight.data());
+        let _ = self.run.coordinator.send(Message::Landed { run, index, stored }).await;
     }
 }
 

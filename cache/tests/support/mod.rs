@@ -1,5 +1,11 @@
 //! A real origin that can misbehave, a node in front of it, and a client that sees each byte of an answer.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panic"
+)]
 
 pub mod client;
 pub mod origin;
