@@ -1,5 +1,5 @@
 //! Bytes are counted as hits and misses by whether they had to be fetched, not by the way they took.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panic")]
 
 mod support;
 

@@ -179,7 +179,13 @@ impl Coordinator {
             }
             Message::Landed { run, index, stored } => {
                 if let Some(held) = self.blocks.get_mut(&index).filter(|h| h.filler == Some(run)) {
-                    let landed = Landed::from(stored);
+                    let landed = match (stored, &self.object) {
+                        // Purged and found again: offered under its new number.
+                        (Err(NotStored::Retired), Some(now)) if !now.is_retired() => {
+                            Landed::Waiting
+                        }
+                        (stored, _) => Landed::from(stored),
+                    };
                     held.landed = Some(landed);
                     self.count(landed);
                 }
@@ -312,11 +318,16 @@ impl Coordinator {
 
     /// Makes `object` the version that is fetched. What is in flight of another one ends.
     fn set_object(&mut self, object: &Arc<Object>) {
-        // After a purge the same bytes come back under a new number: what is in flight goes on.
-        let same = self.object.replace(object.clone()).is_none_or(|before| {
-            before.number() == object.number() || before.meta().same_content(&object.meta())
-        });
-        if !same {
+        let Some(before) = self.object.replace(object.clone()) else { return };
+        if before.number() == object.number() {
+            return;
+        }
+        if before.meta().same_content(&object.meta()) {
+            // After a purge the same bytes come back under a new number: what is in flight goes on, and
+            // what has landed under the old number is offered again.
+            let landed = self.blocks.values_mut().filter_map(|held| held.landed.as_mut());
+            landed.for_each(|landed| *landed = Landed::Waiting);
+        } else {
             for (_, running) in self.runs.drain() {
                 running.stop.cancel();
             }

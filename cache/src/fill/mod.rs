@@ -51,6 +51,9 @@ pub(crate) enum FillError {
     /// The fetch was given up, because nobody waited for it or the node stops.
     #[error("the fetch was given up")]
     Abandoned,
+    /// Nothing came for so long, from the origin or a drive, that the client would take the node for dead.
+    #[error("nothing came for {} s", .0.as_secs())]
+    Late(Duration),
     /// A drive could not read the block, and it could not be fetched instead.
     #[error("the block cannot be read from its drive")]
     Unreadable,
@@ -62,6 +65,7 @@ impl FillError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Origin(failure) => failure.status(),
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Abandoned | Self::Unreadable => StatusCode::BAD_GATEWAY,
         }
     }
@@ -72,6 +76,8 @@ impl FillError {
 pub(crate) struct FillLimits {
     /// How long an origin may be silent in the middle of a body.
     pub(crate) stall: Duration,
+    /// How long a client waits for its answer, and then for each next piece of it.
+    pub(crate) patience: Duration,
     /// Blocks in memory, over all objects, from which on nothing is read ahead.
     pub(crate) blocks_in_memory: u64,
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::flight::FlightReader;
 use super::{ATTEMPTS, FillError, Fills, Located, Ticket};
@@ -66,6 +67,12 @@ impl ObjectReader {
     /// # Errors
     /// The bytes that follow are not to be had. The response must be cut.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, FillError> {
+        let patience = self.fills.shared().limits.patience;
+        timeout(patience, self.next_at_last()).await.unwrap_or(Err(FillError::Late(patience)))
+    }
+
+    /// The next bytes, however long they take.
+    async fn next_at_last(&mut self) -> Result<Option<Chunk>, FillError> {
         loop {
             let Some(rest) = ByteRange::new(self.at, self.end) else {
                 return Ok(None);
@@ -110,7 +117,7 @@ impl ObjectReader {
             self.object = object;
             match located {
                 Located::Flight { flight, started } => {
-                    let reader = FlightReader::new(flight, wanted);
+                    let reader = FlightReader::new(&flight, wanted);
                     return Ok(Piece::Flight { reader, started });
                 }
                 // Written, and perhaps evicted, in between: look again.
@@ -148,7 +155,7 @@ impl Piece {
     }
 
     /// Whether another attempt may go better: the drive has dropped the block, the fetch was given up as this
-    /// reader came, or it was refused in another client's name.
+    /// reader came, the block has gone from memory to its drive, or it was refused in another client's name.
     fn worth_retrying(&self, error: &FillError) -> bool {
         match (self, error) {
             (_, FillError::Abandoned | FillError::Unreadable) => true,

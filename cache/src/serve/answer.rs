@@ -81,16 +81,25 @@ impl Server {
             let response = head::unavailable("this node is at its egress limit");
             return (RequestResult::Unavailable, response);
         }
-        let answer = match self.find(&request, &head.headers).await {
-            Ok(Opening::Found(found)) => self.answer_from(&request, &head.headers, found).await,
-            Ok(Opening::Reply(reply)) => Ok((RequestResult::Pass, self.reply(&request, &reply))),
-            Ok(Opening::PassThrough) => self.pass(&request, head).await.map_err(FillError::Origin),
-            Err(error) => Err(error),
-        };
-        answer.unwrap_or_else(|error| {
+        let patience = self.fills.shared().limits.patience;
+        let answer = timeout(patience, self.fulfil(&request, head)).await;
+        answer.unwrap_or(Err(FillError::Late(patience))).unwrap_or_else(|error| {
             let response = head::text(error.status(), &error.to_string());
             (RequestResult::OriginError, response)
         })
+    }
+
+    /// The answer to a request that may be served.
+    async fn fulfil(
+        &self,
+        request: &ContentRequest,
+        head: &request::Parts,
+    ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
+        match self.find(request, &head.headers).await? {
+            Opening::Found(found) => self.answer_from(request, &head.headers, found).await,
+            Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
+            Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
+        }
     }
 
     fn meter(&self, request: &ContentRequest) -> Meter {
