@@ -13,5 +13,17 @@ mod support;
 
 #[path = "e2e/bird.rs"]
 mod bird;
+#[path = "e2e/cli.rs"]
+mod cli;
+#[path = "e2e/control.rs"]
+mod control;
+#[path = "e2e/demo.rs"]
+mod demo;
+#[path = "e2e/download.rs"]
+mod download;
+#[path = "e2e/gobgp.rs"]
+mod gobgp;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/stop.rs"]
+mod stop;

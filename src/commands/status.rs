@@ -50,7 +50,10 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
     writeln!(
         out,
         "Hit ratio   {} of bytes",
-        text::percent(traffic.hit_bytes, traffic.hit_bytes + traffic.miss_bytes)
+        text::percent(
+            traffic.egress_bytes.saturating_sub(traffic.fill_bytes),
+            traffic.egress_bytes
+        )
     )?;
     let footprint = &status.footprint;
     writeln!(

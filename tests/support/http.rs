@@ -1,5 +1,7 @@
 //! A plain HTTP client for tests, which are not async: one runtime, one client, one call.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -81,4 +83,14 @@ pub(crate) fn send(
         Ok(Response { status, headers, body: response.bytes().await? })
     };
     RUNTIME.block_on(answer).map_err(|error: reqwest::Error| format!("{error:?}"))
+}
+
+/// Sends `request` as it is, and reads until the other side closes.
+#[track_caller]
+pub(crate) fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }

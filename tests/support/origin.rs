@@ -71,7 +71,7 @@ impl Origin {
     #[track_caller]
     pub(crate) fn make_file(&self, path: &str, bytes: u64) -> String {
         let script = format!(
-            "mkdir -p $(dirname /srv{path}) && head -c {bytes} /dev/urandom >/srv{path} && sha256sum </srv{path}"
+            "f='/srv{path}' && mkdir -p \"${{f%/*}}\" && head -c {bytes} /dev/urandom >\"$f\" && sha256sum <\"$f\""
         );
         let sum = self.container.ask(&script).unwrap();
         sum.split_whitespace().next().unwrap().to_owned()
@@ -81,7 +81,7 @@ impl Origin {
     #[track_caller]
     pub(crate) fn sum_of(&self, path: &str, first: u64, last: u64) -> String {
         let count = last - first + 1;
-        let script = format!("tail -c +{} /srv{path} | head -c {count} | sha256sum", first + 1);
+        let script = format!("tail -c +{} '/srv{path}' | head -c {count} | sha256sum", first + 1);
         let sum = self.container.ask(&script).unwrap();
         sum.split_whitespace().next().unwrap().to_owned()
     }

@@ -1,0 +1,118 @@
+//! How a node stops: downloads that run come to their end, nothing new begins.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::process::Signal;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::containers::Network;
+use crate::support::node::{Node, Setup};
+use crate::support::origin::{HOST, Origin};
+use crate::support::wait::wait_for;
+
+/// More than the sockets between a node and a client hold.
+const SIZE: u64 = 40_000_000;
+
+/// A download of which the client has taken the first bytes only.
+struct Download {
+    stream: TcpStream,
+    taken: Vec<u8>,
+}
+
+impl Download {
+    #[track_caller]
+    fn begin(node: SocketAddr, path: &str) -> Self {
+        let mut stream = TcpStream::connect(node).unwrap();
+        let request = format!("GET {path}?cacheHostOrigin={HOST} HTTP/1.1\r\nHost: {node}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut taken = vec![0; 65536];
+        stream.read_exact(&mut taken).unwrap();
+        assert!(taken.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        Self { stream, taken }
+    }
+
+    /// Takes the rest, until the node closes the connection. Gives the length and SHA-256 of the body.
+    #[track_caller]
+    fn end(mut self) -> (u64, String) {
+        let end = self.taken.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        self.stream.read_to_end(&mut self.taken).unwrap();
+        let body = &self.taken[end..];
+        let sum = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        (body.len() as u64, sum)
+    }
+}
+
+fn stage(network: &Network) -> (Origin, Node, String) {
+    let origin = Origin::start(network, 2);
+    let sum = origin.make_file("/fresh/f.bin", SIZE);
+    let node = Setup::new("edge-1", network.host(), &origin.section()).start();
+    (origin, node, sum)
+}
+
+/// SIGTERM; then waits until the node takes no connection any more. Once it has begun to stop it
+/// may answer 503, and nothing else.
+#[track_caller]
+fn begin_to_stop(node: &Node) {
+    node.process.signal(Signal::TERM);
+    wait_for("draining", || match node.admin("/readyz") {
+        ready if ready.status == 503 => Ok(()),
+        ready => Err(ready.text()),
+    });
+    let address = node.setup.http;
+    wait_for("closed port", || {
+        let mut stream = match TcpStream::connect(address) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let request =
+            format!("GET /fresh/f.bin?cacheHostOrigin={HOST} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let mut answer = Vec::new();
+        // Broken is as good as refused.
+        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer:.200}");
+        Err(answer)
+    });
+}
+
+#[test]
+fn a_running_download_comes_to_its_right_end() {
+    let Some(network) = Network::create() else { return };
+    let (_origin, mut node, sum) = stage(&network);
+    let address = node.setup.http;
+    let download = Download::begin(address, "/fresh/f.bin");
+    // A connection that never asks for anything must not hold up the end.
+    let idle = TcpStream::connect(address).unwrap();
+
+    begin_to_stop(&node);
+    let status = node.ask("status");
+    assert_eq!(status.code, Some(1), "a node that stops is not ready: {status:?}");
+    assert!(status.stdout.contains("draining"), "{status:?}");
+
+    assert_eq!(download.end(), (SIZE, sum));
+    let status = node.process.wait();
+    assert!(status.success(), "{status}");
+    let log = node.process.log();
+    assert!(!log.contains("connections broken"), "the end was waited for: {log}");
+    drop(idle);
+}
+
+#[test]
+fn a_second_signal_ends_the_node_at_once() {
+    let Some(network) = Network::create() else { return };
+    let (_origin, mut node, _) = stage(&network);
+    let mut download = Download::begin(node.setup.http, "/fresh/f.bin");
+    begin_to_stop(&node);
+    node.process.signal(Signal::INT);
+    let status = node.process.wait();
+    assert!(status.success(), "{status}");
+    let log = node.process.log();
+    assert!(log.contains("stopped at once: a second signal came"), "{log}");
+
+    // The client can see that it has not got all.
+    let mut rest = Vec::new();
+    let _ = download.stream.read_to_end(&mut rest);
+    assert!(((download.taken.len() + rest.len()) as u64) < SIZE);
+}
