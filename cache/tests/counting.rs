@@ -7,7 +7,7 @@ use support::{Node, TestOrigin, content, settings, until};
 use tokio::task::JoinSet;
 
 const MIB: u64 = 1 << 20;
-const LENGTH: u64 = 40 * MIB + 5;
+const LENGTH: u64 = 20 * MIB + 5;
 
 async fn start() -> (tempfile::TempDir, TestOrigin, Node) {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 /// More than the sockets between a node and a client take up.
-const LENGTH: usize = 60 * MIB;
+const LENGTH: usize = 24 * MIB;
 
 struct Scene {
     _folder: tempfile::TempDir,
@@ -66,7 +66,7 @@ async fn a_download_survives_a_purge_and_another_fetch_of_the_same_bytes() {
     node.cache.purge(&mcc_cache::Purge::All).unwrap();
     assert!(node.get("/f", &[]).await.is_whole());
     // What was on its way in the old name when the new one came is kept too.
-    node.written("/f", 60).await;
+    node.written("/f", 24).await;
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(parse(&answer).body == expected);
 }

@@ -5,6 +5,7 @@ mod body;
 mod egress;
 mod head;
 mod multipart;
+mod pass;
 pub(crate) mod tls;
 
 use std::sync::Arc;
