@@ -60,6 +60,12 @@ pub struct Limits {
     pub first_byte: Duration,
     /// How long an origin may be silent in the middle of a body, 10 s by default.
     pub stall: Duration,
+    /// How long a client may wait for an answer, and then for the next bytes of it, whatever the cause, 15 s by
+    /// default; then the answer is 504, or it is cut. Clients ban a node that is silent for 20 s.
+    pub patience: Duration,
+    /// How long a client may take none of the bytes that are there for it, 120 s by default; then the connection
+    /// is closed.
+    pub stuck_client: Duration,
     /// Blocks (1 MiB each) in memory from which on nothing is read ahead, 512 by default.
     pub blocks_in_memory: u64,
 }
@@ -71,6 +77,8 @@ impl Default for Limits {
             head_time: Duration::from_secs(30),
             first_byte: Duration::from_secs(10),
             stall: Duration::from_secs(10),
+            patience: Duration::from_secs(15),
+            stuck_client: Duration::from_secs(120),
             blocks_in_memory: 512,
         }
     }
@@ -113,7 +121,8 @@ pub struct CacheStatus {
     pub draining: bool,
     /// Drives and what is on them.
     pub store: StoreStatus,
-    /// Share of the content bytes sent that were not fetched for it, 0 to 1; `None` before the first byte.
+    /// Share of the content bytes sent that did not have to be fetched for it, 0 to 1; `None` before the first
+    /// byte. Where all that is fetched is sent, it is 1 - `fill_bytes` / `egress_bytes`.
     pub byte_hit_ratio: Option<f64>,
     /// Content bytes sent to clients.
     pub egress_bytes: u64,
@@ -171,7 +180,11 @@ impl Cache {
             store: store.clone(),
             client,
             counters: counters.clone(),
-            limits: FillLimits { stall: limits.stall, blocks_in_memory: limits.blocks_in_memory },
+            limits: FillLimits {
+                stall: limits.stall,
+                patience: limits.patience,
+                blocks_in_memory: limits.blocks_in_memory,
+            },
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })));
@@ -182,7 +195,11 @@ impl Cache {
             fills: fills.clone(),
             counters,
             egress: Arc::new(EgressGate::new(settings.max_egress_mbps, Instant::now())),
-            limits: ServeLimits { connections: limits.connections, head_time: limits.head_time },
+            limits: ServeLimits {
+                connections: limits.connections,
+                head_time: limits.head_time,
+                stuck_client: limits.stuck_client,
+            },
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
             breaking: CancellationToken::new(),
@@ -220,12 +237,11 @@ impl Cache {
     pub fn status(&self) -> CacheStatus {
         let counters = self.counters();
         let sent = counters.hit_bytes + counters.miss_bytes + counters.pass_bytes;
-        let saved = sent.saturating_sub(counters.fill_bytes);
         CacheStatus {
             draining: self.is_draining(),
             store: self.server.store.status(),
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-            byte_hit_ratio: (sent > 0).then(|| saved as f64 / sent as f64),
+            byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,
             fill_bytes: counters.fill_bytes,
             objects_in_flight: self.fills.objects_in_flight() as u64,

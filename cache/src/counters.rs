@@ -189,11 +189,15 @@ pub struct CountersSnapshot {
     /// Bytes by entry of the allow-list, those without traffic left out. For
     /// `mcc_http_egress_bytes_total{origin}` and `mcc_fill_bytes_total{origin}`.
     pub origins: Vec<OriginBytes>,
-    /// Content bytes sent that drives had before the request came. For `mcc_cache_hit_bytes_total`.
+    /// Content bytes sent that did not have to be fetched for it: they were stored, or fetched for another client
+    /// that got them too. For `mcc_cache_hit_bytes_total`.
     pub hit_bytes: u64,
-    /// Content bytes sent that were fetched for the request or for one it followed. For `mcc_cache_miss_bytes_total`.
+    /// Content bytes sent that had to be fetched, whichever way they then took: each byte of a stored object that
+    /// comes from its origin counts once here, for the first who gets it. Two clients that download a new file
+    /// at once make one file of misses and one of hits. What is fetched and never sent (ahead of a client that
+    /// left) is in `fill_bytes` only. For `mcc_cache_miss_bytes_total`.
     pub miss_bytes: u64,
-    /// Content bytes passed through unstored.
+    /// Content bytes passed through unstored. With `hit_bytes` and `miss_bytes` they are all that was sent.
     pub pass_bytes: u64,
     /// Content bytes that came from origins, those passed through included.
     pub fill_bytes: u64,

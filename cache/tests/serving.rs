@@ -252,6 +252,38 @@ async fn what_must_not_be_stored_is_passed_through() {
     assert_eq!(node.cache.status().store.blocks, 0);
 }
 
+/// A client that resumes appends a 200 to what it has, and takes the result for the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_through_is_cut_to_the_range_when_the_origin_does_not() {
+    let (_folder, origin, node) = start(&[("/f", 3 * MIB)]).await;
+    let fault = Fault { cache_control: Some("no-store"), ignores_ranges: true, ..Fault::default() };
+    origin.fail(fault.clone());
+    let expected = content(3 * MIB, 3 * MIB as u32);
+    for (range, from, to) in [
+        ("bytes=0-1", 0, 2),
+        ("bytes=2000000-2000009", 2_000_000, 2_000_010),
+        ("bytes=2000000-", 2_000_000, 3 * MIB),
+        ("bytes=-5", 3 * MIB - 5, 3 * MIB),
+        ("bytes=10-20,2000000-2000009", 10, 2_000_010),
+    ] {
+        let reply = node.get("/f", &[&format!("Range: {range}")]).await;
+        assert_eq!(reply.status, 206, "{range}");
+        let told = format!("bytes {from}-{}/{}", to - 1, 3 * MIB);
+        assert_eq!(reply.field("Content-Range"), Some(told.as_str()));
+        assert!(reply.is_whole() && reply.body == expected[from..to], "{range}");
+    }
+    let reply = node.get("/f", &["Range: bytes=9000000-"]).await;
+    assert_eq!((reply.status, reply.field("Content-Range")), (416, Some("bytes */3145728")));
+    assert!(reply.is_whole() && reply.body.is_empty());
+    let other_version = ["Range: bytes=5-", "If-Range: \"v0\""];
+    let reply = node.get("/f", &other_version).await;
+    assert_eq!(reply.status, 200, "this client has asked for all of a changed file");
+    assert!(reply.is_whole() && reply.body == expected);
+    origin.fail(Fault { hides_length: true, ..fault });
+    let reply = node.get("/f", &["Range: bytes=5-9"]).await;
+    assert_eq!(reply.status, 502, "no Content-Range can be told");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stale_content_is_confirmed_and_served_when_the_origin_is_down() {
     let (_folder, origin, node) = start(&[("/f", 2 * MIB)]).await;

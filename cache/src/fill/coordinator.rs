@@ -42,7 +42,7 @@ pub(super) enum Message {
         object: Arc<Object>,
         index: u32,
         interest: Arc<Interest>,
-        reply: oneshot::Sender<Result<Located, FillError>>,
+        reply: oneshot::Sender<Result<(Arc<Object>, Located), FillError>>,
     },
     /// The answer of the origin to an opening question.
     Answered { question: Question, outcome: Outcome },
@@ -176,7 +176,13 @@ impl Coordinator {
             }
             Message::Landed { run, index, stored } => {
                 if let Some(held) = self.blocks.get_mut(&index).filter(|h| h.filler == Some(run)) {
-                    let landed = Landed::from(stored);
+                    let landed = match (stored, &self.object) {
+                        // Purged and found again: offered under its new number.
+                        (Err(NotStored::Retired), Some(now)) if !now.is_retired() => {
+                            Landed::Waiting
+                        }
+                        (stored, _) => Landed::from(stored),
+                    };
                     held.landed = Some(landed);
                     self.count(landed);
                 }
@@ -204,11 +210,16 @@ impl Coordinator {
 
     /// Makes `object` the version that is fetched. What is in flight of another one ends.
     fn set_object(&mut self, object: &Arc<Object>) {
-        // After a purge the same bytes come back under a new number: what is in flight goes on.
-        let same = self.object.replace(object.clone()).is_none_or(|before| {
-            before.number() == object.number() || before.meta().same_content(&object.meta())
-        });
-        if !same {
+        let Some(before) = self.object.replace(object.clone()) else { return };
+        if before.number() == object.number() {
+            return;
+        }
+        if before.meta().same_content(&object.meta()) {
+            // After a purge the same bytes come back under a new number: what is in flight goes on, and
+            // what has landed under the old number is offered again.
+            let landed = self.blocks.values_mut().filter_map(|held| held.landed.as_mut());
+            landed.for_each(|landed| *landed = Landed::Waiting);
+        } else {
             for (_, running) in self.runs.drain() {
                 running.stop.cancel();
             }
@@ -227,7 +238,7 @@ impl Coordinator {
         object: &Arc<Object>,
         index: u32,
         interest: &Arc<Interest>,
-    ) -> Result<Located, FillError> {
+    ) -> Result<(Arc<Object>, Located), FillError> {
         self.meet(interest);
         match &self.object {
             Some(ours) if ours.number() == object.number() => {}
@@ -248,10 +259,10 @@ impl Coordinator {
         }
         self.read_ahead(&current, interest, index + 1, end);
         if stored && held_is_none(&self.blocks, index) {
-            return Ok(Located::Stored);
+            return Ok((current, Located::Stored));
         }
         let flight = self.flight(&current, index).ok_or(FillError::Abandoned)?;
-        Ok(Located::Flight { flight, started: !under_way })
+        Ok((current, Located::Flight { flight, started: !under_way }))
     }
 
     /// The block in memory; made when it is not there yet.
@@ -316,7 +327,6 @@ impl Coordinator {
         if first >= end {
             return;
         }
-        interest.fetches(first, end);
         self.next_run += 1;
         let stop = self.shared.stop.child_token();
         let run = Run {
@@ -463,6 +473,7 @@ impl Coordinator {
         match self.blocks.get_mut(&index) {
             Some(held) if held.filler.is_none() => {
                 held.filler = Some(run);
+                object.note_fetch(index);
                 Order::Fill(flight)
             }
             _ => Order::Skip,

@@ -5,7 +5,7 @@
 //! cannot make bookkeeping grow past the block: when they get scarce, small chunks are put together first.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
@@ -150,9 +150,10 @@ impl FlightWriter {
     }
 }
 
-/// Follows a range of a flight.
+/// Follows a range of a flight. It keeps the flight in memory while it waits for bytes, not while its client
+/// takes them: a client that reads slowly must not hold a block.
 pub(crate) struct FlightReader {
-    flight: Arc<Flight>,
+    flight: Weak<Flight>,
     progress: watch::Receiver<Progress>,
     next_chunk: usize,
     /// Where the next chunk begins in the block.
@@ -162,19 +163,25 @@ pub(crate) struct FlightReader {
 
 impl FlightReader {
     /// Reads `wanted` of the block.
-    pub(crate) fn new(flight: Arc<Flight>, wanted: Range<u32>) -> Self {
+    pub(crate) fn new(flight: &Arc<Flight>, wanted: Range<u32>) -> Self {
         let progress = flight.progress.subscribe();
-        Self { flight, progress, next_chunk: 0, offset: 0, wanted }
+        Self { flight: Arc::downgrade(flight), progress, next_chunk: 0, offset: 0, wanted }
     }
 
     /// The next bytes, as soon as they are there; `None` at the end of the range.
     ///
     /// # Errors
-    /// Why the block will not be whole. What was read before is right.
+    /// Why the block will not be whole, or [`FillError::Abandoned`] when it has landed and left memory since the
+    /// last call. What was read before is right.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, FillError> {
+        let Some(flight) = self.flight.upgrade() else {
+            return Err(match self.progress.borrow().end.clone() {
+                Some(Err(error)) => error,
+                _ => FillError::Abandoned,
+            });
+        };
         while self.wanted.start < self.wanted.end {
-            let Some(chunk) = self.flight.chunks.get(self.next_chunk).and_then(OnceLock::get)
-            else {
+            let Some(chunk) = flight.chunks.get(self.next_chunk).and_then(OnceLock::get) else {
                 let seen = self.next_chunk;
                 let moved = self
                     .progress
@@ -234,7 +241,7 @@ mod tests {
             let flight = flight(length as u32);
             let (a, b) = ((a * length as f64) as usize, (b * length as f64) as usize);
             let (from, to) = (a.min(b), a.max(b));
-            let early = FlightReader::new(flight.clone(), from as u32..to as u32);
+            let early = FlightReader::new(&flight, from as u32..to as u32);
             let mut writer = FlightWriter::new(flight.clone());
             let mut rest = Bytes::from(content.clone());
             for (i, size) in sizes.iter().enumerate() {
@@ -244,7 +251,7 @@ mod tests {
             prop_assert!(flight.is_whole());
             prop_assert_eq!(flight.data().concat(), content.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let late = FlightReader::new(flight.clone(), from as u32..to as u32);
+            let late = FlightReader::new(&flight, from as u32..to as u32);
             for reader in [early, late] {
                 let read = runtime.block_on(collect(reader));
                 prop_assert_eq!(read, Ok(content[from..to].to_vec()));
@@ -266,12 +273,29 @@ mod tests {
     #[tokio::test]
     async fn bytes_are_there_before_the_block_is_whole_and_failure_follows_them() {
         let flight = flight(10);
-        let mut reader = FlightReader::new(flight.clone(), 2..8);
+        let mut reader = FlightReader::new(&flight, 2..8);
         let mut writer = FlightWriter::new(flight.clone());
         writer.take(&mut Bytes::from_static(b"01234"));
         assert_eq!(reader.next().await, Ok(Some(Bytes::from_static(b"234"))));
         flight.fail(&FillError::Abandoned);
         assert_eq!(reader.next().await, Err(FillError::Abandoned));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_pauses_lets_the_block_go() {
+        let landed = flight(10);
+        let mut reader = FlightReader::new(&landed, 0..10);
+        let mut writer = FlightWriter::new(landed);
+        writer.take(&mut Bytes::from_static(b"01234"));
+        assert_eq!(reader.next().await, Ok(Some(Bytes::from_static(b"01234"))));
+        writer.take(&mut Bytes::from_static(b"56789"));
+        drop(writer);
+        assert_eq!(reader.next().await, Err(FillError::Abandoned), "to be had elsewhere");
+        let failed = flight(10);
+        let mut reader = FlightReader::new(&failed, 0..10);
+        failed.fail(&FillError::Unreadable);
+        drop(failed);
+        assert_eq!(reader.next().await, Err(FillError::Unreadable), "it never landed");
     }
 
     #[test]

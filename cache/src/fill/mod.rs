@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(fuzzing)]
 pub use answer::claim;
 pub(crate) use answer::passed_on;
-pub(crate) use reader::{ObjectReader, Source};
+pub(crate) use reader::{Chunk, ObjectReader, Source};
 pub(crate) use ticket::Ticket;
 
 use coordinator::{Coordinator, Message};
@@ -53,6 +53,9 @@ pub(crate) enum FillError {
     /// The fetch was given up, because nobody waited for it or the node stops.
     #[error("the fetch was given up")]
     Abandoned,
+    /// Nothing came for so long, from the origin or a drive, that the client would take the node for dead.
+    #[error("nothing came for {} s", .0.as_secs())]
+    Late(Duration),
     /// A drive could not read the block, and it could not be fetched instead.
     #[error("the block cannot be read from its drive")]
     Unreadable,
@@ -64,6 +67,7 @@ impl FillError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Origin(failure) => failure.status(),
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Abandoned | Self::Unreadable => StatusCode::BAD_GATEWAY,
         }
     }
@@ -74,6 +78,8 @@ impl FillError {
 pub(crate) struct FillLimits {
     /// How long an origin may be silent in the middle of a body.
     pub(crate) stall: Duration,
+    /// How long a client waits for its answer, and then for each next piece of it.
+    pub(crate) patience: Duration,
     /// Blocks in memory, over all objects, from which on nothing is read ahead.
     pub(crate) blocks_in_memory: u64,
 }
@@ -194,7 +200,8 @@ impl Fills {
         .await
     }
 
-    /// Has block `index` of `object` fetched, unless it is in flight already.
+    /// Has block `index` of `object` fetched, unless it is in flight already. Returns the object to read on with:
+    /// `object`, or the one with the same bytes that has taken its place after a purge.
     ///
     /// # Errors
     /// [`OriginFailure::Changed`] when another version has taken the object's place.
@@ -203,7 +210,7 @@ impl Fills {
         object: &Arc<Object>,
         index: u32,
         ticket: &Ticket,
-    ) -> Result<Located, FillError> {
+    ) -> Result<(Arc<Object>, Located), FillError> {
         self.ask(object.key(), |reply| Message::Want {
             object: object.clone(),
             index,

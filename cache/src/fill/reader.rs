@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::flight::FlightReader;
 use super::{ATTEMPTS, FillError, Fills, Located, Ticket};
@@ -14,12 +15,20 @@ use crate::store::{Object, PinnedBlock, READ_WINDOW};
 /// Where bytes came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A drive that had them before this reader came.
+    /// A drive.
     Drive,
-    /// A fetch for this reader, perhaps by way of a drive.
+    /// A fetch that this reader started.
     Fill,
     /// A fetch that was under way.
     Collapsed,
+}
+
+/// Bytes on their way to a client.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) source: Source,
+    /// How many of the bytes had to be fetched for this; the others were here, or fetched for somebody else.
+    pub(crate) fetched: u32,
 }
 
 /// Sends one range of an object, piece by piece.
@@ -53,11 +62,17 @@ impl ObjectReader {
         Self { fills, object, ticket, at, end, piece: None, failures: 0 }
     }
 
-    /// The next bytes as soon as they are there, and where they came from; `None` at the end.
+    /// The next bytes as soon as they are there; `None` at the end.
     ///
     /// # Errors
     /// The bytes that follow are not to be had. The response must be cut.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Bytes, Source)>, FillError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, FillError> {
+        let patience = self.fills.shared().limits.patience;
+        timeout(patience, self.next_at_last()).await.unwrap_or(Err(FillError::Late(patience)))
+    }
+
+    /// The next bytes, however long they take.
+    async fn next_at_last(&mut self) -> Result<Option<Chunk>, FillError> {
         loop {
             let Some(rest) = ByteRange::new(self.at, self.end) else {
                 return Ok(None);
@@ -70,15 +85,15 @@ impl ObjectReader {
             };
             match piece.next().await {
                 Ok(Some((bytes, source))) => {
-                    let fetched = self.ticket.interest().has_fetched(index);
-                    let source = if fetched { Source::Fill } else { source };
                     self.at += bytes.len() as u64;
                     self.failures = 0;
                     if self.at == self.end {
                         // Now, since nobody may ask for the end of a body whose length is known.
                         self.ticket.finish();
                     }
-                    return Ok(Some((bytes, source)));
+                    let sent = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                    let fetched = self.object.note_sent(index, sent);
+                    return Ok(Some(Chunk { bytes, source, fetched }));
                 }
                 Ok(None) => self.piece = None,
                 Err(error) => {
@@ -92,15 +107,17 @@ impl ObjectReader {
         }
     }
 
-    async fn locate(&self, index: u32, wanted: Range<u32>) -> Result<Piece, FillError> {
-        let store = &self.fills.shared().store;
+    async fn locate(&mut self, index: u32, wanted: Range<u32>) -> Result<Piece, FillError> {
         for _ in 0..ATTEMPTS {
-            if let Some(block) = store.block(&self.object, index) {
+            if let Some(block) = self.fills.shared().store.block(&self.object, index) {
                 return Ok(Piece::Stored { block, wanted });
             }
-            match self.fills.want(&self.object, index, &self.ticket).await? {
+            let (object, located) = self.fills.want(&self.object, index, &self.ticket).await?;
+            // Purged and found again: the same bytes are under a new number now.
+            self.object = object;
+            match located {
                 Located::Flight { flight, started } => {
-                    let reader = FlightReader::new(flight, wanted);
+                    let reader = FlightReader::new(&flight, wanted);
                     return Ok(Piece::Flight { reader, started });
                 }
                 // Written, and perhaps evicted, in between: look again.
@@ -138,7 +155,7 @@ impl Piece {
     }
 
     /// Whether another attempt may go better: the drive has dropped the block, the fetch was given up as this
-    /// reader came, or it was refused in another client's name.
+    /// reader came, the block has gone from memory to its drive, or it was refused in another client's name.
     fn worth_retrying(&self, error: &FillError) -> bool {
         match (self, error) {
             (_, FillError::Abandoned | FillError::Unreadable) => true,

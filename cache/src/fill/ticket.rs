@@ -23,9 +23,6 @@ pub(crate) struct Interest {
     next: AtomicU32,
     /// The last block it wants.
     last: AtomicU32,
-    /// The blocks fetched in its name lie in `fetched_from..fetched_to`.
-    fetched_from: AtomicU32,
-    fetched_to: AtomicU32,
     finished: AtomicBool,
     gone: AtomicBool,
     left: OnceLock<Arc<Notify>>,
@@ -52,18 +49,6 @@ impl Interest {
 
     pub(super) fn last(&self) -> u32 {
         self.last.load(Ordering::Relaxed)
-    }
-
-    /// Blocks `first..end` are fetched in its name.
-    pub(super) fn fetches(&self, first: u32, end: u32) {
-        self.fetched_from.fetch_min(first, Ordering::Relaxed);
-        self.fetched_to.fetch_max(end, Ordering::Relaxed);
-    }
-
-    /// Whether block `index` was fetched for this reader, although it may read it from a drive by now.
-    pub(super) fn has_fetched(&self, index: u32) -> bool {
-        self.fetched_from.load(Ordering::Relaxed) <= index
-            && index < self.fetched_to.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_left(&self) -> bool {
@@ -94,8 +79,6 @@ impl Ticket {
             carried,
             next: AtomicU32::new(next),
             last: AtomicU32::new(last),
-            fetched_from: AtomicU32::new(u32::MAX),
-            fetched_to: AtomicU32::new(0),
             finished: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             left: OnceLock::new(),

@@ -5,10 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
-use http_body::Body;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
@@ -19,14 +17,10 @@ use super::multipart::Multipart;
 use crate::conditional::{self, Validators, Verdict};
 use crate::counters::RequestResult;
 use crate::fill::{self, FillError, How, ObjectReader, Opened, OriginReply, Source, Ticket};
-use crate::origin::OriginFailure;
 use crate::range::{ByteRange, Selection, block_of};
 use crate::request::{self as content, ContentRequest};
 use crate::store::Object;
 use crate::time::unix_now;
-
-/// A body without a length is read up to here in bytes, so that its length can be told.
-const LENGTH_SEARCH: usize = 1 << 20;
 
 /// An object to answer from, and how it became known; `None`: it was known and fresh.
 struct Found {
@@ -81,19 +75,28 @@ impl Server {
             let response = head::unavailable("this node is at its egress limit");
             return (RequestResult::Unavailable, response);
         }
-        let answer = match self.find(&request, &head.headers).await {
-            Ok(Opening::Found(found)) => self.answer_from(&request, &head.headers, found).await,
-            Ok(Opening::Reply(reply)) => Ok((RequestResult::Pass, self.reply(&request, &reply))),
-            Ok(Opening::PassThrough) => self.pass(&request, head).await.map_err(FillError::Origin),
-            Err(error) => Err(error),
-        };
-        answer.unwrap_or_else(|error| {
+        let patience = self.fills.shared().limits.patience;
+        let answer = timeout(patience, self.fulfil(&request, head)).await;
+        answer.unwrap_or(Err(FillError::Late(patience))).unwrap_or_else(|error| {
             let response = head::text(error.status(), &error.to_string());
             (RequestResult::OriginError, response)
         })
     }
 
-    fn meter(&self, request: &ContentRequest) -> Meter {
+    /// The answer to a request that may be served.
+    async fn fulfil(
+        &self,
+        request: &ContentRequest,
+        head: &request::Parts,
+    ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
+        match self.find(request, &head.headers).await? {
+            Opening::Found(found) => self.answer_from(request, &head.headers, found).await,
+            Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
+            Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
+        }
+    }
+
+    pub(super) fn meter(&self, request: &ContentRequest) -> Meter {
         Meter {
             counters: self.counters.clone(),
             origin: request.target.origin.clone(),
@@ -235,9 +238,10 @@ impl Server {
         };
         let target = ticket.target().clone();
         let mut reader = ObjectReader::new(self.fills.clone(), object.clone(), ticket, first_range);
-        let (bytes, source) = reader.next().await?.ok_or(FillError::Unreadable)?;
+        let chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
+        let source = chunk.source;
         let mut segments = VecDeque::new();
-        segments.push_back(Segment::Content(bytes, source));
+        segments.push_back(Segment::Content(chunk));
         segments.push_back(Segment::Range(Box::new(reader)));
         if let Some(multipart) = multipart {
             let mut parts = multipart.parts.into_iter();
@@ -267,71 +271,6 @@ impl Server {
         *response.headers_mut() = headers;
         response
     }
-
-    /// The client's own request goes to the origin, and the answer back, unstored.
-    async fn pass(
-        &self,
-        request: &ContentRequest,
-        head: &request::Parts,
-    ) -> Result<(RequestResult, Response<ContentBody>), OriginFailure> {
-        let mut headers = passed_headers(&head.headers);
-        for name in [header::HOST, header::EXPECT, header::RANGE] {
-            headers.remove(name);
-        }
-        if let Some(range) = head.headers.get_all(header::RANGE).iter().next_back() {
-            headers.insert(header::RANGE, range.clone());
-        }
-        headers.extend(via_lines(&head.headers));
-        let method = if request.head_only { Method::HEAD } else { Method::GET };
-        let fills = self.fills.shared();
-        let answer = fills.client.fetch(method, &request.target, headers).await?;
-        let (mut parts, mut body) = answer.into_parts();
-        let mut headers = passed_headers(&parts.headers);
-        for name in [
-            header::ETAG,
-            header::LAST_MODIFIED,
-            header::CONTENT_RANGE,
-            header::CONTENT_LENGTH,
-            header::ACCEPT_RANGES,
-            header::AGE,
-        ] {
-            if let Some(value) = parts.headers.remove(&name) {
-                headers.insert(name, value);
-            }
-        }
-        let mut taken = BytesMut::new();
-        let has_body = !request.head_only
-            && parts.status != StatusCode::NOT_MODIFIED
-            && parts.status != StatusCode::NO_CONTENT;
-        while has_body && body.size_hint().exact().is_none() && taken.len() < LENGTH_SEARCH {
-            let stall = fills.limits.stall;
-            match timeout(stall, body.frame()).await {
-                Err(_) => return Err(OriginFailure::Silent(stall)),
-                Ok(Some(Err(error))) => return Err(OriginFailure::Broken(error.to_string())),
-                Ok(Some(Ok(frame))) => {
-                    let bytes = frame.into_data().unwrap_or_default();
-                    self.counters.fill_bytes.add(bytes.len() as u64);
-                    request.target.origin.counters.fill.add(bytes.len() as u64);
-                    taken.extend_from_slice(&bytes);
-                }
-                Ok(None) => {
-                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(taken.len()));
-                    break;
-                }
-            }
-        }
-        self.id.sign(&mut headers, CacheStatus::Bypass);
-        let body = if has_body {
-            let meter = self.meter(request);
-            ContentBody::pass(taken.freeze(), body, fills.limits.stall, meter)
-        } else {
-            ContentBody::empty()
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = headers;
-        Ok((RequestResult::Pass, response))
-    }
 }
 
 /// What is known of the object asked for.
@@ -350,12 +289,12 @@ fn carried(headers: &HeaderMap) -> HeaderMap {
     carried
 }
 
-fn via_lines(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn via_lines(headers: &HeaderMap) -> HeaderMap {
     headers.get_all(header::VIA).iter().map(|line| (header::VIA, line.clone())).collect()
 }
 
 /// The end-to-end fields that are passed on as they are.
-fn passed_headers(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn passed_headers(headers: &HeaderMap) -> HeaderMap {
     headers
         .iter()
         .filter(|(name, _)| fill::passed_on(name, headers))

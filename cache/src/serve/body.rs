@@ -20,8 +20,9 @@ use tokio::time::timeout;
 
 use super::egress::EgressGate;
 use crate::counters::Counters;
-use crate::fill::{FillError, ObjectReader, Source};
+use crate::fill::{Chunk, FillError, ObjectReader};
 use crate::origin::{Origin, OriginFailure};
+use crate::range::ByteRange;
 
 /// Why a body was cut.
 #[derive(Debug, Error)]
@@ -37,9 +38,17 @@ pub(crate) enum Segment {
     /// Bytes of the node's own: what stands between the parts of a multipart body.
     Text(Bytes),
     /// Content that is in memory already.
-    Content(Bytes, Source),
+    Content(Chunk),
     /// A range of an object. Later the place of sendfile: a piece on a drive need not cross user space.
     Range(Box<ObjectReader>),
+}
+
+/// What is sent of a body that passes through.
+pub(crate) struct Cut {
+    /// Bytes to read over first.
+    before: u64,
+    /// Bytes to send after them; `None`: to the end, wherever that is.
+    pub(crate) rest: Option<u64>,
 }
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
@@ -65,12 +74,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn content(&self, bytes: usize, source: Source) {
-        match source {
-            Source::Drive => self.counters.hit_bytes.add(bytes as u64),
-            Source::Fill | Source::Collapsed => self.counters.miss_bytes.add(bytes as u64),
-        }
-        self.sent(bytes);
+    fn content(&self, chunk: &Chunk) {
+        let (bytes, fetched) = (chunk.bytes.len() as u64, u64::from(chunk.fetched));
+        self.counters.miss_bytes.add(fetched);
+        self.counters.hit_bytes.add(bytes.saturating_sub(fetched));
+        self.sent(chunk.bytes.len());
     }
 
     fn passed(&self, bytes: usize) {
@@ -117,17 +125,29 @@ impl ContentBody {
         Self { kind: Kind::Chunks(Box::pin(chunks)), remaining: Some(length) }
     }
 
-    /// An origin's body as it comes, after the bytes `taken` from it already. `stall` is how long it may be silent.
-    pub(crate) fn pass(taken: Bytes, body: Incoming, stall: Duration, meter: Meter) -> Self {
-        let remaining = body.size_hint().exact().map(|rest| rest + taken.len() as u64);
-        let chunks = unfold(Some((taken, body, meter)), move |state| async move {
-            let (mut taken, mut body, meter) = state?;
+    /// What `cut` leaves of an origin's body as it comes, the bytes `taken` from it already included. `stall` is how
+    /// long it may be silent.
+    pub(crate) fn pass(
+        taken: Bytes,
+        body: Incoming,
+        cut: Cut,
+        stall: Duration,
+        meter: Meter,
+    ) -> Self {
+        let remaining = cut.rest;
+        let chunks = unfold(Some((taken, body, cut, meter)), move |state| async move {
+            let (mut taken, mut body, mut cut, meter) = state?;
             loop {
+                cut.apply(&mut taken);
                 if !taken.is_empty() {
                     meter.passed(taken.len());
-                    return Some((Ok(taken), Some((Bytes::new(), body, meter))));
+                    return Some((Ok(taken), Some((Bytes::new(), body, cut, meter))));
+                }
+                if cut.rest == Some(0) {
+                    return None;
                 }
                 let failure = match timeout(stall, body.frame()).await {
+                    // hyper ends a body before its `Content-Length` with an error.
                     Ok(None) => return None,
                     Ok(Some(Ok(frame))) => {
                         taken = frame.into_data().unwrap_or_default();
@@ -148,6 +168,29 @@ impl ContentBody {
     }
 }
 
+impl Cut {
+    /// Everything: `length` bytes, if that is known.
+    pub(crate) fn none(length: Option<u64>) -> Self {
+        Self { before: 0, rest: length }
+    }
+
+    /// The bytes of `range` only.
+    pub(crate) fn to(range: ByteRange) -> Self {
+        Self { before: range.start(), rest: Some(range.len()) }
+    }
+
+    /// Leaves of the next `bytes` of the body those that are to be sent.
+    fn apply(&mut self, bytes: &mut Bytes) {
+        let over = usize::try_from(self.before).unwrap_or(usize::MAX).min(bytes.len());
+        self.before -= over as u64;
+        let _ = bytes.split_to(over);
+        if let Some(rest) = &mut self.rest {
+            bytes.truncate(usize::try_from(*rest).unwrap_or(usize::MAX));
+            *rest -= bytes.len() as u64;
+        }
+    }
+}
+
 async fn next_chunk(
     segments: &mut VecDeque<Segment>,
     meter: &Meter,
@@ -159,16 +202,16 @@ async fn next_chunk(
                 segments.pop_front();
                 return Ok(Some(bytes));
             }
-            Segment::Content(bytes, source) => {
-                meter.content(bytes.len(), *source);
-                let bytes = std::mem::take(bytes);
+            Segment::Content(chunk) => {
+                meter.content(chunk);
+                let bytes = std::mem::take(&mut chunk.bytes);
                 segments.pop_front();
                 return Ok(Some(bytes));
             }
             Segment::Range(reader) => match reader.next().await? {
-                Some((bytes, source)) => {
-                    meter.content(bytes.len(), source);
-                    return Ok(Some(bytes));
+                Some(chunk) => {
+                    meter.content(&chunk);
+                    return Ok(Some(chunk.bytes));
                 }
                 None => drop(segments.pop_front()),
             },

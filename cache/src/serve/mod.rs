@@ -5,6 +5,7 @@ mod body;
 mod egress;
 mod head;
 mod multipart;
+mod pass;
 pub(crate) mod tls;
 
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(crate) struct ServeLimits {
     pub(crate) connections: u64,
     /// How long a client may take for a TLS handshake, for a head, and between two requests.
     pub(crate) head_time: Duration,
+    /// How long a client may leave bytes untaken, or the network unconfirmed, before its connection is closed.
+    pub(crate) stuck_client: Duration,
 }
 
 /// What all connections share.
@@ -110,6 +113,9 @@ impl Server {
         }
         // Heads must not wait for more bytes to fill a packet.
         let _ = stream.set_nodelay(true);
+        // Clients that vanish, or stop reading, must not take up the connections of others.
+        let stuck = Some(self.limits.stuck_client);
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(stuck);
         let tracker = self.connections.clone();
         tracker.spawn(async move {
             let _open = open;

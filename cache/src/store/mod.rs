@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `key`, `object`, `catalog` | which objects there are, and which generation of each is current |
+//! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
 //! | `reader` | the threads that read |
@@ -27,6 +27,7 @@ mod catalog;
 mod checkpoint;
 mod disk;
 mod drive;
+mod extents;
 mod fault;
 mod free;
 mod health;

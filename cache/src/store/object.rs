@@ -5,14 +5,15 @@
 //! and the header fields of a generation may change, after the origin has confirmed it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 
+use super::BLOCK;
+use super::extents::Extents;
 use super::key::ObjectKey;
-use super::{BLOCK, EXTENT_BLOCKS, MAX_LENGTH};
 
 /// What a stored response needs besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Object {
     length: u64,
     meta: ArcSwap<ObjectMeta>,
     blocks: BlockTable,
+    /// Bytes of each block that were fetched and have not been sent to anybody.
+    unsent: Extents,
     stored: AtomicU64,
     retired: AtomicBool,
 }
@@ -66,6 +69,7 @@ impl Object {
             number,
             length: meta.length,
             blocks: BlockTable::new(meta.length),
+            unsent: Extents::new(meta.length, 0),
             meta: ArcSwap::from_pointee(meta),
             stored: AtomicU64::new(0),
             retired: AtomicBool::new(false),
@@ -140,6 +144,26 @@ impl Object {
         });
     }
 
+    /// Block `index` comes from the origin, now or anew: the next bytes of it that are sent, as many as
+    /// it has, are those that had to be fetched.
+    pub(crate) fn note_fetch(&self, index: u32) {
+        if let (Some(unsent), Some(length)) =
+            (self.unsent.get_or_allocate(index), self.block_length(index))
+        {
+            unsent.store(length, Ordering::Relaxed);
+        }
+    }
+
+    /// `bytes` bytes of block `index` are being sent. Returns how many of them had to be fetched for it:
+    /// each fetched byte counts for one sent byte, whoever sends first. None after a restart, since
+    /// what is on the drives then was fetched before.
+    pub(crate) fn note_sent(&self, index: u32, bytes: u32) -> u32 {
+        let Some(unsent) = self.unsent.get(index) else { return 0 };
+        let pay = |unsent: u32| (unsent > 0).then(|| unsent.saturating_sub(bytes));
+        let before = unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        before.map_or(0, |unsent| unsent.min(bytes))
+    }
+
     pub(super) fn block_table(&self) -> &BlockTable {
         &self.blocks
     }
@@ -192,32 +216,18 @@ impl Location {
     }
 }
 
-/// The locations of an object's blocks, in extents that are allocated when their first block comes
-/// in: a range of a huge object costs memory for that range only.
-pub(super) struct BlockTable {
-    blocks: u32,
-    extents: Box<[OnceLock<Box<[AtomicU32]>>]>,
-}
+/// The locations of an object's blocks.
+pub(super) struct BlockTable(Extents);
 
 impl BlockTable {
-    /// An empty table. Objects longer than [`MAX_LENGTH`] are not stored and get no places.
+    /// An empty table.
     fn new(length: u64) -> Self {
-        let blocks = match length <= MAX_LENGTH {
-            true => u32::try_from(length.div_ceil(u64::from(BLOCK))).unwrap_or(0),
-            false => 0,
-        };
-        let extents = (0..blocks.div_ceil(EXTENT_BLOCKS)).map(|_| OnceLock::new()).collect();
-        Self { blocks, extents }
-    }
-
-    fn entry(&self, index: u32) -> Option<&AtomicU32> {
-        let extent = self.extents.get((index / EXTENT_BLOCKS) as usize)?.get()?;
-        extent.get((index % EXTENT_BLOCKS) as usize)
+        Self(Extents::new(length, Location::NONE))
     }
 
     /// Where block `index` lies.
     pub(super) fn get(&self, index: u32) -> Option<Location> {
-        match self.entry(index)?.load(Ordering::Acquire) {
+        match self.0.get(index)?.load(Ordering::Acquire) {
             Location::NONE => None,
             place => Some(Location(place)),
         }
@@ -225,18 +235,14 @@ impl BlockTable {
 
     /// Puts block `index` at `location`; false when the object has no such block.
     pub(super) fn set(&self, index: u32, location: Location) -> bool {
-        let first = index - index % EXTENT_BLOCKS;
-        let Some(extent) = self.extents.get((index / EXTENT_BLOCKS) as usize) else { return false };
-        let size = EXTENT_BLOCKS.min(self.blocks - first);
-        extent.get_or_init(|| (0..size).map(|_| AtomicU32::new(Location::NONE)).collect());
-        let Some(entry) = self.entry(index) else { return false };
+        let Some(entry) = self.0.get_or_allocate(index) else { return false };
         entry.store(location.0, Ordering::Release);
         true
     }
 
     /// Forgets block `index`, unless it has moved from `location` since.
     pub(super) fn clear(&self, index: u32, location: Location) {
-        if let Some(entry) = self.entry(index) {
+        if let Some(entry) = self.0.get(index) {
             // A failed exchange means that the block has a newer place, which stays.
             let _ = entry.compare_exchange(
                 location.0,
@@ -249,18 +255,13 @@ impl BlockTable {
 
     /// All blocks that lie on `drive`: index and slot.
     pub(super) fn on_drive(&self, drive: u8) -> impl Iterator<Item = (u32, u32)> {
-        self.extents
-            .iter()
-            .zip((0_u32..).step_by(EXTENT_BLOCKS as usize))
-            .filter_map(|(extent, first)| Some((extent.get()?, first)))
-            .flat_map(|(extent, first)| (first..).zip(extent.iter()))
-            .filter_map(move |(index, entry)| match entry.load(Ordering::Acquire) {
-                Location::NONE => None,
-                place => {
-                    let location = Location(place);
-                    (location.drive() == usize::from(drive)).then_some((index, location.slot()))
-                }
-            })
+        self.0.iter().filter_map(move |(index, entry)| match entry.load(Ordering::Acquire) {
+            Location::NONE => None,
+            place => {
+                let location = Location(place);
+                (location.drive() == usize::from(drive)).then_some((index, location.slot()))
+            }
+        })
     }
 }
 
@@ -302,6 +303,21 @@ mod tests {
             assert_eq!(sum, length);
             assert_eq!(object.block_length(object.blocks()), None);
         }
+    }
+
+    #[test]
+    fn each_fetched_byte_counts_for_one_sent_byte() {
+        let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
+        let object = Object::new(key, 1, meta(u64::from(BLOCK) + 10, None, None));
+        assert_eq!(object.note_sent(1, 10), 0, "it was here before");
+        object.note_fetch(1);
+        assert_eq!([4, 4, 4, 4].map(|bytes| object.note_sent(1, bytes)), [4, 4, 2, 0]);
+        assert_eq!(object.note_sent(0, 10), 0, "another block");
+        object.note_fetch(1);
+        object.note_fetch(1);
+        assert_eq!(object.note_sent(1, 20), 10, "the last block is short");
+        object.note_fetch(2);
+        assert_eq!(object.note_sent(2, 1), 0, "there is no such block");
     }
 
     #[test]

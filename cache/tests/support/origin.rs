@@ -25,6 +25,8 @@ const CHUNK: usize = 64 << 10;
 pub struct Fault {
     /// Answers 200 with everything, whatever range is asked for.
     pub ignores_ranges: bool,
+    /// Sends bodies in chunks, without `Content-Length`.
+    pub hides_length: bool,
     /// Breaks each of so many bodies after so many bytes.
     pub cuts: Option<(usize, usize)>,
     /// Answers every request so.
@@ -195,7 +197,9 @@ async fn answer(
         ));
         log.len() - 1
     };
-    response = response.header(header::CONTENT_LENGTH, to - from);
+    if !fault.hides_length {
+        response = response.header(header::CONTENT_LENGTH, to - from);
+    }
     let cut = {
         let mut fault = state.fault.lock().unwrap();
         match &mut fault.cuts {
