@@ -46,6 +46,14 @@ impl Rows {
     }
 }
 
+/// `text` if it has no more than `width` characters, else its beginning with `…` at the end.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 /// `text` with each control character shown as an escape.
 pub(crate) fn printable(text: &str) -> String {
     if text.chars().any(char::is_control) {
@@ -138,6 +146,13 @@ mod tests {
         assert_eq!(duration(3 * 86_400 + 4 * 3_600 + 59), "3d 4h");
         assert_eq!(percent(1, 3), "33.3 %");
         assert_eq!(percent(0, 0), "-");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_table_ends_in_dots() {
+        assert_eq!(shortened("65100:1", 7), "65100:1");
+        assert_eq!(shortened("65100:12", 7), "65100:…");
+        assert_eq!(shortened("ééé", 2), "é…");
     }
 
     #[test]

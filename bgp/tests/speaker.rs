@@ -381,7 +381,10 @@ async fn settings_that_cannot_be_are_refused() {
     let start = |neighbors: Vec<Neighbor>, listen: Vec<SocketAddr>| {
         let settings =
             SpeakerSettings { router_id: OURS, listen, neighbors, manual: vec![], ipv6: false };
-        Speaker::start(settings).unwrap_err().to_string()
+        let error = Speaker::start(settings).unwrap_err();
+        let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
+        // As the program prints it: each cause once.
+        causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     };
     let twice = vec![neighbor(address, |_| {}), neighbor(address, |n| n.port = 180)];
     assert!(start(twice, vec![]).contains("127.0.0.1 is there twice"));
@@ -390,4 +393,5 @@ async fn settings_that_cannot_be_are_refused() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let error = start(vec![], vec![taken.local_addr().unwrap()]);
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
+    assert_eq!(error.matches("in use").count(), 1, "{error}");
 }

@@ -48,6 +48,7 @@ struct Neighbor {
     description: Option<String>,
     state: String,
     state_seconds: u64,
+    retry_seconds: Option<u64>,
     flaps: u64,
     received: u64,
     accepted: u64,
@@ -60,9 +61,10 @@ struct Neighbor {
     updates_treated_as_withdraw: u64,
     updates_with_discarded_attributes: u64,
     last_error: Option<LastError>,
+    dial_error: Option<LastError>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 struct LastError {
     direction: String,
     text: String,
@@ -203,7 +205,10 @@ fn render_neighbor(neighbor: &Neighbor) -> Result<String, std::fmt::Error> {
         line("Description", description.clone())?;
     }
     line("AS", format!("{} (ours {}, {})", neighbor.asn, neighbor.local_asn, neighbor.kind))?;
-    line("State", format!("{} for {}", neighbor.state, text::duration(neighbor.state_seconds)))?;
+    let retry = neighbor.retry_seconds.map(text::duration);
+    let retry = retry.map_or_else(String::new, |wait| format!(", next attempt in {wait}"));
+    let since = text::duration(neighbor.state_seconds);
+    line("State", format!("{} for {since}{retry}", neighbor.state))?;
     line("Flaps", text::count(neighbor.flaps))?;
     line("Hold time", format!("{} s", neighbor.hold_time))?;
     line(
@@ -236,15 +241,20 @@ fn render_neighbor(neighbor: &Neighbor) -> Result<String, std::fmt::Error> {
             text::count(neighbor.updates_with_discarded_attributes)
         ),
     )?;
-    line(
-        "Last error",
-        match &neighbor.last_error {
-            Some(error) => format!("{} at {}", error.in_words(), error.at),
-            None => "-".to_owned(),
-        },
-    )?;
+    let when = |error: &LastError| format!("{} at {}", error.in_words(), error.at);
+    line("Last error", neighbor.last_error.as_ref().map_or_else(|| "-".to_owned(), when))?;
+    // Without another error the failed dial stands there already.
+    if let Some(error) =
+        neighbor.dial_error.as_ref().filter(|e| neighbor.last_error.as_ref() != Some(e))
+    {
+        line("Dialling", when(error))?;
+    }
     Ok(out)
 }
+
+/// A router can send hundreds of communities with one route: `--json` has all of them, the table
+/// stays one that a person can read.
+const LONGEST_CELL: usize = 80;
 
 /// What `GET /v1/bgp/routes` is asked.
 #[derive(Debug, Default, Serialize)]
@@ -352,15 +362,41 @@ pub(crate) fn render_routes(routes: &[Value]) -> Result<String> {
                 id => format!("{} [{id}]", route.prefix),
             },
             route.neighbor.to_string(),
-            route.as_path,
+            text::shortened(&route.as_path, LONGEST_CELL),
             route.origin,
             route.next_hop.map_or_else(|| "-".to_owned(), |hop| hop.to_string()),
             number(route.med),
             number(route.local_pref),
-            route.communities.join(" "),
+            text::shortened(&route.communities.join(" "), LONGEST_CELL),
             text::duration(route.age_seconds),
             route.refused_reason.unwrap_or_else(|| "-".to_owned()),
         ]);
     }
     Ok(format!("{}\n√ accepted   ~ stale   × refused\n", rows.render()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbor_that_rests_says_until_when_and_why() {
+        let neighbor = serde_json::json!({
+            "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
+            "description": null, "state": "Idle", "state_seconds": 2, "retry_seconds": 1798,
+            "flaps": 1, "received": 0, "accepted": 0, "rejected": {}, "stale": 0,
+            "max_prefixes": 1000, "hold_time": 90, "capabilities": [], "messages_received": 4,
+            "updates_treated_as_withdraw": 0, "updates_with_discarded_attributes": 0,
+            "last_error": {"direction": "sent", "text": "Cease", "at": "10:00"},
+            "dial_error": {"direction": "dial", "text": "refused", "at": "10:01"},
+        });
+        let text = render_neighbor(&Neighbor::deserialize(&neighbor).unwrap()).unwrap();
+        for line in [
+            "State           Idle for 2s, next attempt in 29m 58s\n",
+            "Last error      Cease (sent) at 10:00\n",
+            "Dialling        refused (dial) at 10:01\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use ipnet::IpNet;
 use mcc_bgp::rib::{RouteFilter, RouteQuery};
+use mcc_bgp::speaker::CommandError;
 use mcc_cache::Purge;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -46,6 +47,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/v1/drain", post(drain))
         .route("/v1/undrain", post(undrain))
         .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(view)
 }
 
@@ -88,6 +90,11 @@ impl IntoResponse for Problem {
 
 async fn unknown(request: Request) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let (method, path) = (request.method(), request.uri().path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {method}"))
 }
 
 #[derive(Serialize)]
@@ -138,8 +145,17 @@ struct Routes {
 }
 
 impl Routes {
-    fn query(self) -> Result<RouteQuery, Problem> {
+    /// What the RIB is asked. Without `ipv6` it can have no IPv6 route, and "none" would be a
+    /// misleading answer.
+    fn query(self, ipv6: bool) -> Result<RouteQuery, Problem> {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+        let prefix = self.prefix.map(|prefix| prefix.addr());
+        let mut addresses = [self.ip, prefix, self.neighbor].into_iter().flatten();
+        if let Some(address) = addresses.find(|address| address.is_ipv6() && !ipv6) {
+            return Err(bad(format!(
+                "`{address}` is IPv6, which is off: `[node] ipv6 = true` switches it on"
+            )));
+        }
         let filter = match (self.ip, self.prefix, self.longer) {
             (None, None, false) => RouteFilter::All,
             (Some(ip), None, false) => RouteFilter::LongestMatch(ip),
@@ -166,7 +182,7 @@ async fn routes(
     let Query(query) = query.map_err(|rejection| bad_query(&rejection))?;
     let page = view
         .speaker
-        .routes(query.query()?)
+        .routes(query.query(view.config.node.ipv6)?)
         .await
         .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(page))
@@ -198,26 +214,34 @@ fn bad_query(rejection: &QueryRejection) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
-async fn reset(
-    State(view): State<Arc<View>>,
-    Path(address): Path<IpAddr>,
-) -> Result<StatusCode, Problem> {
-    view.speaker
-        .reset(address)
-        .await
-        .map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+/// The `{address}` of a path.
+type Address = Result<Path<IpAddr>, PathRejection>;
+
+async fn reset(State(view): State<Arc<View>>, address: Address) -> Result<StatusCode, Problem> {
+    view.speaker.reset(neighbor(address)?).await.map_err(|error| not_commanded(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn refresh(
-    State(view): State<Arc<View>>,
-    Path(address): Path<IpAddr>,
-) -> Result<StatusCode, Problem> {
-    view.speaker
-        .refresh(address)
-        .await
-        .map_err(|error| Problem::new(StatusCode::CONFLICT, error.to_string()))?;
+async fn refresh(State(view): State<Arc<View>>, address: Address) -> Result<StatusCode, Problem> {
+    view.speaker.refresh(neighbor(address)?).await.map_err(|error| not_commanded(&error))?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn neighbor(address: Address) -> Result<IpAddr, Problem> {
+    let Path(address) =
+        address.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    Ok(address)
+}
+
+fn not_commanded(error: &CommandError) -> Problem {
+    let status = match error {
+        CommandError::UnknownNeighbor { .. } => StatusCode::NOT_FOUND,
+        CommandError::NotEstablished { .. } | CommandError::NoRouteRefresh { .. } => {
+            StatusCode::CONFLICT
+        }
+        CommandError::Stopped(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status, error.to_string())
 }
 
 /// `POST /v1/cache/purge`: exactly one of the three.
@@ -256,4 +280,34 @@ async fn undrain(State(view): State<Arc<View>>) -> StatusCode {
     tracing::info!("taking clients again");
     view.cache.drain(false);
     StatusCode::NO_CONTENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_refused_where_it_is_off() {
+        let ask = |query: &str, ipv6: bool| {
+            let uri = format!("http://node/v1/bgp/routes?{query}").parse().unwrap();
+            let Query(routes) = Query::<Routes>::try_from_uri(&uri).unwrap();
+            routes.query(ipv6).map_err(|problem| (problem.status, problem.detail))
+        };
+        for query in ["ip=2001:db8::1", "prefix=2001:db8::/32", "neighbor=2001:db8::1"] {
+            let (status, detail) = ask(query, false).unwrap_err();
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+            assert!(detail.contains("`[node] ipv6 = true`"), "{detail}");
+            assert!(ask(query, true).is_ok());
+        }
+        assert!(ask("ip=192.0.2.7&neighbor=192.0.2.1", false).is_ok());
+    }
+
+    #[test]
+    fn a_neighbor_that_is_not_there_is_no_conflict() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let unknown = CommandError::UnknownNeighbor { address, known: "none".to_owned() };
+        assert_eq!(not_commanded(&unknown).status, StatusCode::NOT_FOUND);
+        let down = CommandError::NotEstablished { address };
+        assert_eq!(not_commanded(&down).status, StatusCode::CONFLICT);
+    }
 }

@@ -207,6 +207,25 @@ impl NodeCollector {
             })
         });
         page.gauges("bgp_routes", "Routes of a neighbor", routes)?;
+        let malformed = neighbors().flat_map(|(a, n)| {
+            let treatments = [
+                ("treat_as_withdraw", n.updates_treated_as_withdraw),
+                ("attribute_discard", n.updates_with_discarded_attributes),
+            ];
+            treatments.map(|(treatment, count)| {
+                ([("neighbor", a.clone()), ("treatment", treatment.to_owned())], count)
+            })
+        });
+        page.counters(
+            "bgp_malformed_updates",
+            "UPDATEs with a fault, by what it led to (RFC 7606)",
+            malformed,
+        )?;
+        page.counter(
+            "bgp_unknown_connections",
+            "BGP connections from addresses that are no neighbor's",
+            status.unknown_connections,
+        )?;
         page.gauge(
             "footprint_prefixes",
             "Prefixes of the footprint",

@@ -1,6 +1,6 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
-use mcc_bgp::session::State;
+use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
@@ -168,8 +168,16 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             "AS {}, {} of {} prefixes accepted",
             neighbor.asn, neighbor.accepted, neighbor.received
         ),
-        (state, Some(error)) => format!("{state:?}; {}", error.error.text),
-        (state, None) => format!("{state:?}"),
+        (state, error) => {
+            let mut detail = format!("{state:?}");
+            if let Some(error) = error {
+                detail.push_str(&format!("; {}", error.error.text));
+            }
+            if neighbor.stale > 0 {
+                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
+            }
+            detail
+        }
     };
     let (state, advice) = match neighbor.state {
         State::Established if neighbor.received == 0 => (
@@ -181,12 +189,7 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             Some("everything is refused: `mcc bgp routes --rejected` says why"),
         ),
         State::Established => (PartState::Up, None),
-        _ => (
-            PartState::Down,
-            Some(
-                "check address, AS numbers, password and TTL on both sides; its prefixes are kept for a while",
-            ),
-        ),
+        _ => (PartState::Down, Some(down_advice(neighbor))),
     };
     Part {
         name: format!("neighbor {}", neighbor.address),
@@ -194,6 +197,26 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
         since_seconds: Some(neighbor.state_seconds),
         detail,
         advice: advice.map(ToOwned::to_owned),
+    }
+}
+
+/// What to do about a session that is down, by what ended it.
+fn down_advice(neighbor: &NeighborStatus) -> &'static str {
+    use ErrorDirection::{Connection, Dial, Received, Sent};
+
+    let error = neighbor.last_error.as_ref().map(|last| &last.error);
+    // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
+    match error.map(|error| (error.direction, error.code, error.subcode)) {
+        Some((Sent, Some(6), Some(1))) => {
+            "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
+        }
+        Some((Received, Some(6), Some(2..=4))) => "it was ended on the router: ask who runs that",
+        Some((_, Some(2), _)) => {
+            "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
+        }
+        Some((Dial, _, _)) => "check address, port, firewalls and password on both sides",
+        Some((Connection | Received | Sent, _, _)) => "look at the router's log",
+        None => "check address, AS numbers, password and TTL on both sides",
     }
 }
 

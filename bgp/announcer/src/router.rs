@@ -73,7 +73,7 @@ impl RouterSettings {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The address to listen on is not to be had.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,

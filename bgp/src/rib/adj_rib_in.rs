@@ -95,6 +95,14 @@ impl AdjRibIn {
         [&mut self.ipv4, &mut self.ipv6]
     }
 
+    /// The route of this prefix and path identifier.
+    pub(super) fn get(&self, nlri: Nlri) -> Option<Route> {
+        match nlri.path_id {
+            0 => self.routes.get(&nlri.prefix).copied(),
+            path_id => self.paths.get(&(nlri.prefix, path_id)).copied(),
+        }
+    }
+
     /// Stores a route and returns the one it replaces.
     pub(super) fn insert(&mut self, nlri: Nlri, route: Route) -> Option<Route> {
         let replaced = match nlri.path_id {

@@ -292,7 +292,7 @@ impl Rib {
         attributes: &Arc<PathAttributes>,
         now: Instant,
     ) -> Option<Notice> {
-        let learned = Seconds::between(self.began, now);
+        let now = Seconds::between(self.began, now);
         // While the UPDATE is looked at it is itself a user of its attributes.
         let set = self.attributes.acquire(attributes)?;
         let mut notice = None;
@@ -300,6 +300,9 @@ impl Rib {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
             let verdict = neighbor.rules.policy.verdict(&nlri.prefix, attributes);
             let generation = neighbor.table.generations(&nlri.prefix).current();
+            // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
+            let same = neighbor.table.get(nlri).filter(|route| route.attributes() == set);
+            let learned = same.map_or(now, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(nlri, route);

@@ -295,6 +295,26 @@ fn refresh_replaces_the_table_but_judges_no_stale_route() {
 }
 
 #[test]
+fn a_route_is_as_old_as_its_last_change() {
+    let mut f = Fixture::new(100, &[]);
+    let age = |f: &Fixture| {
+        let page = f.rib.routes(&RouteQuery { limit: 1, ..RouteQuery::default() }, 1, f.now);
+        page.routes[0].age_seconds
+    };
+    f.feed(A, SessionEvent::Up);
+    f.announce(A, &["20.0.0.0/24"], &[1]);
+    f.pass(10);
+    f.announce(A, &["20.0.0.0/24"], &[1]);
+    assert_eq!(age(&f), 10, "the same again");
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.feed(A, SessionEvent::Up);
+    f.announce(A, &["20.0.0.0/24"], &[1]);
+    assert_eq!(age(&f), 10, "the same in the next session");
+    f.announce(A, &["20.0.0.0/24"], &[1, 2]);
+    assert_eq!(age(&f), 0, "another path");
+}
+
+#[test]
 fn the_limit_counts_refused_routes_warns_and_then_stops() {
     let mut f = Fixture::new(5, &[]);
     let prefixes: Vec<_> = (0..7).map(|i| format!("10.{i}.0.0/16")).collect();

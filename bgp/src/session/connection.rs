@@ -60,34 +60,41 @@ pub(super) enum Outcome {
 pub(super) struct Failure {
     pub(super) notification: Option<Notification>,
     pub(super) error: SessionError,
-    /// The neighbor prefers another connection to us (Cease/7): no fault.
-    pub(super) lost_collision: bool,
+    /// The neighbor may have, or soon want, another connection to us: the peer goes to Active and
+    /// does not rest, so that it is let in.
+    pub(super) expects_another: bool,
 }
 
 impl Failure {
     /// We end it and say why.
     pub(super) fn sending(notification: Notification, detail: Option<&str>) -> Self {
         let error = SessionError::sent(&notification, detail);
-        Self { notification: Some(notification), error, lost_collision: false }
+        Self { notification: Some(notification), error, expects_another: false }
     }
 
     /// There is nobody left to tell.
     pub(super) fn silent(text: String) -> Self {
         let error = SessionError::connection(text);
-        Self { notification: None, error, lost_collision: false }
+        Self { notification: None, error, expects_another: false }
     }
 
-    /// The neighbor hung up at once: like one that cannot be dialled at all.
-    pub(super) fn before_open(text: &str) -> Self {
-        let text = format!("{text} before its OPEN: does it have this node as a neighbor?");
-        Self { notification: None, error: SessionError::dial(text), lost_collision: false }
+    /// The neighbor hung up at once: like one that cannot be dialled at all. RFC 4271 §8.2.2 goes to
+    /// Active. A router does this while it waits after an error of its own, and then dials: if we
+    /// rested as well, the two could refuse each other in turn.
+    pub(super) fn before_open() -> Self {
+        // Not how it hung up: that differs from one attempt to the next.
+        let text = "the router hung up before its OPEN: is this node its neighbor, or does it wait \
+                    after an error?";
+        let error = SessionError::dial(text.to_owned());
+        Self { notification: None, error, expects_another: true }
     }
 
     fn received(notification: &Notification) -> Self {
-        let lost_collision = notification.code == NotificationCode::Cease
+        // After a collision the connection that the neighbor prefers may be on its way.
+        let expects_another = notification.code == NotificationCode::Cease
             && notification.subcode == cease::CONNECTION_COLLISION_RESOLUTION;
         let error = SessionError::received(notification);
-        Self { notification: None, error, lost_collision }
+        Self { notification: None, error, expects_another }
     }
 
     pub(super) fn malformed(error: DecodeError) -> Self {

@@ -6,7 +6,9 @@
 //! * while a connection that the neighbor dialled is alive, no further dial is started.
 //!
 //! When the last connection ends, the peer rests (state Idle) and refuses connections for a time
-//! that grows with each failure in a row.
+//! that grows with each failure in a row. It does not rest (state Active) when the neighbor could
+//! not be dialled, hung up before its OPEN, or prefers another connection: then only the next dial
+//! waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -251,7 +253,7 @@ impl Peer {
             Event::Closed(role, text) => {
                 let state = self.connection(role).map(Connection::state);
                 let failure = match state {
-                    Some(ConnectionState::OpenSent) => Failure::before_open(&text),
+                    Some(ConnectionState::OpenSent) => Failure::before_open(),
                     _ => Failure::silent(text),
                 };
                 self.fail(role, failure, now, actions);
@@ -465,23 +467,23 @@ impl Peer {
         }
     }
 
-    /// A connection has failed. If it was the last one, the peer rests.
+    /// A connection has failed. If it was the last one, the peer rests, unless the neighbor is to be
+    /// let in.
     fn fail(&mut self, role: Role, failure: Failure, now: Instant, actions: &mut Vec<Action>) {
         let Some(connection) = self.connection(role) else { return };
         if connection.established_since().is_some_and(|since| now >= since + STABLE) {
             self.backoff.reset();
         }
-        let lost_collision = failure.lost_collision;
+        let expects_another = failure.expects_another;
         self.drop_connection(role, failure, actions);
         if self.connections().next().is_some() {
             return;
         }
         let wait = now + self.backoff.next(&mut self.random);
-        if !lost_collision {
+        if !expects_another {
             self.abort_dial(actions);
             self.rest = Rest::Until(wait);
         } else if matches!(self.dial, Dial::Off) && !self.settings.passive {
-            // The connection that the neighbor prefers may be on its way: keep the door open.
             self.dial = Dial::At(wait);
         }
     }

@@ -362,6 +362,22 @@ fn a_refused_dial_is_tried_again_and_incoming_connections_are_welcome() {
 }
 
 #[test]
+fn a_router_that_hangs_up_before_its_open_is_let_in_when_it_dials() {
+    let mut f = Fixture::new(|_| {});
+    f.feed(Event::Start);
+    for full in [1.0, 2.0, 4.0] {
+        f.feed(Event::Connected);
+        f.feed(Event::Closed(Dialled, "reset".to_owned()));
+        assert_eq!(f.peer.state(), State::Active, "RFC 4271 §8.2.2, event 18");
+        let (waited, actions) = f.wait();
+        let waited = waited.as_secs_f64();
+        assert!((full * 0.75..=full).contains(&waited), "{waited} of {full}");
+        assert_eq!(actions, ["dial"], "no storm of connections");
+    }
+    assert_eq!(f.feed(Event::Incoming), ["accept", "send accepted OPEN"]);
+}
+
+#[test]
 fn a_session_that_lasted_ends_the_row_of_failures() {
     let mut f = Fixture::new(|_| {});
     f.feed(Event::Start);

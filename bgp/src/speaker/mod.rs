@@ -73,7 +73,7 @@ pub struct SpeakerSettings {
     pub ipv6: bool,
 }
 
-/// Why the speaker does not start.
+/// Why the speaker does not start. What the system says is the `source`, not part of the text.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Two neighbors have one address.
@@ -83,7 +83,7 @@ pub enum StartError {
     #[error("bgp.neighbor: {0} neighbors; at most 65535 are possible")]
     TooManyNeighbors(usize),
     /// An accept rule cannot be read.
-    #[error("bgp.neighbor {neighbor}: {source}")]
+    #[error("bgp.neighbor {neighbor}: the accept rules cannot be used")]
     Policy {
         /// Whose rule.
         neighbor: IpAddr,
@@ -92,7 +92,7 @@ pub enum StartError {
     },
     /// An address cannot be listened on.
     #[error(
-        "bgp.listen: cannot listen on {address}: {source} (a port below 1024 needs CAP_NET_BIND_SERVICE; `ss -ltnp` shows who has it)"
+        "bgp.listen: cannot listen on {address} (a port below 1024 needs CAP_NET_BIND_SERVICE; `ss -ltnp` shows who has it)"
     )]
     Listen {
         /// The address.
@@ -101,7 +101,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The kernel does not take a TCP MD5 password.
-    #[error("bgp.neighbor {neighbor}: the system does not take the TCP MD5 password: {source}")]
+    #[error("bgp.neighbor {neighbor}: the system does not take the TCP MD5 password")]
     Password {
         /// Whose password.
         neighbor: IpAddr,

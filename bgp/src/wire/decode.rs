@@ -25,10 +25,7 @@ pub fn decode(frame: Frame<'_>, context: &DecodeContext) -> Result<Message, Deco
     match frame.message_type() {
         MessageType::Open => Open::decode(message, body).map(Message::Open),
         MessageType::Update => update::decode(message, body, context).map(Message::Update),
-        MessageType::Notification => {
-            let notification = Notification::decode(body).ok_or_else(|| bad_length(message))?;
-            Ok(Message::Notification(notification))
-        }
+        MessageType::Notification => Ok(Message::Notification(Notification::decode(body))),
         MessageType::Keepalive => Ok(Message::Keepalive),
         MessageType::RouteRefresh => {
             decode_route_refresh(message, body, context).map(Message::RouteRefresh)

@@ -50,12 +50,13 @@ impl MessageType {
     ///
     /// OPEN and KEEPALIVE stay within 4096 bytes (RFC 8654 §4). A ROUTE-REFRESH has one length
     /// only, but what follows from a wrong one depends on the session (RFC 7313 §5), so
-    /// [`decode`](super::decode) judges it.
+    /// [`decode`](super::decode) judges it. A NOTIFICATION has at least 21 bytes, but a shorter one
+    /// must not be answered (RFC 4271 §6.4), so it is taken for what it says.
     const fn bounds(self, max: usize) -> (usize, usize) {
         match self {
             Self::Open => (29, MAX_MESSAGE),
             Self::Update => (23, max),
-            Self::Notification => (21, max),
+            Self::Notification => (HEADER, max),
             Self::Keepalive => (HEADER, HEADER),
             Self::RouteRefresh => (HEADER, max),
         }
@@ -195,13 +196,19 @@ mod tests {
             (4097, 2, "longer than the session allows"),
             (28, 1, "OPEN under 29"),
             (22, 2, "UPDATE under 23"),
-            (20, 3, "NOTIFICATION under 21"),
             (20, 4, "KEEPALIVE over 19"),
         ];
         for (length, code, what) in cases {
             let found = refused(&header_of(length, code), MAX_MESSAGE);
             assert_eq!(found, (1, 2, length.to_be_bytes().to_vec()), "{what}");
         }
+    }
+
+    #[test]
+    fn a_notification_cut_short_is_taken_and_so_never_answered() {
+        let bytes = header_of(19, 3);
+        let message = frame(&bytes, MAX_MESSAGE).unwrap().unwrap();
+        assert_eq!(message.message_type(), MessageType::Notification, "RFC 4271 §6.4");
     }
 
     #[test]

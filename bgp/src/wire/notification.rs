@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use bytes::Bytes;
 use nom::Parser;
 use nom::bytes::complete::take;
-use nom::combinator::{all_consuming, rest};
+use nom::combinator::all_consuming;
 use nom::multi::length_data;
 use nom::number::complete::{be_u8, be_u16, be_u32};
 
@@ -182,11 +182,16 @@ impl Notification {
         }
     }
 
-    /// From the body of a NOTIFICATION message. `None` if it is shorter than two bytes, which
-    /// framing has ruled out.
-    pub(super) fn decode(body: &[u8]) -> Option<Self> {
-        let (_, (code, subcode, data)) = (be_u8::<_, ()>, be_u8, rest).parse(body).ok()?;
-        Some(Self { code: code.into(), subcode, data: Bytes::copy_from_slice(data) })
+    /// From the body of a NOTIFICATION message. A code or subcode that is cut off reads as 0: the
+    /// session ends all the same, and an error in a NOTIFICATION is not answered with another
+    /// (RFC 4271 §6.4).
+    pub(super) fn decode(body: &[u8]) -> Self {
+        let (code, subcode, data) = match body {
+            [code, subcode, data @ ..] => (*code, *subcode, data),
+            [code] => (*code, 0, &[][..]),
+            [] => (0, 0, &[][..]),
+        };
+        Self { code: code.into(), subcode, data: Bytes::copy_from_slice(data) }
     }
 
     /// The RFC's words for the subcode; `None` for 0 and for one without a name.
@@ -387,12 +392,14 @@ mod tests {
     use super::*;
 
     fn words(body: &[u8]) -> String {
-        Notification::decode(body).unwrap().to_string()
+        Notification::decode(body).to_string()
     }
 
     #[test]
     fn speaks_in_words() {
-        let cases: [(&[u8], &str); 14] = [
+        let cases: [(&[u8], &str); 16] = [
+            (b"", "error code 0"),
+            (b"\x06", "Cease"),
             (b"\x06\x02\x0bmaintenance", "Cease / Administrative Shutdown: maintenance"),
             (b"\x06\x04\x02ok", "Cease / Administrative Reset: ok"),
             (b"\x06\x02", "Cease / Administrative Shutdown"),
@@ -438,9 +445,9 @@ mod tests {
 
     #[test]
     fn a_hard_reset_gives_its_true_reason() {
-        let hard = Notification::decode(b"\x06\x09\x06\x02\x03bye").unwrap();
+        let hard = Notification::decode(b"\x06\x09\x06\x02\x03bye");
         assert_eq!(hard.unwrapped(), Notification::administrative_shutdown(Some("bye")));
-        let empty = Notification::decode(b"\x06\x09\x06").unwrap();
+        let empty = Notification::decode(b"\x06\x09\x06");
         assert_eq!(empty.unwrapped(), empty);
     }
 
