@@ -3,6 +3,8 @@
 //! Everything that reaches it is a [`Message`]; it answers at once or keeps the question until it can. It never
 //! waits for a run or a reader, so they may wait for it.
 
+mod opening;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,16 +14,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::flight::Flight;
-use super::freshness::CacheControl;
 use super::open::{self, Outcome, Question};
 use super::run::{Ended, OpenBody, Order, Run};
 use super::ticket::Interest;
 use super::window::{MAX_WINDOW, ReadAhead};
-use super::{FillError, How, Located, Opened, Shared};
+use super::{FillError, Located, Shared};
 use crate::origin::OriginFailure;
-use crate::range::block_of;
 use crate::store::{NotStored, Object, ObjectKey, ObjectMeta, Selector};
-use crate::time::unix_now;
 
 /// Origin requests at once for one object's read-ahead. A block that is waited for is fetched in any case.
 const PARALLEL_RUNS: usize = 4;
@@ -33,8 +32,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const DRIVE_TIME: Duration = Duration::from_secs(10);
 /// How often what can change without a message is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a stale object is served without asking again when the origin is down, in seconds.
-const STALE_GRACE: u64 = 10;
 
 /// What a coordinator is told and asked.
 pub(super) enum Message {
@@ -193,111 +190,6 @@ impl Coordinator {
             interest.wake(&self.left);
             Reader { interest: interest.clone(), left: None }
         });
-    }
-
-    // --- Opening ---
-
-    fn open(&mut self, request: open::Request) {
-        self.meet(&request.interest);
-        // Known since the reader looked: it was told of a miss, but another one was faster.
-        if let Some(object) = &self.object
-            && !object.is_retired()
-            && object.meta().fresh_until > unix_now()
-        {
-            let opened = Opened::Object { object: object.clone(), how: How::Collapsed };
-            let _ = request.reply.send(Ok(opened));
-            return;
-        }
-        match &mut self.opening {
-            Some(waiting) => waiting.push(request),
-            None => {
-                let question = Question::of(&request);
-                self.opening = Some(vec![request]);
-                self.ask(question);
-            }
-        }
-    }
-
-    fn ask(&self, question: Question) {
-        let (shared, mailbox) = (self.shared.clone(), self.mailbox.clone());
-        self.shared.tasks.spawn(async move {
-            let stop = shared.stop.clone();
-            tokio::select! {
-                outcome = question.ask(&shared) => {
-                    let _ = mailbox.send(Message::Answered { question, outcome }).await;
-                }
-                () = stop.cancelled() => {}
-            }
-        });
-    }
-
-    fn answered(&mut self, question: Question, outcome: Outcome) {
-        let Some(waiting) = self.opening.take() else { return };
-        match outcome {
-            Outcome::Content { meta, from, to, body } => {
-                let object = self.publish(&meta);
-                // A range begins at a block's border, as asked; a whole body at 0.
-                let end = to.checked_sub(1).map_or(0, |last| block_of(last) + 1);
-                let open = OpenBody { body, from };
-                self.start_run(&question.interest, block_of(from), end, Some(open));
-                reply_with_object(waiting, &object, How::Fetched);
-            }
-            Outcome::Confirmed(meta) => match question.stale {
-                Some(object) => {
-                    self.shared.store.renew(&object, &meta);
-                    self.set_object(&object);
-                    reply_with_object(waiting, &object, How::Revalidated);
-                }
-                None => reply_all(waiting, &Ok(Opened::PassThrough)),
-            },
-            Outcome::NoSuchBytes if question.asked.start() > 0 => {
-                if let Some(first) = waiting.first() {
-                    self.ask(Question::at_start(first));
-                    self.opening = Some(waiting);
-                }
-            }
-            Outcome::NoSuchBytes | Outcome::Unstorable => {
-                reply_all(waiting, &Ok(Opened::PassThrough));
-            }
-            Outcome::Reply(reply) => {
-                if reply.status.is_server_error()
-                    && let Some(stale) = self.may_serve_stale(&question)
-                {
-                    return reply_with_object(waiting, &stale, How::Stale);
-                }
-                // The refusal may be about this reader's signature: the others ask with their own.
-                let asked_as = question.interest.target();
-                let (same, mut others): (Vec<_>, Vec<_>) = waiting
-                    .into_iter()
-                    .partition(|request| request.interest.target().same_as(asked_as));
-                reply_all(same, &Ok(Opened::Reply(Arc::new(reply))));
-                others.retain(|request| !request.reply.is_closed());
-                if let Some(first) = others.first() {
-                    self.ask(Question::of(first));
-                    self.opening = Some(others);
-                }
-            }
-            Outcome::Failed(failure) => match self.may_serve_stale(&question) {
-                Some(stale) => reply_with_object(waiting, &stale, How::Stale),
-                None => reply_all(waiting, &Err(FillError::Origin(failure))),
-            },
-        }
-    }
-
-    /// The stale object, if it may be served while the origin is down (RFC 9111 §4.2.4). It then counts as
-    /// fresh for a moment, so that not every request waits for the origin's silence.
-    fn may_serve_stale(&mut self, question: &Question) -> Option<Arc<Object>> {
-        let stale = question.stale.clone().filter(|stale| !stale.is_retired())?;
-        let meta = stale.meta();
-        let control = meta.headers.iter().filter(|(name, _)| *name == http::header::CACHE_CONTROL);
-        let lines = control.filter_map(|(_, value)| value.to_str().ok());
-        if !CacheControl::parse(lines).stale_allowed() {
-            return None;
-        }
-        let fresh_until = unix_now() + STALE_GRACE;
-        self.shared.store.renew(&stale, &ObjectMeta { fresh_until, ..(*meta).clone() });
-        self.set_object(&stale);
-        Some(stale)
     }
 
     fn publish(&mut self, meta: &ObjectMeta) -> Arc<Object> {
@@ -620,17 +512,4 @@ impl Reader {
 
 fn held_is_none(blocks: &HashMap<u32, Held>, index: u32) -> bool {
     blocks.get(&index).is_none_or(|held| held.flight.has_failed())
-}
-
-fn reply_with_object(waiting: Vec<open::Request>, object: &Arc<Object>, first: How) {
-    for (i, request) in waiting.into_iter().enumerate() {
-        let how = if i == 0 { first } else { How::Collapsed };
-        let _ = request.reply.send(Ok(Opened::Object { object: object.clone(), how }));
-    }
-}
-
-fn reply_all(waiting: Vec<open::Request>, opened: &Result<Opened, FillError>) {
-    for request in waiting {
-        let _ = request.reply.send(opened.clone());
-    }
 }
