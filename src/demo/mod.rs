@@ -7,6 +7,7 @@ mod download;
 mod origin;
 mod stage;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -22,23 +23,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     logging::start("error");
-    let stage = Stage::set().await?;
-    let outcome = tokio::select! {
-        outcome = show(&stage) => outcome,
-        signal = signals::stop_signal() => signal.map(|_| ()).map_err(Into::into),
+    // One for all of it: the first Ctrl-C counts, whatever the demo is doing.
+    let mut stop = pin!(signals::stop_signal());
+    // A demo that is cut short is no failure, but it has not shown that all is well either.
+    let cut_short = Verdict::of(!arguments.check);
+    let stage = tokio::select! {
+        // First, so that signals are looked out for before there is anything to leave behind.
+        biased;
+        signal = &mut stop => return Ok(signal.map(|_| cut_short)?),
+        stage = Stage::set() => stage?,
     };
-    let verdict = match &outcome {
-        Ok(()) => Verdict::Good,
-        Err(error) => {
+    let shown = tokio::select! {
+        signal = &mut stop => signal.map(|_| None)?,
+        outcome = show(&stage) => Some(outcome),
+    };
+    let verdict = match shown {
+        None => cut_short,
+        Some(Err(error)) => {
             say(&format!("\n× {error:#}\n"))?;
             Verdict::Bad
         }
+        Some(Ok(())) if arguments.check => Verdict::Good,
+        Some(Ok(())) => {
+            say(&stage.what_next())?;
+            stop.await?;
+            say("\nStopping.\n")?;
+            Verdict::Good
+        }
     };
-    if !arguments.check && verdict == Verdict::Good {
-        say(&stage.what_next())?;
-        signals::stop_signal().await?;
-        say("\nStopping.\n")?;
-    }
     stage.clear().await;
     if arguments.check {
         say(match verdict {

@@ -142,7 +142,8 @@ fn routes_of_a_neighbor_made_in_the_control_plane_steer_clients_while_either_is_
     };
     let bird = network.start(Image::Bird, 2, &bird_file("route 20.0.0.0/16 blackhole;"));
     let origin = Origin::start(&network, 3);
-    let sum = origin.make_file("/fresh/f.bin", 3 << 20);
+    origin.make_file("/fresh/f.bin", 3 << 20);
+    let whole = origin.read("/fresh/f.bin");
     let plane = ControlPlane::start();
     let control = plane.enrol(&json!({
         "name": "edge-1",
@@ -153,9 +154,8 @@ fn routes_of_a_neighbor_made_in_the_control_plane_steer_clients_while_either_is_
     }));
     let node = Setup::new("edge-1", host, &format!("{}{control}", origin.section())).start();
     let download = || {
-        let answer = http::get(&node.url(&format!("/fresh/f.bin?cacheHostOrigin={HOST}")), &[]);
-        assert_eq!(origin.sum_of("/fresh/f.bin", 0, (3 << 20) - 1), sum);
-        assert_eq!(answer.unwrap().body.len(), 3 << 20);
+        let url = node.url(&format!("/fresh/f.bin?cacheHostOrigin={HOST}"));
+        assert!(http::get(&url, &[]).unwrap().body == whole, "wrong bytes");
     };
     let control_part = |node: &Node| -> Value {
         let parts = node.ask("list --json").json();

@@ -88,3 +88,29 @@ fn the_demo_stays_up_until_ctrl_c() {
     }
     assert_nothing_left(demo.folder());
 }
+
+#[test]
+fn a_demo_that_is_cut_short_leaves_nothing_either() {
+    // While it is being set up, and in the middle of its steps.
+    let set_up = |demo: &mut Process| {
+        demo.wait_for("files of the demo", |demo| {
+            let files = std::fs::read_dir(demo.folder().join("tmp")).unwrap().count();
+            if files > 0 { Ok(()) } else { Err("none".to_owned()) }
+        });
+    };
+    let steps = |demo: &mut Process| {
+        demo.wait_for_log("1. The router announces");
+    };
+    let moments: [&dyn Fn(&mut Process); 2] = [&set_up, &steps];
+    for moment in moments {
+        for (arguments, good) in [(&[][..], true), (&["--check"][..], false)] {
+            let mut demo = start(arguments);
+            moment(&mut demo);
+            demo.signal(Signal::INT);
+            let status = demo.wait();
+            assert_eq!(status.code(), Some(i32::from(!good)), "{arguments:?}");
+            assert!(!demo.log().contains("The demo is good."), "{}", demo.log());
+            assert_nothing_left(demo.folder());
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
@@ -83,20 +84,34 @@ fn a_running_download_comes_to_its_right_end() {
     let (_origin, mut node, sum) = stage(&network);
     let address = node.setup.http;
     let download = Download::begin(address, "/fresh/f.bin");
-    // A connection that never asks for anything must not hold up the end.
-    let idle = TcpStream::connect(address).unwrap();
+    // Connections that ask for nothing must not hold up the end.
+    let silent = TcpStream::connect(address).unwrap();
+    let silent_tls = TcpStream::connect(node.setup.https).unwrap();
+    let mut half = TcpStream::connect(address).unwrap();
+    half.write_all(b"GET /fresh/f.bin HTTP/1.1\r\n").unwrap();
+    let mut kept = TcpStream::connect(address).unwrap();
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: other.example\r\n\r\n").unwrap();
+    kept.read_exact(&mut [0; 12]).unwrap();
 
     begin_to_stop(&node);
     let status = node.ask("status");
     assert_eq!(status.code, Some(1), "a node that stops is not ready: {status:?}");
     assert!(status.stdout.contains("draining"), "{status:?}");
+    for (name, mut stream) in
+        [("silent", silent), ("silent TLS", silent_tls), ("half a head", half), ("kept", kept)]
+    {
+        // Less than clients are given for a head, far more than closing takes.
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        let ended = stream.read_to_end(&mut Vec::new());
+        let timed_out = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        assert!(!timed_out, "{name}: still open");
+    }
 
     assert_eq!(download.end(), (SIZE, sum));
     let status = node.process.wait();
     assert!(status.success(), "{status}");
     let log = node.process.log();
     assert!(!log.contains("connections broken"), "the end was waited for: {log}");
-    drop(idle);
 }
 
 #[test]

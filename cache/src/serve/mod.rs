@@ -121,12 +121,20 @@ impl Server {
             let _open = open;
             match tls {
                 None => self.connection(stream, full, shutdown).await,
-                Some(tls) => match timeout(self.limits.head_time, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.connection(stream, full, shutdown).await,
-                    // Scanners and clients that do not trust the certificate: their business.
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!("TLS handshake took too long"),
-                },
+                Some(tls) => {
+                    let handshake = timeout(self.limits.head_time, tls.accept(stream));
+                    let handshake = tokio::select! {
+                        handshake = handshake => handshake,
+                        () = shutdown.cancelled() => return,
+                        () = self.closing.cancelled() => return,
+                    };
+                    match handshake {
+                        Ok(Ok(stream)) => self.connection(stream, full, shutdown).await,
+                        // Scanners and clients that do not trust the certificate: their business.
+                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!("TLS handshake took too long"),
+                    }
+                }
             }
         });
     }
@@ -136,7 +144,9 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
-        let service = service_fn(move |request| {
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
             let server = server.clone();
             async move {
                 if full {
@@ -155,20 +165,26 @@ impl Server {
             .keep_alive(!full)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let mut told = false;
-        let ended = loop {
+        let told = async {
             tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = shutdown.cancelled(), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = self.closing.cancelled(), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = self.breaking.cancelled() => return,
+                () = shutdown.cancelled() => {}
+                () = self.closing.cancelled() => {}
             }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            // Half a head would keep hyper waiting for the rest, and nothing is owed for it.
+            () = told => {
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.breaking.cancelled() => return,
+                }
+            }
+            () = self.breaking.cancelled() => return,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
