@@ -300,36 +300,3 @@ async fn counters_are_true_per_byte() {
     assert!(counters.requests.contains(&("hit", 1)) && counters.requests.contains(&("miss", 1)));
     assert_eq!((counters.first_byte_hit.count, counters.first_byte_miss.count), (1, 1));
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_range_is_never_answered_with_a_whole_body() {
-    let length = 3 * MIB;
-    let (_folder, origin, node) = start(&[("/f", length), ("/short", 5000)]).await;
-    // Neither stored nor cut by the origin: the node has to cut.
-    let fault = Fault { ignores_ranges: true, cache_control: Some("no-store"), ..Fault::default() };
-    origin.fail(fault.clone());
-    let expected = content(length, length as u32);
-    for (range, from, to) in [
-        ("bytes=0-0", 0, 1),
-        ("bytes=1000000-2000000", 1_000_000, 2_000_001),
-        ("bytes=3000000-", 3_000_000, length),
-        ("bytes=-10", length - 10, length),
-        ("bytes=10-19,5000-5009", 10, 5010),
-    ] {
-        let reply = node.get("/f", &[&format!("Range: {range}")]).await;
-        let content_range = format!("bytes {from}-{}/{length}", to - 1);
-        assert_eq!((reply.status, reply.field("Content-Range")), (206, Some(&*content_range)));
-        assert!(reply.is_whole() && reply.body == expected[from..to], "{range}");
-    }
-    let past = node.get("/f", &[&format!("Range: bytes={length}-")]).await;
-    let total = format!("bytes */{length}");
-    assert_eq!((past.status, past.field("Content-Range")), (416, Some(&*total)));
-    assert!(past.is_whole());
-    let other = node.get("/f", &["Range: bytes=0-9", "If-Range: \"v2\""]).await;
-    assert_eq!((other.status, other.body.len()), (200, length), "the client has asked for this");
-    origin.fail(Fault { no_length: true, ..fault });
-    let short = node.get("/short", &["Range: bytes=100-199"]).await;
-    assert_eq!((short.status, short.body.as_slice()), (206, &content(5000, 5000)[100..200]));
-    let long = node.get("/f", &["Range: bytes=100-199"]).await;
-    assert_eq!(long.status, 502, "where the range ends is not known");
-}

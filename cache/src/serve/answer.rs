@@ -20,7 +20,7 @@ use crate::conditional::{self, Validators, Verdict};
 use crate::counters::RequestResult;
 use crate::fill::{self, FillError, How, ObjectReader, Opened, OriginReply, Source, Ticket};
 use crate::origin::OriginFailure;
-use crate::range::{ByteRange, RangeRequest, Selection, block_of};
+use crate::range::{ByteRange, Selection, block_of};
 use crate::request::{self as content, ContentRequest};
 use crate::store::Object;
 use crate::time::unix_now;
@@ -266,7 +266,7 @@ impl Server {
     fn reply(&self, request: &ContentRequest, reply: &OriginReply) -> Response<ContentBody> {
         let mut headers = passed_headers(&reply.headers);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
-        self.id.sign(&mut headers, CacheStatus::Bypass, false);
+        self.id.sign(&mut headers, CacheStatus::Bypass);
         let body = if request.head_only { Bytes::new() } else { reply.body.clone() };
         let mut response = Response::new(ContentBody::memory(body));
         *response.status_mut() = reply.status;
@@ -326,19 +326,10 @@ impl Server {
                 }
             }
         }
-        let mut part = None;
-        // With If-Range, 200 is the right word for another version.
-        if has_body
-            && parts.status == StatusCode::OK
-            && request.range != RangeRequest::Whole
-            && !head.headers.contains_key(header::IF_RANGE)
-        {
-            (parts.status, part) = cut_out(&request.range, &mut headers)?;
-        }
-        self.id.sign(&mut headers, CacheStatus::Bypass, false);
-        let body = if has_body && parts.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        self.id.sign(&mut headers, CacheStatus::Bypass);
+        let body = if has_body {
             let meter = self.meter(request);
-            ContentBody::pass(taken.freeze(), body, part, fills.limits.stall, meter)
+            ContentBody::pass(taken.freeze(), body, fills.limits.stall, meter)
         } else {
             ContentBody::empty()
         };
@@ -354,36 +345,6 @@ enum Opening {
     Found(Found),
     PassThrough,
     Reply(Arc<OriginReply>),
-}
-
-/// What to make of an origin's 200 when a range was asked for: a client appends what it gets to what it has, and a
-/// whole body would corrupt its file. Several ranges are answered by the one that encloses them.
-fn cut_out(
-    range: &RangeRequest,
-    headers: &mut HeaderMap,
-) -> Result<(StatusCode, Option<ByteRange>), OriginFailure> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let Some(length) = length.and_then(|length| length.parse().ok()) else {
-        return Err(OriginFailure::Nonsense(
-            "a range was asked for, and it gives neither range nor length",
-        ));
-    };
-    let part = match range.select(length) {
-        Selection::Whole => return Ok((StatusCode::OK, None)),
-        Selection::One(part) => Some(part),
-        Selection::Several(parts) => match parts.as_slice() {
-            [first, .., last] => ByteRange::new(first.start(), last.end()),
-            _ => None,
-        },
-        Selection::Unsatisfiable => None,
-    };
-    let (status, sent, content_range) = match part {
-        Some(part) => (StatusCode::PARTIAL_CONTENT, part.len(), head::content_range(part, length)),
-        None => (StatusCode::RANGE_NOT_SATISFIABLE, 0, head::no_range(length)),
-    };
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
-    headers.insert(header::CONTENT_RANGE, content_range);
-    Ok((status, part))
 }
 
 /// What a fill in this client's name carries of its request.

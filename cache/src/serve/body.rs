@@ -22,7 +22,6 @@ use super::egress::EgressGate;
 use crate::counters::Counters;
 use crate::fill::{FillError, ObjectReader, Source};
 use crate::origin::{Origin, OriginFailure};
-use crate::range::ByteRange;
 
 /// Why a body was cut.
 #[derive(Debug, Error)]
@@ -118,28 +117,15 @@ impl ContentBody {
         Self { kind: Kind::Chunks(Box::pin(chunks)), remaining: Some(length) }
     }
 
-    /// An origin's body as it comes, after the bytes `taken` from it already; only `part` of it if that is given.
-    /// `stall` is how long the origin may be silent.
-    pub(crate) fn pass(
-        taken: Bytes,
-        body: Incoming,
-        part: Option<ByteRange>,
-        stall: Duration,
-        meter: Meter,
-    ) -> Self {
-        let whole = body.size_hint().exact().map(|rest| rest + taken.len() as u64);
-        let remaining = part.map(ByteRange::len).or(whole);
-        let cut = Cut::of(part);
-        let chunks = unfold(Some((taken, body, cut, meter)), move |state| async move {
-            let (mut taken, mut body, mut cut, meter) = state?;
+    /// An origin's body as it comes, after the bytes `taken` from it already. `stall` is how long it may be silent.
+    pub(crate) fn pass(taken: Bytes, body: Incoming, stall: Duration, meter: Meter) -> Self {
+        let remaining = body.size_hint().exact().map(|rest| rest + taken.len() as u64);
+        let chunks = unfold(Some((taken, body, meter)), move |state| async move {
+            let (mut taken, mut body, meter) = state?;
             loop {
-                let kept = cut.take(std::mem::take(&mut taken));
-                if !kept.is_empty() {
-                    meter.passed(kept.len());
-                    return Some((Ok(kept), Some((Bytes::new(), body, cut, meter))));
-                }
-                if cut.is_done() {
-                    return None;
+                if !taken.is_empty() {
+                    meter.passed(taken.len());
+                    return Some((Ok(taken), Some((Bytes::new(), body, meter))));
                 }
                 let failure = match timeout(stall, body.frame()).await {
                     Ok(None) => return None,
@@ -159,39 +145,6 @@ impl ContentBody {
             }
         });
         Self { kind: Kind::Chunks(Box::pin(chunks)), remaining }
-    }
-}
-
-/// A range cut out of a stream of bytes.
-struct Cut {
-    /// Bytes still to be read over.
-    skip: u64,
-    /// Bytes still to be kept.
-    keep: u64,
-}
-
-impl Cut {
-    /// `None` keeps everything.
-    fn of(part: Option<ByteRange>) -> Self {
-        match part {
-            Some(range) => Self { skip: range.start(), keep: range.len() },
-            None => Self { skip: 0, keep: u64::MAX },
-        }
-    }
-
-    /// What is to be kept of the next bytes.
-    fn take(&mut self, mut bytes: Bytes) -> Bytes {
-        let at_most =
-            |n: u64, bytes: &Bytes| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
-        let skipped = bytes.split_to(at_most(self.skip, &bytes));
-        self.skip -= skipped.len() as u64;
-        bytes.truncate(at_most(self.keep, &bytes));
-        self.keep -= bytes.len() as u64;
-        bytes
-    }
-
-    fn is_done(&self) -> bool {
-        self.keep == 0
     }
 }
 
@@ -249,29 +202,5 @@ impl Body for ContentBody {
 
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// However the bytes come in, the range comes out.
-        #[test]
-        fn a_range_is_cut_out(sizes in proptest::collection::vec(0usize..50, 1..20), a in 0u64..500, n in 1u64..500) {
-            let content: Vec<u8> = (0..sizes.iter().sum()).map(|i| i as u8).collect();
-            let mut rest = Bytes::from(content.clone());
-            let mut cut = Cut::of(ByteRange::new(a, a + n));
-            let mut kept = Vec::new();
-            for size in sizes {
-                kept.extend_from_slice(&cut.take(rest.split_to(size)));
-            }
-            let end = (a + n).min(content.len() as u64);
-            prop_assert_eq!(&kept, &content[a.min(end) as usize..end as usize]);
-            prop_assert_eq!(cut.is_done(), end == a + n);
-        }
     }
 }

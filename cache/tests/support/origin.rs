@@ -29,8 +29,6 @@ pub struct Fault {
     pub cuts: Option<(usize, usize)>,
     /// Answers every request so.
     pub status: Option<StatusCode>,
-    /// Does not say how long its bodies are.
-    pub no_length: bool,
     /// Claims a range that begins a byte later than the bytes that it sends.
     pub lies_about_range: bool,
     /// Sends this as `Cache-Control`.
@@ -197,9 +195,7 @@ async fn answer(
         ));
         log.len() - 1
     };
-    if !fault.no_length {
-        response = response.header(header::CONTENT_LENGTH, to - from);
-    }
+    response = response.header(header::CONTENT_LENGTH, to - from);
     let cut = {
         let mut fault = state.fault.lock().unwrap();
         match &mut fault.cuts {
