@@ -6,6 +6,7 @@ mod commands;
 mod demo;
 mod logging;
 mod node;
+mod open_files;
 mod private_file;
 mod signals;
 mod text;

@@ -202,6 +202,7 @@ impl Cache {
             },
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
             breaking: CancellationToken::new(),
             connections: TaskTracker::new(),
         });
@@ -313,11 +314,12 @@ impl Cache {
         Ok(Selector::Url(origin.key(&name, &format!("/{path}"), query)))
     }
 
-    /// Stops accepting, lets running downloads finish for up to `deadline`, breaks those that are left, and closes
-    /// the drives.
+    /// Answers new connections with 503, lets running downloads finish for up to `deadline`, breaks those that are
+    /// left, stops accepting, and closes the drives.
     pub async fn close(&self, deadline: Duration) {
         let server = &self.server;
         server.closing.cancel();
+        self.drain(true);
         server.connections.close();
         if timeout(deadline, server.connections.wait()).await.is_err() {
             let left = server.connections.len();
@@ -325,6 +327,7 @@ impl Cache {
             server.breaking.cancel();
             server.connections.wait().await;
         }
+        server.closed.cancel();
         let fills = self.fills.shared();
         fills.stop.cancel();
         fills.tasks.close();

@@ -125,6 +125,19 @@ pub enum Selection {
     Unsatisfiable,
 }
 
+impl Selection {
+    /// The ranges to send of an object of `length` bytes, ascending.
+    #[must_use]
+    pub fn ranges(&self, length: u64) -> Vec<ByteRange> {
+        match self {
+            Self::Whole => ByteRange::new(0, length).into_iter().collect(),
+            Self::One(range) => vec![*range],
+            Self::Several(ranges) => ranges.clone(),
+            Self::Unsatisfiable => vec![],
+        }
+    }
+}
+
 impl RangeRequest {
     /// Reads the last `Range` line of `headers`. Other units than bytes and what breaks the grammar
     /// count as no `Range` at all.

@@ -279,7 +279,7 @@ async fn an_origins_error_is_passed_on_and_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_lets_a_download_finish() {
+async fn closing_lets_a_download_finish_and_turns_others_away() {
     let (_folder, origin, node) = start(&[("/f", 2 * MIB)]).await;
     let gate = origin.gate();
     gate.add_permits(1);
@@ -288,6 +288,10 @@ async fn closing_lets_a_download_finish() {
     stream.read_exact(&mut answer).await.unwrap();
     let cache = node.cache.clone();
     let closing = tokio::spawn(async move { cache.close(Duration::from_secs(30)).await });
+    until(|| node.cache.is_draining()).await;
+    // Clients ban a node that refuses connections, but not one that says 503.
+    let turned_away = get(node.http, &target("/f"), &[]).await;
+    assert_eq!((turned_away.status, turned_away.field("Retry-After")), (503, Some("60")));
     gate.add_permits(1000);
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(parse(&answer).is_whole());

@@ -302,6 +302,20 @@ async fn stale_content_is_confirmed_and_served_when_the_origin_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cache_status_tells_what_was_not_there() {
+    let (folder, origin, node) = start(&[("/f", 3 * MIB), ("/g", 1000)]).await;
+    node.get("/f", &["Range: bytes=0-1048575"]).await;
+    node.written("/f", 1).await;
+    let whole = node.get("/f", &[]).await;
+    assert_eq!(whole.cache_status(), "mcc-edge-1; fwd=partial; stored");
+    assert!(whole.is_whole());
+    let mut settings = settings(folder.path(), origin.address);
+    settings.drives.clear();
+    let without_drive = Node::start(settings).await;
+    assert_eq!(without_drive.get("/g", &[]).await.cache_status(), "mcc-edge-1; fwd=miss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counters_are_true_per_byte() {
     let (_folder, _origin, node) = start(&[("/f", 2 * MIB)]).await;
     node.get("/f", &[]).await;

@@ -8,12 +8,13 @@ use mcc_config::NodeConfig;
 use super::{DEFAULT_NODE_CONFIG, Verdict};
 use crate::cli::Common;
 use crate::node::Node;
-use crate::{logging, signals};
+use crate::{logging, open_files, signals};
 
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
     logging::start("info");
     let file = common.config.as_deref().unwrap_or(Path::new(DEFAULT_NODE_CONFIG));
     let config = NodeConfig::load(file)?;
+    open_files::raise_limit();
     let node = Node::start(config).await?;
     let signal = signals::stop_signal().await?;
     tracing::info!(signal, "stopping: sessions are closed, running downloads may end");

@@ -76,10 +76,11 @@ impl Origin {
         self.built_in
     }
 
-    /// Whether `path` must be passed through and never stored.
+    /// Whether `path` must be passed through and never stored. Holds for the operator's entries too: one may stand
+    /// in the place of a built-in host.
     #[must_use]
     pub fn never_stored(&self, path: &str) -> bool {
-        self.built_in && builtin::never_stored(path)
+        builtin::never_stored(path)
     }
 
     /// What is wrong with the origin; `None` since it has last answered.
@@ -297,5 +298,12 @@ mod tests {
         let origin = origins.find(&microsoft).unwrap();
         assert!(origin.never_stored("/msdownload/update/v3/static/trustedr/en/AuthRootSTL.cab"));
         assert!(!origin.never_stored("/msdownload/authrootstl.cab.txt"));
+        let operators = Origins::new(&[mcc_config::Origin {
+            host: microsoft.clone(),
+            aliases: vec![],
+            connect: None,
+            query_key: BTreeSet::new(),
+        }]);
+        assert!(operators.find(&microsoft).unwrap().never_stored("/en/disallowedcertstl.cab"));
     }
 }

@@ -168,6 +168,11 @@ impl Server {
             out.remove(header::CONTENT_TYPE);
         }
         let how = found.how;
+        // Asked before the body is begun, which has missing blocks fetched.
+        let on_drives = selection.as_ref().is_none_or(|selection| {
+            let blocks = selection.ranges(length).into_iter().flat_map(ByteRange::blocks);
+            request.head_only || blocks.into_iter().all(|i| self.store.has_block(&found.object, i))
+        });
         let (source, body) = match selection {
             Some(selection) if !request.head_only => {
                 let meter = self.meter(request);
@@ -189,14 +194,15 @@ impl Server {
             (Some(How::Revalidated), _) => CacheStatus::Revalidated,
             (Some(How::Stale), _) => CacheStatus::Stale,
             (Some(How::Collapsed), _) | (None, Source::Collapsed) => CacheStatus::Collapsed,
-            (None, Source::Drive) => CacheStatus::Hit,
+            (None, Source::Drive) if on_drives => CacheStatus::Hit,
+            (None, Source::Drive) => CacheStatus::Partial,
         };
         let result = match source {
             Source::Drive if how != Some(How::Fetched) => RequestResult::Hit,
             _ if cache_status == CacheStatus::Collapsed => RequestResult::Collapsed,
             _ => RequestResult::Miss,
         };
-        self.id.sign(&mut out, cache_status);
+        self.id.sign(&mut out, cache_status, self.store.has_drive());
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = out;
@@ -264,7 +270,7 @@ impl Server {
     fn reply(&self, request: &ContentRequest, reply: &OriginReply) -> Response<ContentBody> {
         let mut headers = passed_headers(&reply.headers);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
-        self.id.sign(&mut headers, CacheStatus::Bypass);
+        self.id.sign(&mut headers, CacheStatus::Bypass, false);
         let body = if request.head_only { Bytes::new() } else { reply.body.clone() };
         let mut response = Response::new(ContentBody::memory(body));
         *response.status_mut() = reply.status;

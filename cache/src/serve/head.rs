@@ -21,6 +21,8 @@ pub(crate) enum CacheStatus {
     Stale,
     /// From a drive after the origin has confirmed it.
     Revalidated,
+    /// The beginning from a drive; some of the rest has to be fetched.
+    Partial,
     /// Fetched for this request.
     Miss,
     /// From a fetch that another request had started.
@@ -53,15 +55,17 @@ impl NodeId {
         &self.via
     }
 
-    /// Adds what every answer with an origin's content carries.
-    pub(crate) fn sign(&self, headers: &mut HeaderMap, status: CacheStatus) {
+    /// Adds what every answer with an origin's content carries. `stored`: what is fetched goes to a drive.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap, status: CacheStatus, stored: bool) {
         headers.append(header::VIA, self.via.clone());
         let name = &self.name;
+        let stored = if stored { "; stored" } else { "" };
         let text = match status {
             CacheStatus::Hit => format!("{name}; hit"),
             CacheStatus::Stale => format!("{name}; hit; detail=stale"),
             CacheStatus::Revalidated => format!("{name}; fwd=stale; fwd-status=304"),
-            CacheStatus::Miss => format!("{name}; fwd=miss; stored"),
+            CacheStatus::Partial => format!("{name}; fwd=partial{stored}"),
+            CacheStatus::Miss => format!("{name}; fwd=miss{stored}"),
             CacheStatus::Collapsed => format!("{name}; fwd=miss; collapsed"),
             CacheStatus::Bypass => format!("{name}; fwd=bypass"),
         };

@@ -60,8 +60,10 @@ pub(crate) struct Server {
     pub(crate) egress: Arc<EgressGate>,
     pub(crate) limits: ServeLimits,
     pub(crate) draining: AtomicBool,
-    /// Cancelled to stop accepting, and to end each connection after its running request.
+    /// Cancelled to end each connection after its running request, and to refuse new ones with 503.
     pub(crate) closing: CancellationToken,
+    /// Cancelled to stop accepting.
+    pub(crate) closed: CancellationToken,
     /// Cancelled to break the connections that are left.
     pub(crate) breaking: CancellationToken,
     pub(crate) connections: TaskTracker,
@@ -72,8 +74,9 @@ impl Server {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Accepts connections until `shutdown`, or until the cache closes; those accepted go on to the end of
-    /// their running request.
+    /// Accepts connections until `shutdown`, or until the cache is closed; those accepted go on to the end of
+    /// their running request. While the cache closes, new ones are told 503: clients ban a node that refuses
+    /// connections.
     pub(crate) async fn listen(
         self: Arc<Self>,
         listener: TcpListener,
@@ -85,7 +88,7 @@ impl Server {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.cancelled() => return,
-                () = self.closing.cancelled() => return,
+                () = self.closed.cancelled() => return,
             };
             match accepted {
                 Ok((stream, _)) => self.clone().admit(stream, tls.clone(), shutdown.clone()),
@@ -116,31 +119,58 @@ impl Server {
         // Clients that vanish, or stop reading, must not take up the connections of others.
         let stuck = Some(self.limits.stuck_client);
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(stuck);
+        let closing = self.closing.is_cancelled();
+        let refusal = match (full, closing) {
+            (_, true) => Some("this node is stopping"),
+            (true, false) => Some("this node has too many connections"),
+            (false, false) => None,
+        };
         let tracker = self.connections.clone();
-        tracker.spawn(async move {
+        let connection = async move {
             let _open = open;
             match tls {
-                None => self.connection(stream, full, shutdown).await,
+                None => self.connection(stream, refusal, shutdown).await,
                 Some(tls) => {
-                    let handshake = timeout(self.limits.head_time, tls.accept(stream));
+                    let told = self.told_to_stop(refusal, &shutdown);
                     let handshake = tokio::select! {
-                        handshake = handshake => handshake,
-                        () = shutdown.cancelled() => return,
-                        () = self.closing.cancelled() => return,
+                        handshake = timeout(self.limits.head_time, tls.accept(stream)) => handshake,
+                        () = told => return,
                     };
                     match handshake {
-                        Ok(Ok(stream)) => self.connection(stream, full, shutdown).await,
+                        Ok(Ok(stream)) => self.connection(stream, refusal, shutdown).await,
                         // Scanners and clients that do not trust the certificate: their business.
                         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                         Err(_) => tracing::debug!("TLS handshake took too long"),
                     }
                 }
             }
-        });
+        };
+        if closing {
+            // Closing does not wait for it.
+            tokio::spawn(connection);
+        } else {
+            tracker.spawn(connection);
+        }
     }
 
-    async fn connection<S>(self: Arc<Self>, stream: S, full: bool, shutdown: CancellationToken)
-    where
+    /// Waits until connections are to end. One that is refused ends by itself, after its 503.
+    async fn told_to_stop(&self, refusal: Option<&str>, shutdown: &CancellationToken) {
+        if refusal.is_some() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.closing.cancelled() => {}
+        }
+    }
+
+    /// Serves one connection; with a `refusal` it is told that in a 503 and closed.
+    async fn connection<S>(
+        self: Arc<Self>,
+        stream: S,
+        refusal: Option<&'static str>,
+        shutdown: CancellationToken,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.clone();
@@ -149,9 +179,9 @@ impl Server {
             asked.store(true, Ordering::Relaxed);
             let server = server.clone();
             async move {
-                if full {
+                if let Some(why) = refusal {
                     server.counters.request(crate::counters::RequestResult::Unavailable);
-                    return Ok(head::unavailable("this node has too many connections"));
+                    return Ok(head::unavailable(why));
                 }
                 server.answer(request).await
             }
@@ -162,15 +192,10 @@ impl Server {
             .title_case_headers(true)
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD)
-            .keep_alive(!full)
+            .keep_alive(refusal.is_none())
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        let told = async {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = self.closing.cancelled() => {}
-            }
-        };
+        let told = self.told_to_stop(refusal, &shutdown);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             // Half a head would keep hyper waiting for the rest, and nothing is owed for it.

@@ -248,6 +248,12 @@ impl Store {
         })
     }
 
+    /// Whether any drive is up.
+    #[must_use]
+    pub fn has_drive(&self) -> bool {
+        self.bays.iter().any(|bay| bay.up().is_some())
+    }
+
     /// Hands a complete block to its drive and never waits. It can be read some moments later.
     ///
     /// # Errors
