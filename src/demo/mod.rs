@@ -10,6 +10,7 @@ mod stage;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::Demo;
@@ -22,24 +23,35 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     logging::start("error");
-    let stage = Stage::set().await?;
-    let outcome = tokio::select! {
-        outcome = show(&stage) => outcome,
-        signal = signals::stop_signal() => signal.map(|_| ()).map_err(Into::into),
+    // Made first and dropped last, so that nothing is left behind whenever the demo is stopped.
+    let folder = tempfile::Builder::new().prefix("mcc-demo-").tempdir()?;
+    let stage = tokio::select! {
+        stage = Stage::set(folder.path()) => stage?,
+        stopped = stopped() => return stopped.map(|()| stopped_early(arguments)),
     };
-    let verdict = match &outcome {
-        Ok(()) => Verdict::Good,
-        Err(error) => {
+    let outcome = tokio::select! {
+        outcome = show(&stage) => Some(outcome),
+        stopped = stopped() => stopped.map(|()| None)?,
+    };
+    let verdict = match outcome {
+        Some(Ok(())) => {
+            if !arguments.check {
+                say(&stage.what_next())?;
+                stopped().await?;
+                say("\nStopping.\n")?;
+            }
+            Verdict::Good
+        }
+        Some(Err(error)) => {
             say(&format!("\n× {error:#}\n"))?;
             Verdict::Bad
         }
+        None => stopped_early(arguments),
     };
-    if !arguments.check && verdict == Verdict::Good {
-        say(&stage.what_next())?;
-        signals::stop_signal().await?;
-        say("\nStopping.\n")?;
+    tokio::select! {
+        () = stage.clear() => {}
+        stopped = stopped() => stopped?,
     }
-    stage.clear().await;
     if arguments.check {
         say(match verdict {
             Verdict::Good => "\nThe demo is good.\n",
@@ -47,6 +59,22 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
         })?;
     }
     Ok(verdict)
+}
+
+/// Waits for a signal that stops the demo. The terminal's end is one of them: nobody is left to
+/// stop it later.
+async fn stopped() -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        name = signals::stop_signal() => name.map(|_| ())?,
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+/// A check that was not carried out has shown nothing to be good.
+fn stopped_early(arguments: &Demo) -> Verdict {
+    Verdict::of(!arguments.check)
 }
 
 /// The steps, each shown as it is done.
