@@ -4,11 +4,13 @@
 //! is away starts with the last ones it got. The node's own file goes first: what it says of a
 //! neighbor or of the egress limit stays.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ipnet::IpNet;
 use mcc_config::{Bgp, NodeConfig, Secret};
 use mcc_control::api::types::{NodeConfiguration, NodeSettings};
 use mcc_control::client::Client;
@@ -63,6 +65,13 @@ impl CentralSettings {
     /// The node's file and the settings of the control plane in one.
     pub(super) fn running(&self) -> &NodeConfig {
         &self.running
+    }
+
+    /// CIDR blocks that only the control plane's settings have.
+    pub(super) fn central_cidrs(&self) -> BTreeSet<IpNet> {
+        let own = &self.file.footprint.cidrs;
+        let running = self.running.footprint.cidrs.iter();
+        running.filter(|cidr| !own.contains(cidr)).copied().collect()
     }
 
     /// Keeps new settings for the next start, and says whether they change anything.

@@ -3,12 +3,14 @@
 //! Nothing waits for it. While the control plane is away the node serves on, changes are coalesced
 //! in the [`Advertiser`], and calls are tried again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use mcc_bgp::rib::{PrefixAttributes, PrefixSource};
 use mcc_bgp::speaker::{FootprintSubscription, FootprintUpdate, SpeakerHandle};
 use mcc_config::Secret;
@@ -41,6 +43,8 @@ pub(super) struct LinkState {
     /// What the last call that failed said.
     pub(super) error: Option<String>,
     pub(super) advertiser: AdvertiserStatus,
+    /// Prefixes of the footprint that are not advertised, since the control plane has them itself.
+    pub(super) withheld: usize,
     /// The control plane has settings for this node that it does not run with yet.
     pub(super) new_settings: bool,
 }
@@ -81,6 +85,7 @@ impl ControlLink {
             since: SystemTime::now(),
             error: None,
             advertiser: advertiser.status(),
+            withheld: 0,
             new_settings: false,
         };
         Ok(NewLink {
@@ -130,6 +135,7 @@ async fn run(
     stop: CancellationToken,
 ) {
     let NewLink { watch, client, token_file, advertiser, footprint } = link;
+    update(&watch, |state| state.withheld = settings.central_cidrs().len());
     let token = tokio::select! {
         () = stop.cancelled() => return,
         token = wait_for_token(&token_file, &watch) => token,
@@ -143,6 +149,7 @@ async fn run(
         footprint: Some(footprint),
         report,
         known_generation: settings.generation,
+        central_cidrs: settings.central_cidrs(),
         settings,
         calls: JoinSet::new(),
         next_heartbeat: Instant::now(),
@@ -195,6 +202,9 @@ struct Task {
     footprint: Option<FootprintSubscription>,
     report: Report,
     settings: Arc<CentralSettings>,
+    /// These are the control plane's own. Advertised back to it they would outlive their removal
+    /// there, until this node is restarted.
+    central_cidrs: BTreeSet<IpNet>,
     /// The newest generation of settings that was fetched.
     known_generation: u64,
     /// At most one heartbeat and one advertisement at a time.
@@ -249,16 +259,19 @@ impl Task {
 
     fn footprint_changed(&mut self, update: Option<FootprintUpdate>) {
         let now = Instant::now();
+        let central = &self.central_cidrs;
         match update {
             Some(FootprintUpdate::Snapshot(prefixes)) => {
                 let records = prefixes
                     .into_iter()
+                    .filter(|(prefix, a)| !is_central(central, prefix, Some(a)))
                     .map(|(prefix, a)| RouteRecord { prefix, attributes: attributes(&a) });
                 self.advertiser.snapshot(records, now);
             }
             Some(FootprintUpdate::Changes(changes)) => {
                 let changes = changes
                     .into_iter()
+                    .filter(|(prefix, a)| !is_central(central, prefix, a.as_ref()))
                     .map(|(prefix, a)| Change::new(prefix, a.as_ref().map(attributes)));
                 self.advertiser.changes(changes, now);
             }
@@ -367,6 +380,16 @@ async fn next_update(footprint: &mut Option<FootprintSubscription>) -> Option<Fo
         Some(footprint) => footprint.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether the prefix is in the footprint because of a block of the control plane.
+fn is_central(
+    central: &BTreeSet<IpNet>,
+    prefix: &IpNet,
+    attributes: Option<&PrefixAttributes>,
+) -> bool {
+    attributes.is_some_and(|attributes| attributes.source == PrefixSource::Manual)
+        && central.contains(prefix)
 }
 
 fn attributes(of: &PrefixAttributes) -> Arc<RouteAttributes> {
