@@ -33,8 +33,34 @@ fn main() -> ExitCode {
         Ok(commands::Verdict::Good) => ExitCode::SUCCESS,
         Ok(commands::Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("mcc: {error:#}");
+            eprintln!("mcc: {}", with_causes(&error));
             ExitCode::from(1)
         }
+    }
+}
+
+/// An error and its causes in one line. Many errors tell their cause in their own words already:
+/// it is not told twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.ends_with(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = anyhow::anyhow!(cause).context("a: entity not found").context("b");
+        assert_eq!(with_causes(&error), "b: a: entity not found");
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Replacement {
 impl Replacement {
     /// Makes sure that `target` can be written, by making a file beside it.
     pub(crate) fn prepare(target: &Path) -> io::Result<Self> {
+        // A folder cannot be replaced by a file, which would come out only at the end.
+        if target.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let mut name = OsString::from(".");
         name.push(target.file_name().ok_or(io::ErrorKind::InvalidInput)?);
         name.push(".new");
@@ -49,6 +53,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_folder_is_refused_before_anything_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Replacement::prepare(folder.path()).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
 
     #[test]
     fn the_old_file_stays_until_the_new_one_is_whole() {

@@ -70,6 +70,11 @@ impl Key {
     }
 }
 
+/// What the key at `path` accepts; empty if there is no such key.
+pub(crate) fn accepted(keys: &[Key], path: &str) -> &'static str {
+    keys.iter().find(|key| key.path == path).map_or("", |key| key.accepted)
+}
+
 const BOOLEAN: &str = "true or false";
 const FILE: &str = "the path of a file, as a string";
 const FOLDER: &str = "the path of a folder, as a string";

@@ -54,6 +54,14 @@ impl ControlConfig {
     }
 }
 
+/// Whether `text` is the control plane's file rather than a node's: it has a section `control` and
+/// none `node`. A node's file has both, or no `control`.
+#[must_use]
+pub fn is_of_control_plane(text: &str) -> bool {
+    let (root, _) = DeTable::parse_recoverable(text);
+    root.get_ref().contains_key("control") && !root.get_ref().contains_key("node")
+}
+
 /// What the two files differ in.
 trait ConfigFile: DeserializeOwned {
     const KEYS: &'static [Key];

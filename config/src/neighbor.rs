@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{Secret, keys};
 
 /// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
 /// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
@@ -85,7 +85,67 @@ pub struct Neighbor {
     pub accept: AcceptRules,
 }
 
+/// A value that a [`Neighbor`] cannot have, whatever stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImpossibleValue {
+    /// The key below the neighbor, as in `accept.max_length`.
+    pub key: &'static str,
+    /// The position in the key's list, if it has one.
+    pub index: Option<usize>,
+    /// What stands there; words in its place for a password.
+    pub found: String,
+    /// What would be possible.
+    pub accepted: &'static str,
+}
+
+/// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
+const LONGEST_PASSWORD: usize = 80;
+
 impl Neighbor {
+    /// Every value that no session can work with. The node's file and the API of the control plane
+    /// both refuse these, so that what one takes never stops the other.
+    #[must_use]
+    pub fn impossible_values(&self) -> Vec<ImpossibleValue> {
+        let mut all = Vec::new();
+        let mut report = |key, index, found, accepted| {
+            all.push(ImpossibleValue { key, index, found, accepted });
+        };
+        let accepted = |key: &str| keys::accepted(keys::NODE, &format!("bgp.neighbor.{key}"));
+        if !is_one_host(self.address) {
+            report("address", None, self.address.to_string(), "the address of one router");
+        }
+        if self.port == 0 {
+            report("port", None, "0".to_owned(), accepted("port"));
+        }
+        if let Some(password) = &self.password
+            && !(1..=LONGEST_PASSWORD).contains(&password.expose().len())
+        {
+            let found = format!("a string of {} bytes", password.expose().len());
+            report("password", None, found, accepted("password"));
+        }
+        if matches!(self.hold_time, 1 | 2) {
+            report("hold_time", None, self.hold_time.to_string(), accepted("hold_time"));
+        }
+        if self.max_prefixes == 0 {
+            report("max_prefixes", None, "0".to_owned(), accepted("max_prefixes"));
+        }
+        for (index, community) in self.accept.communities.iter().enumerate() {
+            if !is_community(community) {
+                let accepted = "two numbers of 0 to 65535, such as `\"65100:911\"`";
+                report("accept.communities", Some(index), community.clone(), accepted);
+            }
+        }
+        for (key, length) in [
+            ("accept.max_length", self.accept.max_length),
+            ("accept.min_length", self.accept.min_length),
+        ] {
+            if length > 32 {
+                report(key, None, length.to_string(), accepted(key));
+            }
+        }
+        all
+    }
+
     /// Our AS number in this session.
     #[must_use]
     pub fn effective_local_asn(&self) -> Asn {
@@ -119,6 +179,18 @@ impl Default for AcceptRules {
             allow_bogons: false,
         }
     }
+}
+
+/// Whether an address can be that of a single host.
+pub(crate) fn is_one_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
+}
+
+/// RFC 1997 communities are two 16-bit numbers, in plain digits.
+fn is_community(text: &str) -> bool {
+    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u16>().is_ok();
+    text.split_once(':').is_some_and(|(asn, value)| number(asn) && number(value))
 }
 
 fn default_port() -> u16 {

@@ -27,6 +27,9 @@ use crate::tls::{self, TlsError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request that is not answered after this long is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A heartbeat that is not answered after this long is given up: another one, on a connection that
+/// is not stuck, must have its chance before the node counts as silent.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest reply that is read, in bytes.
 const REPLY_LIMIT: usize = 64 << 20;
 
@@ -97,16 +100,15 @@ impl Steered {
     }
 }
 
-/// An error with its causes: reqwest's own words stop before the one that matters.
+/// The causes of an error. reqwest's own words stop before the one that matters, and name the path,
+/// which differs from call to call while the cause is the same.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+    if error.is_timeout() {
+        return "it took too long".to_owned();
     }
-    text
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 /// Calls one control plane.
@@ -170,7 +172,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; 410 when the node was deleted.
     pub async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<HeartbeatAnswer, ClientError> {
-        self.send(self.post(&["v1", "node", "heartbeat"]).json(heartbeat)).await
+        let request = self.post(&["v1", "node", "heartbeat"]).timeout(HEARTBEAT_TIMEOUT);
+        self.send(request.json(heartbeat)).await
     }
 
     /// The node's settings, or `None` when generation `known` is still the newest.

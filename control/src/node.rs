@@ -166,7 +166,11 @@ fn check_address(address: IpAddr, ipv6: bool) -> Result<(), SettingsError> {
     Err(SettingsError::NotUnicast { address, what })
 }
 
-fn check_cidr(key: &str, cidr: IpNet, ipv6: bool) -> Result<(), SettingsError> {
+/// Checks one CIDR block, which error messages call `key`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_cidr(key: &str, cidr: IpNet, ipv6: bool) -> Result<(), SettingsError> {
     if matches!(cidr, IpNet::V6(_)) && !ipv6 {
         return Err(SettingsError::Ipv6Off { key: key.to_owned(), value: cidr.to_string() });
     }
@@ -174,10 +178,21 @@ fn check_cidr(key: &str, cidr: IpNet, ipv6: bool) -> Result<(), SettingsError> {
     if network != cidr {
         return Err(SettingsError::HostBits { key: key.to_owned(), cidr, network });
     }
+    if cidr.prefix_len() == 0 {
+        return Err(SettingsError::OutOfRange {
+            key: key.to_owned(),
+            found: format!("`{cidr}`, the whole internet,"),
+            accepted: "prefixes of your own clients",
+        });
+    }
     Ok(())
 }
 
-fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), SettingsError> {
+/// Checks one neighbor, which error messages call `key`.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), SettingsError> {
     if neighbor.address.is_ipv6() && !ipv6 {
         return Err(SettingsError::Ipv6Off {
             key: format!("{key}.address"),
@@ -187,26 +202,21 @@ fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), Sett
     let wrong = |name: &str, found: String, accepted| {
         Err(SettingsError::OutOfRange { key: format!("{key}.{name}"), found, accepted })
     };
-    if matches!(neighbor.hold_time, 1 | 2) {
-        let found = neighbor.hold_time.to_string();
-        return wrong("hold_time", found, "0 (never expires) or 3 to 65535 seconds");
-    }
-    if neighbor.port == 0 {
-        return wrong("port", "0".to_owned(), "1 to 65535");
-    }
-    if neighbor.password.as_ref().is_some_and(|p| p.expose().is_empty() || p.expose().len() > 80) {
-        return wrong("password", "this length".to_owned(), "1 to 80 bytes");
+    if let Some(value) = neighbor.impossible_values().into_iter().next() {
+        let index = value.index.map(|index| format!("[{index}]")).unwrap_or_default();
+        return wrong(
+            &format!("{}{index}", value.key),
+            format!("`{}`", value.found),
+            value.accepted,
+        );
     }
     if is_hidden(neighbor) {
         let found = format!("`{HIDDEN}`, which stands for a password that is not shown,");
         return wrong("password", found, "send the password itself, this neighbor had none");
     }
     let accept = &neighbor.accept;
-    if accept.max_length > 32 {
-        return wrong("accept.max_length", accept.max_length.to_string(), "0 to 32 bits");
-    }
     if accept.min_length > accept.max_length {
-        let found = accept.min_length.to_string();
+        let found = format!("`{}`", accept.min_length);
         return wrong("accept.min_length", found, "at most accept.max_length");
     }
     Ok(())
@@ -249,7 +259,23 @@ mod tests {
             ),
             (
                 r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"hold_time":2}]}"#,
-                "neighbors[0].hold_time: 2 is not possible: 0 (never expires) or 3 to 65535 seconds",
+                "neighbors[0].hold_time: `2` is not possible: seconds: 0 (never expires), or 3 to 65535",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","cidrs":["0.0.0.0/0"]}"#,
+                "cidrs[0]: `0.0.0.0/0`, the whole internet, is not possible: prefixes of your own clients",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"224.0.0.1","asn":65100}]}"#,
+                "neighbors[0].address: `224.0.0.1` is not possible: the address of one router",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"max_prefixes":0}]}"#,
+                "neighbors[0].max_prefixes: `0` is not possible: 1 to 4294967295",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"communities":["65100:1","no-export"]}}]}"#,
+                "neighbors[0].accept.communities[1]: `no-export` is not possible: two numbers of 0 to 65535, such as `\"65100:911\"`",
             ),
             (
                 r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"2001:db8::9","asn":65100}]}"#,

@@ -34,7 +34,8 @@ fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict>
     let problems = outcome.as_ref().err().map(ToString::to_string);
     if common.json {
         print_json(&serde_json::json!({
-            "file": file,
+            // A path need not be UTF-8, JSON must be.
+            "file": file.display().to_string(),
             "good": problems.is_none(),
             "problems": problems.as_deref().map(|text| text.lines().collect::<Vec<_>>()).unwrap_or_default(),
         }))?;
@@ -47,9 +48,7 @@ fn check(common: &Common, file: Option<&Path>, control: bool) -> Result<Verdict>
     Ok(Verdict::of(problems.is_none()))
 }
 
-/// A file with a `[control]` section and no `[node]` is the control plane's.
+/// What cannot be read is told when it is read again, as a node's file.
 fn is_of_control_plane(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let begins = |section: &str| text.lines().any(|line| line.trim_start().starts_with(section));
-    begins("[control]") && !begins("[node]")
+    std::fs::read_to_string(file).is_ok_and(|text| mcc_config::is_of_control_plane(&text))
 }

@@ -20,7 +20,10 @@ pub(super) async fn run(common: &Common, arguments: &Steer) -> Result<Verdict> {
         None => from_config(common)?,
     };
     let client = Client::new(&url, None)?;
-    let answer = client.steer(arguments.client, arguments.host.as_deref(), true).await?;
+    let answer = client
+        .steer(arguments.client, arguments.host.as_deref(), true)
+        .await
+        .with_context(|| format!("asking {url}"))?;
     match &answer {
         Steered::Node(answer) if common.json => print_json(answer)?,
         Steered::Node(answer) => text::print(&render(&arguments.client, answer)?)?,

@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::Demo;
@@ -24,34 +25,39 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     logging::start("error");
     // One for all of it: the first Ctrl-C counts, whatever the demo is doing.
-    let mut stop = pin!(signals::stop_signal());
-    // A demo that is cut short is no failure, but it has not shown that all is well either.
-    let cut_short = Verdict::of(!arguments.check);
+    let mut stop = pin!(stopped());
+    // Made first and dropped last, so that nothing is left behind whenever the demo is stopped.
+    let folder = tempfile::Builder::new().prefix("mcc-demo-").tempdir()?;
     let stage = tokio::select! {
         // First, so that signals are looked out for before there is anything to leave behind.
         biased;
-        signal = &mut stop => return Ok(signal.map(|_| cut_short)?),
-        stage = Stage::set() => stage?,
+        stopped = &mut stop => return stopped.map(|()| stopped_early(arguments)),
+        stage = Stage::set(folder.path()) => stage?,
     };
-    let shown = tokio::select! {
-        signal = &mut stop => signal.map(|_| None)?,
+    let outcome = tokio::select! {
+        stopped = &mut stop => stopped.map(|()| None)?,
         outcome = show(&stage) => Some(outcome),
     };
-    let verdict = match shown {
-        None => cut_short,
+    let verdict = match outcome {
+        Some(Ok(())) => {
+            if !arguments.check {
+                say(&stage.what_next())?;
+                stop.await?;
+                say("\nStopping.\n")?;
+            }
+            Verdict::Good
+        }
         Some(Err(error)) => {
             say(&format!("\n× {error:#}\n"))?;
             Verdict::Bad
         }
-        Some(Ok(())) if arguments.check => Verdict::Good,
-        Some(Ok(())) => {
-            say(&stage.what_next())?;
-            stop.await?;
-            say("\nStopping.\n")?;
-            Verdict::Good
-        }
+        None => stopped_early(arguments),
     };
-    stage.clear().await;
+    tokio::select! {
+        () = stage.clear() => {}
+        // Asked again: the folder still goes.
+        stopped = stopped() => stopped?,
+    }
     if arguments.check {
         say(match verdict {
             Verdict::Good => "\nThe demo is good.\n",
@@ -59,6 +65,22 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
         })?;
     }
     Ok(verdict)
+}
+
+/// Waits for a signal that stops the demo. The terminal's end is one of them: nobody is left to
+/// stop it later.
+async fn stopped() -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        name = signals::stop_signal() => name.map(|_| ())?,
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+/// A check that was not carried out has shown nothing to be good.
+fn stopped_early(arguments: &Demo) -> Verdict {
+    Verdict::of(!arguments.check)
 }
 
 /// The steps, each shown as it is done.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use mcc_control::api::types::NodeSettings;
 use mcc_control::client::{Client, Steered};
 use mcc_control::server::ControlPlane;
 use mcc_control::tokens::{self, Role};
-use tempfile::TempDir;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +42,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// All of it, running.
 pub(super) struct Stage {
-    folder: TempDir,
+    folder: PathBuf,
     control: ControlPlane,
     control_url: String,
     steering: Client,
@@ -57,9 +56,8 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn set() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("mcc-demo-").tempdir()?;
-        let root = folder.path();
+    /// Starts everything, with all files in the folder `root`.
+    pub(super) async fn set(root: &Path) -> Result<Self> {
         let stop = CancellationToken::new();
 
         let origin_root = root.join("origin");
@@ -81,7 +79,7 @@ impl Stage {
         let admin = AdminClient::at(&format!("http://{}", node.addresses().admin))?;
         let steering = Client::new(&control_url, None)?;
         Ok(Self {
-            folder,
+            folder: root.to_owned(),
             control,
             control_url,
             steering,
@@ -109,7 +107,7 @@ impl Stage {
             routes().len(),
             self.http(),
             self.node.addresses().admin,
-            self.folder.path().display(),
+            self.folder.display(),
         )
     }
 
@@ -182,15 +180,12 @@ impl Stage {
         )
     }
 
-    /// Stops everything in order and removes the files.
+    /// Stops everything in order.
     pub(super) async fn clear(self) {
         self.node.stop().await;
         self.router.close(None).await;
         self.control.shutdown().await;
         self.stop.cancel();
-        if let Err(error) = self.folder.close() {
-            tracing::warn!(%error, "the demo's files are left behind");
-        }
     }
 
     fn http(&self) -> SocketAddr {

@@ -4,14 +4,17 @@
 //! is away starts with the last ones it got. The node's own file goes first: what it says of a
 //! neighbor or of the egress limit stays.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ipnet::IpNet;
 use mcc_config::{Bgp, NodeConfig, Secret};
 use mcc_control::api::types::{NodeConfiguration, NodeSettings};
 use mcc_control::client::Client;
+use mcc_control::node::{SettingsError, check_cidr, check_neighbor};
 use tokio::time::timeout;
 
 use crate::private_file::Replacement;
@@ -64,6 +67,13 @@ impl CentralSettings {
         &self.running
     }
 
+    /// CIDR blocks that only the control plane's settings have.
+    pub(super) fn central_cidrs(&self) -> BTreeSet<IpNet> {
+        let own = &self.file.footprint.cidrs;
+        let running = self.running.footprint.cidrs.iter();
+        running.filter(|cidr| !own.contains(cidr)).copied().collect()
+    }
+
     /// Keeps new settings for the next start, and says whether they change anything.
     pub(super) async fn received(&self, central: &NodeConfiguration) -> bool {
         if !self.is_for_this_node(central) {
@@ -111,31 +121,51 @@ async fn ask(client: &Client, url: &str) -> Option<NodeConfiguration> {
     None
 }
 
+/// What stands in both is the file's. What this node cannot run with is left out: a mistake made in
+/// the control plane must not keep the node down.
 fn merge(mut config: NodeConfig, central: &NodeSettings) -> NodeConfig {
-    if !central.neighbors.is_empty() {
+    let ipv6 = config.node.ipv6;
+    for (i, neighbor) in central.neighbors.iter().enumerate() {
+        if !can_use(check_neighbor(&format!("neighbors[{i}]"), neighbor, ipv6)) {
+            continue;
+        }
         let bgp = config.bgp.get_or_insert_with(Bgp::default);
-        for neighbor in &central.neighbors {
-            if !bgp.neighbors.iter().any(|own| own.address == neighbor.address) {
-                bgp.neighbors.push(neighbor.clone());
-            }
+        if !bgp.neighbors.iter().any(|own| own.address == neighbor.address) {
+            bgp.neighbors.push(neighbor.clone());
         }
     }
-    for cidr in &central.cidrs {
-        if !config.footprint.cidrs.contains(cidr) {
+    for (i, cidr) in central.cidrs.iter().enumerate() {
+        let good = can_use(check_cidr(&format!("cidrs[{i}]"), *cidr, ipv6));
+        if good && !config.footprint.cidrs.contains(cidr) {
             config.footprint.cidrs.push(*cidr);
         }
     }
-    config.node.max_egress_mbps = config.node.max_egress_mbps.or(central.max_egress_mbps);
+    let limit = central.max_egress_mbps.filter(|limit| *limit > 0);
+    config.node.max_egress_mbps = config.node.max_egress_mbps.or(limit);
     config
+}
+
+fn can_use(checked: Result<(), SettingsError>) -> bool {
+    checked
+        .inspect_err(|error| {
+            tracing::warn!(%error, "a setting of the control plane is left out on this node");
+        })
+        .is_ok()
 }
 
 /// Readable by the owner only: there are passwords in it.
 async fn save(file: &Path, settings: &NodeConfiguration) -> io::Result<()> {
     let json = serde_json::to_vec_pretty(settings)?;
     let file = file.to_owned();
-    tokio::task::spawn_blocking(move || Replacement::prepare(&file)?.commit(&json))
-        .await
-        .map_err(io::Error::other)?
+    tokio::task::spawn_blocking(move || {
+        // At the first start of a node nothing has made its `data_dir` yet.
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        Replacement::prepare(&file)?.commit(&json)
+    })
+    .await
+    .map_err(io::Error::other)?
 }
 
 #[cfg(test)]
@@ -187,5 +217,32 @@ cidrs = ["198.51.100.0/24"]
         assert_eq!(merge(file.clone(), &central("[]")).bgp, None);
         let merged = merge(file, &central(r#"[{"address": "192.0.2.2", "asn": 65300}]"#));
         assert_eq!(merged.bgp.unwrap().neighbors.len(), 1);
+    }
+
+    #[test]
+    fn what_the_node_cannot_run_with_does_not_keep_it_down() {
+        let file = NodeConfig::parse(FILE, "mcc.toml").unwrap();
+        let merged = merge(
+            file.clone(),
+            &central(
+                r#"[{"address": "192.0.2.2", "asn": 65300, "accept": {"communities": ["x"]}},
+                    {"address": "2001:db8::1", "asn": 65300},
+                    {"address": "192.0.2.3", "asn": 65300}]"#,
+            ),
+        );
+        let neighbors: Vec<_> =
+            merged.bgp.unwrap().neighbors.iter().map(|n| n.address.to_string()).collect();
+        assert_eq!(neighbors, ["192.0.2.1", "192.0.2.3"]);
+    }
+
+    #[tokio::test]
+    async fn settings_are_kept_in_a_data_dir_that_is_not_there_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("lib/mcc/control-settings.json");
+        let settings = NodeConfiguration { generation: 7, settings: central("[]") };
+        save(&kept, &settings).await.unwrap();
+        let read: NodeConfiguration =
+            serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+        assert_eq!(read, settings);
     }
 }

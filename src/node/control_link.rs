@@ -3,12 +3,14 @@
 //! Nothing waits for it. While the control plane is away the node serves on, changes are coalesced
 //! in the [`Advertiser`], and calls are tried again.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use mcc_bgp::rib::{PrefixAttributes, PrefixSource};
 use mcc_bgp::speaker::{FootprintSubscription, FootprintUpdate, SpeakerHandle};
 use mcc_config::Secret;
@@ -41,6 +43,8 @@ pub(super) struct LinkState {
     /// What the last call that failed said.
     pub(super) error: Option<String>,
     pub(super) advertiser: AdvertiserStatus,
+    /// Prefixes of the footprint that are not advertised, since the control plane has them itself.
+    pub(super) withheld: usize,
     /// The control plane has settings for this node that it does not run with yet.
     pub(super) new_settings: bool,
 }
@@ -81,6 +85,7 @@ impl ControlLink {
             since: SystemTime::now(),
             error: None,
             advertiser: advertiser.status(),
+            withheld: 0,
             new_settings: false,
         };
         Ok(NewLink {
@@ -105,7 +110,7 @@ impl ControlLink {
 pub(super) struct NewLink {
     watch: LinkWatch,
     client: Client,
-    token_file: std::path::PathBuf,
+    token_file: PathBuf,
     advertiser: Advertiser,
     footprint: FootprintSubscription,
 }
@@ -130,17 +135,21 @@ async fn run(
     stop: CancellationToken,
 ) {
     let NewLink { watch, client, token_file, advertiser, footprint } = link;
+    update(&watch, |state| state.withheld = settings.central_cidrs().len());
     let token = tokio::select! {
         () = stop.cancelled() => return,
         token = wait_for_token(&token_file, &watch) => token,
     };
     Task {
-        client: client.with_token(token),
+        client: client.with_token(token.clone()),
+        token,
+        token_file,
         watch,
         advertiser,
         footprint: Some(footprint),
         report,
         known_generation: settings.generation,
+        central_cidrs: settings.central_cidrs(),
         settings,
         calls: JoinSet::new(),
         next_heartbeat: Instant::now(),
@@ -153,20 +162,22 @@ async fn run(
 /// A node that is not enrolled yet serves all the same; it looks for its token again and again.
 async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
     loop {
-        match tokio::fs::read_to_string(file).await.map(|text| text.trim().to_owned()) {
-            Ok(token) if !token.is_empty() => return Secret::new(token),
-            outcome => {
-                let why = match outcome {
-                    Ok(_) => "it is empty".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                note_failure(
-                    watch,
-                    format!("control.token_file {}: {why}; `mcc enrol` writes it", file.display()),
-                );
-                sleep(HEARTBEAT_INTERVAL).await;
-            }
+        match read_token(file).await {
+            Ok(token) => return token,
+            Err(why) => note_failure(
+                watch,
+                format!("control.token_file {}: {why}; `mcc enrol` writes it", file.display()),
+            ),
         }
+        sleep(HEARTBEAT_INTERVAL).await;
+    }
+}
+
+async fn read_token(file: &Path) -> Result<Secret, String> {
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| error.to_string())?;
+    match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        token => Ok(Secret::new(token.to_owned())),
     }
 }
 
@@ -176,16 +187,24 @@ enum Called {
     Heartbeat(Result<HeartbeatAnswer, ClientError>),
     /// The generation fetched, and whether its settings differ from those of the node.
     Settings(Result<(u64, bool), ClientError>),
+    /// What the token file holds by now.
+    Token(Result<Secret, String>),
 }
 
 struct Task {
     client: Client,
+    /// What `client` shows.
+    token: Secret,
+    token_file: PathBuf,
     watch: LinkWatch,
     advertiser: Advertiser,
     /// `None` once the speaker has stopped.
     footprint: Option<FootprintSubscription>,
     report: Report,
     settings: Arc<CentralSettings>,
+    /// These are the control plane's own. Advertised back to it they would outlive their removal
+    /// there, until this node is restarted.
+    central_cidrs: BTreeSet<IpNet>,
     /// The newest generation of settings that was fetched.
     known_generation: u64,
     /// At most one heartbeat and one advertisement at a time.
@@ -224,6 +243,7 @@ impl Task {
                     Ok(Called::Advertise(result)) => self.advertised(result),
                     Ok(Called::Heartbeat(result)) => self.heartbeat_done(result),
                     Ok(Called::Settings(result)) => self.settings_fetched(result),
+                    Ok(Called::Token(result)) => self.token_read(result),
                     Err(error) => tracing::error!(%error, "a call to the control plane ended badly"),
                 },
             }
@@ -239,16 +259,19 @@ impl Task {
 
     fn footprint_changed(&mut self, update: Option<FootprintUpdate>) {
         let now = Instant::now();
+        let central = &self.central_cidrs;
         match update {
             Some(FootprintUpdate::Snapshot(prefixes)) => {
                 let records = prefixes
                     .into_iter()
+                    .filter(|(prefix, a)| !is_central(central, prefix, Some(a)))
                     .map(|(prefix, a)| RouteRecord { prefix, attributes: attributes(&a) });
                 self.advertiser.snapshot(records, now);
             }
             Some(FootprintUpdate::Changes(changes)) => {
                 let changes = changes
                     .into_iter()
+                    .filter(|(prefix, a)| !is_central(central, prefix, a.as_ref()))
                     .map(|(prefix, a)| Change::new(prefix, a.as_ref().map(attributes)));
                 self.advertiser.changes(changes, now);
             }
@@ -281,17 +304,38 @@ impl Task {
             Ok(answer) => {
                 self.heartbeat_interval =
                     Duration::from_secs(answer.interval_seconds.clamp(1, 300));
+                self.next_heartbeat = now + self.heartbeat_interval;
                 if answer.send_snapshot {
                     self.advertiser.resync(now);
                 }
                 note_success(&self.watch);
+                self.advertiser.resume(now);
                 if answer.config_generation != self.known_generation {
                     self.fetch_settings();
                 }
             }
-            Err(error) => note_failure(&self.watch, error.to_string()),
+            Err(error) => {
+                // Sooner than usual: the control plane must hear of a node that is well before it
+                // counts as silent.
+                self.next_heartbeat = now + self.heartbeat_interval / 4;
+                note_failure(&self.watch, error.to_string());
+                // Not known, not a node's, of a deleted node: `mcc enrol` may have written another.
+                if matches!(error.status(), Some(401 | 403 | 410)) {
+                    let file = self.token_file.clone();
+                    self.calls.spawn(async move { Called::Token(read_token(&file).await) });
+                }
+            }
         }
-        self.next_heartbeat = now + self.heartbeat_interval;
+    }
+
+    fn token_read(&mut self, result: Result<Secret, String>) {
+        let Ok(token) = result else { return };
+        if token != self.token {
+            tracing::info!(file = %self.token_file.display(), "there is a new token: using it");
+            self.client = self.client.clone().with_token(token.clone());
+            self.token = token;
+            self.next_heartbeat = Instant::now();
+        }
     }
 
     fn fetch_settings(&mut self) {
@@ -336,6 +380,16 @@ async fn next_update(footprint: &mut Option<FootprintSubscription>) -> Option<Fo
         Some(footprint) => footprint.next().await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether the prefix is in the footprint because of a block of the control plane.
+fn is_central(
+    central: &BTreeSet<IpNet>,
+    prefix: &IpNet,
+    attributes: Option<&PrefixAttributes>,
+) -> bool {
+    attributes.is_some_and(|attributes| attributes.source == PrefixSource::Manual)
+        && central.contains(prefix)
 }
 
 fn attributes(of: &PrefixAttributes) -> Arc<RouteAttributes> {
@@ -395,3 +449,6 @@ fn session_seed(session: SessionId) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(session)
 }
+
+#[cfg(test)]
+mod tests;

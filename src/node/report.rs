@@ -65,7 +65,8 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         addresses: u64::try_from(speaker.footprint.addresses).unwrap_or(u64::MAX),
         advertised: link.map_or(0, |link| {
             // Before the first acknowledgement the control plane may have nothing at all.
-            link.advertiser.acknowledged_position.map_or(0, |_| link.advertiser.routes as u64)
+            let known = link.advertiser.routes + link.withheld;
+            link.advertiser.acknowledged_position.map_or(0, |_| known as u64)
         }),
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),

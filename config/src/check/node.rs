@@ -6,13 +6,11 @@ use std::path::Path;
 use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
+use crate::neighbor::is_one_host;
 use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
-
-/// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
-const LONGEST_PASSWORD: usize = 80;
 
 /// Reports what is impossible in `config`.
 pub(crate) fn node(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
@@ -141,44 +139,18 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
 }
 
 fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
-    let address = at.key("address");
-    findings.family(&address, neighbor.address.is_ipv6(), ipv6);
-    if !is_one_host(neighbor.address) {
-        findings.report(&[&address], "the address of one router");
+    findings.family(&at.key("address"), neighbor.address.is_ipv6(), ipv6);
+    for value in neighbor.impossible_values() {
+        let path = at.key(value.key);
+        let path = value.index.map_or(path.clone(), |index| path.index(index));
+        findings.report(&[&path], value.accepted);
     }
-    if neighbor.port == 0 {
-        findings.wrong(&at.key("port"));
-    }
-    if let Some(password) = &neighbor.password
-        && !(1..=LONGEST_PASSWORD).contains(&password.expose().len())
-    {
-        findings.wrong(&at.key("password"));
-    }
-    if matches!(neighbor.hold_time, 1 | 2) {
-        findings.wrong(&at.key("hold_time"));
-    }
-    if neighbor.max_prefixes == 0 {
-        findings.wrong(&at.key("max_prefixes"));
-    }
-    accept_rules(&neighbor.accept, &at.key("accept"), findings);
+    accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
 }
 
-fn accept_rules(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
-    for (i, community) in accept.communities.iter().enumerate() {
-        if !is_community(community) {
-            findings.report(
-                &[&at.key("communities").index(i)],
-                "two numbers of 0 to 65535, such as `\"65100:911\"`",
-            );
-        }
-    }
+/// Two lengths that cross each other.
+fn accepted_lengths(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
     let (min, max) = (at.key("min_length"), at.key("max_length"));
-    if accept.max_length > 32 {
-        findings.wrong(&max);
-    }
-    if accept.min_length > 32 {
-        findings.wrong(&min);
-    }
     if accept.min_length > accept.max_length && accept.min_length <= 32 {
         // The key that stands in the file, if one of the two is the default.
         if findings.is_in_file(&min) {
@@ -189,12 +161,6 @@ fn accept_rules(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, 
             findings.report(&[&max, &min], &least);
         }
     }
-}
-
-/// RFC 1997 communities are two 16-bit numbers, in plain digits.
-fn is_community(text: &str) -> bool {
-    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u16>().is_ok();
-    text.split_once(':').is_some_and(|(asn, value)| number(asn) && number(value))
 }
 
 fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
@@ -242,10 +208,4 @@ fn scheme_and_host(url: &str) -> Option<(bool, String)> {
         && port_is_number
         && matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("" | "/"));
     plain.then(|| (secure, authority.host().to_owned()))
-}
-
-/// Whether an address can be that of a single host.
-fn is_one_host(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    !address.is_unspecified() && !address.is_multicast() && !broadcast
 }

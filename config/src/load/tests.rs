@@ -574,3 +574,21 @@ fn files_that_cannot_be_read() {
     std::fs::write(&path, example_control()).unwrap();
     assert!(ControlConfig::load(&path).is_ok());
 }
+
+#[test]
+fn whose_file_it_is_shows_however_it_is_written() {
+    for text in [
+        "[control]",
+        " [ control ]\nlisten = []",
+        "control = { listen = [] }",
+        "control.listen = []",
+        "[control.tls]",
+        "\u{feff}[control]",
+        "[control]\nlisten = [",
+    ] {
+        assert!(is_of_control_plane(text), "{text}");
+    }
+    for text in ["", "[node]", "[control]\n[node]", "node.name = \"a\"\ncontrol.url = \"\"", "[["] {
+        assert!(!is_of_control_plane(text), "{text}");
+    }
+}

@@ -116,7 +116,8 @@ fn form_of(body: &Body) -> Form {
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
-    match value.to_str().unwrap_or_default() {
+    // Names of codings have no case (RFC 9110 §8.4.1).
+    match value.to_str().unwrap_or_default().to_ascii_lowercase().as_str() {
         "identity" => Ok(Encoding::Identity),
         "zstd" => Ok(Encoding::Zstd),
         other => Err(Problem::new(

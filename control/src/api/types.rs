@@ -22,22 +22,36 @@ pub use crate::steering::{PassedOver, Reason};
 #[serde(deny_unknown_fields, default)]
 pub struct NodePatch {
     /// The address that clients are sent to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub address: Option<IpAddr>,
     /// The egress limit; `null` removes it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub max_egress_mbps: Option<Option<u32>>,
-    /// All CIDR blocks.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// All CIDR blocks; `null` removes them.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "null_is_empty")]
     pub cidrs: Option<Vec<IpNet>>,
-    /// All neighbors.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// All neighbors; `null` removes them.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "null_is_empty")]
     pub neighbors: Option<Vec<Neighbor>>,
 }
 
 /// Tells `null` from absent.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u32>>, D::Error> {
     Deserialize::deserialize(value).map(Some)
+}
+
+/// Refuses `null` for what a node cannot be without.
+fn not_null<'de, D: Deserializer<'de>>(value: D) -> Result<Option<IpAddr>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+/// Takes `null` for a list as RFC 7396 means it: the list is emptied.
+fn null_is_empty<'de, D, T>(value: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Vec<T>>::deserialize(value).map(|list| Some(list.unwrap_or_default()))
 }
 
 impl NodePatch {
@@ -328,4 +342,23 @@ impl From<Decision> for Explanation {
 fn considered<R>(node: NodeName, prefix: IpNet, route: RouteRank, reason: R) -> Considered<R> {
     let RouteRank { source, path_len, med, neighbor_asn } = route;
     Considered { node, prefix, source, path_len, med, neighbor_asn, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_with_null_empties_and_without_the_key_leaves() {
+        let settings: NodeSettings = serde_json::from_str(
+            r#"{"name":"a","address":"192.0.2.1","max_egress_mbps":5,"cidrs":["198.51.100.0/24"],
+                "neighbors":[{"address":"192.0.2.9","asn":65100}]}"#,
+        )
+        .unwrap();
+        let patched =
+            |json: &str| serde_json::from_str::<NodePatch>(json).unwrap().apply(&settings);
+        assert_eq!(patched("{}"), settings);
+        let bare = patched(r#"{"max_egress_mbps":null,"cidrs":null,"neighbors":null}"#);
+        assert_eq!((bare.max_egress_mbps, bare.cidrs.len(), bare.neighbors.len()), (None, 0, 0));
+    }
 }

@@ -123,7 +123,7 @@ pub enum AdvertiserState {
         /// Why.
         reason: String,
     },
-    /// Nothing is sent any more.
+    /// Nothing is sent until [`Advertiser::resume`].
     Stopped {
         /// Why, and what to do.
         reason: String,
@@ -337,6 +337,17 @@ impl Advertiser {
             Link::Idle | Link::Waiting { .. } | Link::Stopped(_) => {
                 self.peer = Peer::NeedsSnapshot;
             }
+        }
+    }
+
+    /// The control plane takes this node (again): a refusal was about a credential that has been
+    /// replaced since, or came from somebody in between.
+    pub fn resume(&mut self, now: Instant) {
+        self.tick(now);
+        if let Link::Stopped(_) = self.link {
+            self.link = Link::Idle;
+            self.peer = Peer::Unknown;
+            self.failures = 0;
         }
     }
 

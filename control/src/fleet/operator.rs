@@ -44,7 +44,9 @@ impl Keeper {
         settings: NodeSettings,
     ) -> Result<Node, FleetError> {
         settings.check(self.ipv6)?;
-        if let Some(other) = self.members.values().find(|m| m.settings.name == settings.name) {
+        // Names are DNS labels, which have no case: `Edge-1` beside `edge-1` would be one name twice.
+        let same = |other: &NodeName| other.as_str().eq_ignore_ascii_case(settings.name.as_str());
+        if let Some(other) = self.members.values().find(|m| same(&m.settings.name)) {
             return Err(FleetError::InUse {
                 what: "name",
                 value: settings.name.to_string(),

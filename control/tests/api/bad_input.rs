@@ -38,6 +38,9 @@ async fn nodes_that_cannot_be() {
             (r#"{"name":"b","address":"192.0.2.1","cidrs":["198.51.101.9/24"]}"#, 400, "cidrs[0]: `198.51.101.9/24` has host bits set: use `198.51.101.0/24`"),
             (r#"{"name":"b","address":"2001:db8::1"}"#, 400, "is IPv6, which is off: set `ipv6 = true` under [control]"),
             (r#"{"name":"b","address":"192.0.2.1","neighbors":[{"address":"192.0.2.2","asn":0}]}"#, 400, "neighbors[0].asn: 0 is a reserved AS number"),
+            (r#"{"name":"b","address":"192.0.2.1","cidrs":["0.0.0.0/0"]}"#, 400, "cidrs[0]: `0.0.0.0/0`, the whole internet"),
+            (r#"{"name":"b","address":"192.0.2.1","neighbors":[{"address":"192.0.2.2","asn":1,"max_prefixes":0}]}"#, 400, "neighbors[0].max_prefixes: `0` is not possible: 1 to 4294967295"),
+            (r#"{"name":"Edge-1","address":"192.0.2.1"}"#, 409, "name `Edge-1` is in use by node `edge-1`"),
             (r#"{"name":"edge-1","address":"192.0.2.1"}"#, 409, "name `edge-1` is in use by node `edge-1`"),
             (r#"{"name":"b","address":"192.0.2.10"}"#, 409, "address `192.0.2.10` is in use by node `edge-1`"),
             (r#"{"name":"b","address":"192.0.2.1","cidrs":["198.51.100.0/24"]}"#, 409, "CIDR block `198.51.100.0/24` is in use by node `edge-1`"),
@@ -50,6 +53,7 @@ async fn nodes_that_cannot_be() {
         "/v1/nodes/edge-1",
         &[
             (r#"{"name":"edge-2"}"#, 400, "unknown field `name`"),
+            (r#"{"address":null}"#, 400, "address: invalid type: null"),
             (r#"{"max_egress_mbps":0}"#, 400, "max_egress_mbps: 0 is not possible"),
         ],
     )

@@ -245,6 +245,9 @@ fn stops_when_no_retry_can_help_and_says_what_to_do() {
         assert!(node.poll(now + 600 * SECOND).is_none());
         let AdvertiserState::Stopped { reason } = node.status().state else { panic!("goes on") };
         assert!(reason.contains(expected), "{reason}");
+        // A new token, say: all that has changed meanwhile is told.
+        node.resume(now);
+        assert!(matches!(node.poll(now), Some(request) if head(&request) == ('s', 0, 2)));
     }
 }
 
