@@ -13,3 +13,17 @@ pub(crate) async fn stop_signal() -> io::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
     })
 }
+
+/// Keeps a hangup from ending the program without a word to routers and clients: those who send one
+/// mean "read your settings again". To be called inside the runtime.
+pub(crate) fn outlive_hangup() -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP changes nothing: settings are read at the start, restart to apply new ones"
+            );
+        }
+    });
+    Ok(())
+}

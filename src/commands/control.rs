@@ -17,6 +17,7 @@ pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Ver
     match command {
         ControlCommand::Run => {
             logging::start("info");
+            signals::outlive_hangup()?;
             let plane = ControlPlane::start(config).await?;
             let signal = signals::stop_signal().await?;
             tracing::info!(signal, "stopping");

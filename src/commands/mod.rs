@@ -55,9 +55,15 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict> {
         Command::Footprint(arguments) => footprint::run(common, arguments).await,
         Command::Steer(arguments) => steer::run(common, arguments).await,
         Command::Config(command) => config::run(common, command),
-        Command::Drain => AdminClient::new(common)?.post("/v1/drain").await.map(|()| Verdict::Good),
+        Command::Drain => {
+            AdminClient::new(common)?.post("/v1/drain").await?;
+            text::print("Draining: new clients get 503, running downloads go on.\n")?;
+            Ok(Verdict::Good)
+        }
         Command::Undrain => {
-            AdminClient::new(common)?.post("/v1/undrain").await.map(|()| Verdict::Good)
+            AdminClient::new(common)?.post("/v1/undrain").await?;
+            text::print("Taking clients again.\n")?;
+            Ok(Verdict::Good)
         }
     }
 }

@@ -106,8 +106,16 @@ impl NodeCollector {
             "Requests to origins that failed",
             per_origin(|o| o.failures),
         )?;
-        page.counter("cache_hit_bytes", "Content bytes sent from drives", counters.hit_bytes)?;
-        page.counter("cache_miss_bytes", "Content bytes sent from fills", counters.miss_bytes)?;
+        page.counter(
+            "cache_hit_bytes",
+            "Content bytes sent that had not to be fetched for it",
+            counters.hit_bytes,
+        )?;
+        page.counter(
+            "cache_miss_bytes",
+            "Content bytes sent that had to be fetched",
+            counters.miss_bytes,
+        )?;
         page.counter(
             "cache_pass_bytes",
             "Content bytes passed through unstored",

@@ -51,7 +51,7 @@ mod tests;
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -143,6 +143,8 @@ pub struct Store {
     catalog: Catalog,
     /// One per `[[drive]]`, in the order of the configuration.
     bays: Vec<Bay>,
+    /// Nothing is stored any more.
+    closed: AtomicBool,
 }
 
 /// Where a drive belongs.
@@ -192,7 +194,7 @@ impl Store {
             drive.sweep.store(true, Ordering::Release);
             drive.tell(Task::Wake);
         }
-        Self { catalog, bays }
+        Self { catalog, bays, closed: AtomicBool::new(false) }
     }
 
     /// The current generation of `key`. Takes no lock.
@@ -264,6 +266,9 @@ impl Store {
         index: u32,
         data: Vec<Bytes>,
     ) -> Result<(), NotStored> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(NotStored::NoDrive);
+        }
         if object.is_retired() {
             return Err(NotStored::Retired);
         }
@@ -343,6 +348,8 @@ impl Store {
     /// hangs is given up after a minute, and verified at the next start. Blocks written afterwards
     /// are not stored; pinned blocks can still be read.
     pub fn close(&self) {
+        // What is written from now on would be lost behind the last checkpoint.
+        self.closed.store(true, Ordering::Release);
         self.ask_all(Task::Close);
     }
 
