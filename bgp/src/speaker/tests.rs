@@ -140,6 +140,7 @@ async fn a_password_that_is_too_long_is_an_error() {
         manual: vec![],
         ipv6: false,
     };
-    let error = Speaker::start(settings).unwrap_err().to_string();
-    assert!(error.contains("at most 80 bytes"), "{error}");
+    let error = Speaker::start(settings).unwrap_err();
+    let StartError::Password { source, .. } = error else { panic!("{error}") };
+    assert!(source.to_string().contains("at most 80 bytes"), "{source}");
 }
