@@ -189,20 +189,21 @@ impl Server {
                 (Source::Drive, ContentBody::empty())
             }
         };
+        let stored = self.store.has_drive();
         let cache_status = match (how, source) {
-            (Some(How::Fetched), _) | (None, Source::Fill) => CacheStatus::Miss,
+            (Some(How::Fetched), _) | (None, Source::Fill) => CacheStatus::Miss { stored },
             (Some(How::Revalidated), _) => CacheStatus::Revalidated,
             (Some(How::Stale), _) => CacheStatus::Stale,
             (Some(How::Collapsed), _) | (None, Source::Collapsed) => CacheStatus::Collapsed,
             (None, Source::Drive) if on_drives => CacheStatus::Hit,
-            (None, Source::Drive) => CacheStatus::Partial,
+            (None, Source::Drive) => CacheStatus::Partial { stored },
         };
         let result = match source {
             Source::Drive if how != Some(How::Fetched) => RequestResult::Hit,
             _ if cache_status == CacheStatus::Collapsed => RequestResult::Collapsed,
             _ => RequestResult::Miss,
         };
-        self.id.sign(&mut out, cache_status, self.store.has_drive());
+        self.id.sign(&mut out, cache_status);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = out;

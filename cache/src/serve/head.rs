@@ -21,10 +21,10 @@ pub(crate) enum CacheStatus {
     Stale,
     /// From a drive after the origin has confirmed it.
     Revalidated,
-    /// The beginning from a drive; some of the rest has to be fetched.
-    Partial,
-    /// Fetched for this request.
-    Miss,
+    /// The beginning from a drive; some of the rest has to be fetched, and a drive may keep it.
+    Partial { stored: bool },
+    /// Fetched for this request, and a drive may keep it.
+    Miss { stored: bool },
     /// From a fetch that another request had started.
     Collapsed,
     /// Passed through.
@@ -55,17 +55,17 @@ impl NodeId {
         &self.via
     }
 
-    /// Adds what every answer with an origin's content carries. `stored`: what is fetched goes to a drive.
-    pub(crate) fn sign(&self, headers: &mut HeaderMap, status: CacheStatus, stored: bool) {
+    /// Adds what every answer with an origin's content carries.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap, status: CacheStatus) {
         headers.append(header::VIA, self.via.clone());
         let name = &self.name;
-        let stored = if stored { "; stored" } else { "" };
+        let kept = |stored: bool| if stored { "; stored" } else { "" };
         let text = match status {
             CacheStatus::Hit => format!("{name}; hit"),
             CacheStatus::Stale => format!("{name}; hit; detail=stale"),
             CacheStatus::Revalidated => format!("{name}; fwd=stale; fwd-status=304"),
-            CacheStatus::Partial => format!("{name}; fwd=partial{stored}"),
-            CacheStatus::Miss => format!("{name}; fwd=miss{stored}"),
+            CacheStatus::Partial { stored } => format!("{name}; fwd=partial{}", kept(stored)),
+            CacheStatus::Miss { stored } => format!("{name}; fwd=miss{}", kept(stored)),
             CacheStatus::Collapsed => format!("{name}; fwd=miss; collapsed"),
             CacheStatus::Bypass => format!("{name}; fwd=bypass"),
         };
