@@ -9,7 +9,8 @@ use mcc_control::tokens;
 
 use super::{DEFAULT_CONTROL_CONFIG, Verdict, print_json};
 use crate::cli::{Common, ControlCommand, Role, TokenCommand};
-use crate::{logging, signals, text};
+use crate::signals::{self, StopSignals};
+use crate::{logging, text};
 
 pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Verdict> {
     let file = common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONTROL_CONFIG));
@@ -18,8 +19,9 @@ pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Ver
         ControlCommand::Run => {
             logging::start("info");
             signals::outlive_hangup()?;
+            let mut stop = StopSignals::catch()?;
             let plane = ControlPlane::start(config).await?;
-            let signal = signals::stop_signal().await?;
+            let signal = stop.next().await;
             tracing::info!(signal, "stopping");
             plane.shutdown().await;
         }

@@ -13,17 +13,22 @@ use crate::{logging, open_files, signals};
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
     logging::start("info");
     signals::outlive_hangup()?;
+    let mut stop = StopSignals::catch()?;
     let file = common.config.as_deref().unwrap_or(Path::new(DEFAULT_NODE_CONFIG));
     let config = NodeConfig::load(file)?;
     open_files::raise_limit();
-    let node = Node::start(config).await?;
-    let signal = signals::stop_signal().await?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        signal = stop.next() => {
+            tracing::info!(signal, "stopped before it was up");
+            return Ok(Verdict::Good);
+        }
+    };
+    let signal = stop.next().await;
     tracing::info!(signal, "stopping: sessions are closed, running downloads may end");
     tokio::select! {
         () = node.stop() => tracing::info!("stopped"),
-        again = signals::stop_signal() => {
-            tracing::warn!(signal = again?, "stopped at once: a second signal came");
-        }
+        signal = stop.next() => tracing::warn!(signal, "stopped at once: a second signal came"),
     }
     Ok(Verdict::Good)
 }

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use crate::cli::Demo;
 use crate::commands::Verdict;
-use crate::{logging, signals, text};
+use crate::signals::StopSignals;
+use crate::{logging, text};
 use stage::Stage;
 
 /// How long the slowest step may take before the demo gives up on it.
@@ -70,9 +71,10 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
 /// Waits for a signal that stops the demo. The terminal's end is one of them: nobody is left to
 /// stop it later.
 async fn stopped() -> Result<()> {
+    let mut stop = StopSignals::catch()?;
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
-        name = signals::stop_signal() => name.map(|_| ())?,
+        _ = stop.next() => {}
         _ = hangup.recv() => {}
     }
     Ok(())

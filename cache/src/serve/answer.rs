@@ -271,7 +271,7 @@ impl Server {
     fn reply(&self, request: &ContentRequest, reply: &OriginReply) -> Response<ContentBody> {
         let mut headers = passed_headers(&reply.headers);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
-        self.id.sign(&mut headers, CacheStatus::Bypass, false);
+        self.id.sign(&mut headers, CacheStatus::Bypass);
         let body = if request.head_only { Bytes::new() } else { reply.body.clone() };
         let mut response = Response::new(ContentBody::memory(body));
         *response.status_mut() = reply.status;

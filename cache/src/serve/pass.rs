@@ -73,7 +73,7 @@ impl Server {
         } else {
             ContentBody::empty()
         };
-        self.id.sign(&mut headers, CacheStatus::Bypass, false);
+        self.id.sign(&mut headers, CacheStatus::Bypass);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
