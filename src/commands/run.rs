@@ -8,7 +8,8 @@ use mcc_config::NodeConfig;
 use super::{DEFAULT_NODE_CONFIG, Verdict};
 use crate::cli::Common;
 use crate::node::Node;
-use crate::{logging, open_files, signals};
+use crate::signals::{self, StopSignals};
+use crate::{logging, open_files};
 
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
     logging::start("info");
