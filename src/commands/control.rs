@@ -9,7 +9,8 @@ use mcc_control::tokens;
 
 use super::{DEFAULT_CONTROL_CONFIG, Verdict, print_json};
 use crate::cli::{Common, ControlCommand, Role, TokenCommand};
-use crate::{logging, signals, text};
+use crate::signals::StopSignals;
+use crate::{logging, text};
 
 pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Verdict> {
     let file = common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONTROL_CONFIG));
@@ -18,7 +19,7 @@ pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Ver
         ControlCommand::Run => {
             logging::start("info");
             let plane = ControlPlane::start(config).await?;
-            let signal = signals::stop_signal().await?;
+            let signal = StopSignals::listen()?.next().await;
             tracing::info!(signal, "stopping");
             plane.shutdown().await;
         }

@@ -10,12 +10,12 @@ mod stage;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::Demo;
 use crate::commands::Verdict;
-use crate::{logging, signals, text};
+use crate::signals::StopSignals;
+use crate::{logging, text};
 use stage::Stage;
 
 /// How long the slowest step may take before the demo gives up on it.
@@ -23,21 +23,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     logging::start("error");
+    let mut signals = StopSignals::listen()?.and_hangup()?;
     // Made first and dropped last, so that nothing is left behind whenever the demo is stopped.
     let folder = tempfile::Builder::new().prefix("mcc-demo-").tempdir()?;
     let stage = tokio::select! {
         stage = Stage::set(folder.path()) => stage?,
-        stopped = stopped() => return stopped.map(|()| stopped_early(arguments)),
+        _ = signals.next() => return Ok(stopped_early(arguments)),
     };
     let outcome = tokio::select! {
         outcome = show(&stage) => Some(outcome),
-        stopped = stopped() => stopped.map(|()| None)?,
+        _ = signals.next() => None,
     };
     let verdict = match outcome {
         Some(Ok(())) => {
             if !arguments.check {
                 say(&stage.what_next())?;
-                stopped().await?;
+                signals.next().await;
                 say("\nStopping.\n")?;
             }
             Verdict::Good
@@ -50,7 +51,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     };
     tokio::select! {
         () = stage.clear() => {}
-        stopped = stopped() => stopped?,
+        _ = signals.next() => {}
     }
     if arguments.check {
         say(match verdict {
@@ -59,17 +60,6 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
         })?;
     }
     Ok(verdict)
-}
-
-/// Waits for a signal that stops the demo. The terminal's end is one of them: nobody is left to
-/// stop it later.
-async fn stopped() -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        name = signals::stop_signal() => name.map(|_| ())?,
-        _ = hangup.recv() => {}
-    }
-    Ok(())
 }
 
 /// A check that was not carried out has shown nothing to be good.
