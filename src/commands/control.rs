@@ -19,7 +19,7 @@ pub(super) async fn run(common: &Common, command: &ControlCommand) -> Result<Ver
         ControlCommand::Run => {
             logging::start("info");
             signals::outlive_hangup()?;
-            let mut stop = StopSignals::catch()?;
+            let mut stop = StopSignals::listen()?;
             let plane = ControlPlane::start(config).await?;
             let signal = stop.next().await;
             tracing::info!(signal, "stopping");

@@ -14,7 +14,7 @@ use crate::{logging, open_files};
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
     logging::start("info");
     signals::outlive_hangup()?;
-    let mut stop = StopSignals::catch()?;
+    let mut stop = StopSignals::listen()?;
     let file = common.config.as_deref().unwrap_or(Path::new(DEFAULT_NODE_CONFIG));
     let config = NodeConfig::load(file)?;
     open_files::raise_limit();

@@ -7,11 +7,9 @@ mod download;
 mod origin;
 mod stage;
 
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::cli::Demo;
@@ -25,25 +23,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     logging::start("error");
-    // One for all of it: the first Ctrl-C counts, whatever the demo is doing.
-    let mut stop = pin!(stopped());
+    let mut signals = StopSignals::listen()?.and_hangup()?;
     // Made first and dropped last, so that nothing is left behind whenever the demo is stopped.
     let folder = tempfile::Builder::new().prefix("mcc-demo-").tempdir()?;
     let stage = tokio::select! {
-        // First, so that signals are looked out for before there is anything to leave behind.
-        biased;
-        stopped = &mut stop => return stopped.map(|()| stopped_early(arguments)),
         stage = Stage::set(folder.path()) => stage?,
+        _ = signals.next() => return Ok(stopped_early(arguments)),
     };
     let outcome = tokio::select! {
-        stopped = &mut stop => stopped.map(|()| None)?,
         outcome = show(&stage) => Some(outcome),
+        _ = signals.next() => None,
     };
     let verdict = match outcome {
         Some(Ok(())) => {
             if !arguments.check {
                 say(&stage.what_next())?;
-                stop.await?;
+                signals.next().await;
                 say("\nStopping.\n")?;
             }
             Verdict::Good
@@ -56,8 +51,7 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
     };
     tokio::select! {
         () = stage.clear() => {}
-        // Asked again: the folder still goes.
-        stopped = stopped() => stopped?,
+        _ = signals.next() => {}
     }
     if arguments.check {
         say(match verdict {
@@ -66,18 +60,6 @@ pub(crate) async fn run(arguments: &Demo) -> Result<Verdict> {
         })?;
     }
     Ok(verdict)
-}
-
-/// Waits for a signal that stops the demo. The terminal's end is one of them: nobody is left to
-/// stop it later.
-async fn stopped() -> Result<()> {
-    let mut stop = StopSignals::catch()?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = stop.next() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
 }
 
 /// A check that was not carried out has shown nothing to be good.
