@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
-use mcc_config::{Bgp, NodeConfig, Secret};
+use mcc_config::{Bgp, NodeConfig};
 use mcc_control::api::types::{NodeConfiguration, NodeSettings};
 use mcc_control::client::Client;
 use mcc_control::node::{SettingsError, check_cidr, check_neighbor};
 use tokio::time::timeout;
 
+use super::token_file;
 use crate::private_file::Replacement;
 
 /// How long a start waits for the control plane.
@@ -41,10 +42,10 @@ impl CentralSettings {
         let mut this = Self { running: file.clone(), file, kept, generation: 0 };
         let Some(control) = &this.file.control else { return Ok(this) };
         let client = Client::new(&control.url, None).context("control.url")?;
-        let token = tokio::fs::read_to_string(&control.token_file).await.unwrap_or_default();
-        let central = match token.trim() {
-            "" => None,
-            token => ask(&client.with_token(Secret::new(token.to_owned())), &control.url).await,
+        let central = match token_file::read(&control.token_file).await {
+            Ok(token) => ask(&client.with_token(token), &control.url).await,
+            // The link to the control plane tells why, again and again.
+            Err(_) => None,
         };
         let central = match central {
             Some(central) => {

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::central_settings::CentralSettings;
+use super::token_file;
 
 /// Until the control plane says otherwise.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -162,7 +163,7 @@ async fn run(
 /// A node that is not enrolled yet serves all the same; it looks for its token again and again.
 async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
     loop {
-        match read_token(file).await {
+        match token_file::read(file).await {
             Ok(token) => return token,
             Err(why) => note_failure(
                 watch,
@@ -170,14 +171,6 @@ async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
             ),
         }
         sleep(HEARTBEAT_INTERVAL).await;
-    }
-}
-
-async fn read_token(file: &Path) -> Result<Secret, String> {
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| error.to_string())?;
-    match text.trim() {
-        "" => Err("it is empty".to_owned()),
-        token => Ok(Secret::new(token.to_owned())),
     }
 }
 
@@ -322,7 +315,7 @@ impl Task {
                 // Not known, not a node's, of a deleted node: `mcc enrol` may have written another.
                 if matches!(error.status(), Some(401 | 403 | 410)) {
                     let file = self.token_file.clone();
-                    self.calls.spawn(async move { Called::Token(read_token(&file).await) });
+                    self.calls.spawn(async move { Called::Token(token_file::read(&file).await) });
                 }
             }
         }

@@ -7,6 +7,7 @@ mod control_link;
 mod metrics;
 mod report;
 pub(crate) mod status;
+mod token_file;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
