@@ -84,6 +84,16 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
+/// A number of prefixes.
+pub(crate) fn prefixes(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "prefix" } else { "prefixes" })
+}
+
+/// A number of addresses.
+pub(crate) fn addresses(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "address" } else { "addresses" })
+}
+
 /// Bytes in decimal units with three digits: `1.50 GB`.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -136,6 +146,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_015_306), "1,015,306");
+        assert_eq!(prefixes(1), "1 prefix");
+        assert_eq!(addresses(256_000), "256,000 addresses");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000_000), "1.50 GB");

@@ -21,10 +21,14 @@ pub(super) async fn run(common: &Common, command: &BgpCommand) -> Result<Verdict
         BgpCommand::Routes(arguments) => routes(common, &client, arguments).await,
         BgpCommand::Refresh { address } => {
             client.post(&format!("/v1/bgp/neighbors/{address}/refresh")).await?;
+            text::print(&format!("{address} was asked for its table.\n"))?;
             Ok(Verdict::Good)
         }
         BgpCommand::Reset { address } => {
             client.post(&format!("/v1/bgp/neighbors/{address}/reset")).await?;
+            text::print(&format!(
+                "The session with {address} is closed; it comes back by itself.\n"
+            ))?;
             Ok(Verdict::Good)
         }
     }
@@ -152,9 +156,9 @@ pub(crate) fn render_status(json: &Value) -> Result<String> {
     let footprint = &status.footprint;
     write!(
         out,
-        "\nFootprint: {} prefixes, {} addresses",
-        text::count(footprint.prefixes),
-        text::count(footprint.addresses)
+        "\nFootprint: {}, {}",
+        text::prefixes(footprint.prefixes),
+        text::addresses(footprint.addresses)
     )?;
     match &footprint.generation {
         None => writeln!(out, "; not advertised: no control plane is configured"),

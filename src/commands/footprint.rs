@@ -87,7 +87,7 @@ fn aggregated(
         out.push_str(&format!("{prefix}\n"));
     }
     if !arguments.csv {
-        out.push_str(&format!("\n{} prefixes out of ", text::count(prefixes.len() as u64)));
+        out.push_str(&format!("\n{} out of ", text::prefixes(prefixes.len() as u64)));
         out.push_str(&summary(footprint));
     }
     text::print(&out)?;
@@ -100,9 +100,5 @@ fn neighbors(prefix: &Prefix) -> String {
 }
 
 fn summary(footprint: &Footprint) -> String {
-    format!(
-        "{} prefixes, {} addresses\n",
-        text::count(footprint.count),
-        text::count(footprint.addresses)
-    )
+    format!("{}, {}\n", text::prefixes(footprint.count), text::addresses(footprint.addresses))
 }

@@ -58,9 +58,9 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
     let footprint = &status.footprint;
     writeln!(
         out,
-        "Footprint   {} prefixes, {} addresses{}",
-        text::count(footprint.prefixes),
-        text::count(footprint.addresses),
+        "Footprint   {}, {}{}",
+        text::prefixes(footprint.prefixes),
+        text::addresses(footprint.addresses),
         match (&footprint.generation, footprint.acknowledged) {
             (None, _) => String::new(),
             (Some(_), true) => ", acknowledged by the control plane".to_owned(),
