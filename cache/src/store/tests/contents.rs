@@ -225,7 +225,7 @@ fn objects_without_blocks_do_not_pile_up() {
 fn readers_never_see_a_wrong_byte() {
     let folder = Folder::new();
     let store = open(&folder);
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     let read_some = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut right = 0_u64;
