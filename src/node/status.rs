@@ -35,9 +35,9 @@ pub(crate) struct Traffic {
     pub(crate) egress_bytes: u64,
     /// From origins.
     pub(crate) fill_bytes: u64,
-    /// Of the egress: read from a drive.
+    /// Of the egress: bytes that had not to be fetched for it.
     pub(crate) hit_bytes: u64,
-    /// Of the egress: not there when it was asked for.
+    /// Of the egress: bytes that had to be fetched, those passed through unstored included.
     pub(crate) miss_bytes: u64,
 }
 

@@ -21,7 +21,8 @@ use crate::steering::{self, NodeId, NodeStates, PassedOver, Standing};
 /// each change; a larger one at most once per second.
 const CHEAP_PREFIXES: usize = 50_000;
 
-/// The weight of a node without an egress limit, in megabits per second: a 10 Gbit/s port.
+/// The weight of a node without an egress limit, in megabits per second: a 10 Gbit/s port. Not 0, or
+/// the compiler would refuse it.
 const USUAL_EGRESS_MBPS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 
 /// What steering answers are made from. Cheap to clone; every clone sees each publication.
