@@ -122,7 +122,7 @@ pub struct RibSummary {
     pub neighbors: Vec<NeighborSummary>,
     /// Prefixes of the footprint.
     pub prefixes: usize,
-    /// Addresses that they cover together.
+    /// Addresses that they cover together; up to a second old while a full table changes.
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
@@ -167,11 +167,12 @@ impl Rib {
     #[must_use]
     pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
         let mut prefixes = PrefixTable::default();
-        let mut footprint = Footprint::new();
+        let mut footprint = Footprint::new(now);
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(&prefixes, (prefix, id), Entry::new(true, None));
+            footprint.set(id, Entry::new(true, None));
         }
+        footprint.count_addresses(&prefixes, now);
         let neighbor =
             |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
@@ -214,10 +215,12 @@ impl Rib {
         if self.neighbors.iter().any(|neighbor| neighbor.table.any_doomed()) {
             return Some(self.began);
         }
-        self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry()).min()
+        let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
+        expiries.chain(self.footprint.count_due(&self.prefixes)).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, and removes one slice of the doomed.
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, and
+    /// counts the addresses of the footprint.
     pub fn handle_timeout(&mut self, now: Instant) {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
@@ -226,6 +229,9 @@ impl Rib {
                 }
             }
             self.sweep(id, SWEEP_SLICE);
+        }
+        if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
+            self.footprint.count_addresses(&self.prefixes, now);
         }
     }
 
@@ -300,9 +306,9 @@ impl Rib {
         let now = Seconds::between(self.began, now);
         let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
-        let (set, refused) = self.attributes.acquire(attributes, id, |attributes| {
-            policy.refused_by_attributes(attributes)
-        })?;
+        let (set, refused) = self
+            .attributes
+            .acquire(attributes, id, |attributes| policy.refused_by_attributes(attributes))?;
         let mut notice = None;
         for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };

@@ -125,6 +125,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
     let mut f = Fixture::new(100, &["8.9.0.0/16"]);
     f.announce(A, &["8.8.0.0/16", "8.9.0.0/16"], &[64500]);
     f.announce(B, &["8.8.0.0/16"], &[64501, 1]);
+    f.pass(1);
     let page = f.rib.footprint(None, 10);
     let [first, second] = page.prefixes.as_slice() else { panic!("{page:?}") };
     assert_eq!(first.neighbors, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
@@ -143,6 +144,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
 fn addresses_are_counted_once() {
     let mut f = Fixture::new(100, &["8.0.0.0/8"]);
     f.announce(A, &["8.8.0.0/16", "9.0.0.0/24"], &[64500]);
+    f.pass(1);
     assert_eq!(f.rib.summary().addresses, (1 << 24) + 256);
 }
 
@@ -200,7 +202,10 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
         for (id, attributes) in [(A, a), (B, b)] {
             f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
-        assert_eq!(f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor, better);
+        assert_eq!(
+            f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor,
+            better
+        );
     }
 }
 
@@ -355,7 +360,8 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     f.feed(A, path(2, &[64500, 1]));
     assert_eq!(f.counts(A).received, 2);
     let describe = |f: &Fixture| {
-        let entry = f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
+        let entry =
+            f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
         f.rib.describe(entry).unwrap().as_path_length
     };
     assert_eq!(describe(&f), 2);
