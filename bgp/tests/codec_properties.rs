@@ -33,16 +33,15 @@ fn context() -> impl Strategy<Value = DecodeContext> {
                 .prop_map(|(add_path, ipv6_next_hop)| FamilyOptions { add_path, ipv6_next_hop }),
         )
     };
-    let flags = any::<[bool; 4]>();
+    let flags = any::<[bool; 3]>();
     (flags, options(), options()).prop_map(|(flags, ipv4_unicast, ipv6_unicast)| {
-        let [internal, four_octet_as, enhanced_route_refresh, accept_as_sets] = flags;
+        let [internal, four_octet_as, enhanced_route_refresh] = flags;
         DecodeContext {
             neighbor: if internal { NeighborKind::Internal } else { NeighborKind::External },
             four_octet_as,
             ipv4_unicast,
             ipv6_unicast,
             enhanced_route_refresh,
-            accept_as_sets,
         }
     })
 }
@@ -220,7 +219,6 @@ proptest! {
 
     #[test]
     fn what_an_announcer_sends_is_what_is_read(routes in routes(), context in context()) {
-        let context = DecodeContext { accept_as_sets: true, ..context };
         let routes: Vec<_> = routes.into_iter().filter(|it| encode::check(it).is_ok()).collect();
         let expected: BTreeMap<_, _> = routes
             .iter()

@@ -25,7 +25,6 @@ fuzz_target!(|input: &[u8]| {
         ipv4_unicast: family(bit(*first, 2), bit(*first, 3)),
         ipv6_unicast: family(bit(*first, 4), bit(*first, 5)),
         enhanced_route_refresh: bit(*first, 6),
-        accept_as_sets: bit(*first, 7),
     };
     let max = if bit(*second, 1) { MAX_EXTENDED_MESSAGE } else { MAX_MESSAGE };
 

@@ -99,11 +99,15 @@ impl SegmentKind {
         })
     }
 
-    const fn is_confederation(self) -> bool {
+    /// Whether the segment is of the neighbor's confederation (RFC 5065).
+    #[must_use]
+    pub const fn is_confederation(self) -> bool {
         matches!(self, Self::ConfederationSequence | Self::ConfederationSet)
     }
 
-    const fn is_set(self) -> bool {
+    /// Whether the segment has lost the order of its AS numbers: `AS_SET` or `AS_CONFED_SET`.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
         matches!(self, Self::Set | Self::ConfederationSet)
     }
 }
@@ -120,28 +124,19 @@ pub(super) fn decode_as_path(value: &[u8], context: &DecodeContext) -> Result<As
     if confederation && context.neighbor == NeighborKind::External {
         return Err(malformed("a confederation segment from an external neighbor (RFC 5065 §5)"));
     }
-    refuse_sets(&path, context)?;
     Ok(path)
 }
 
 /// `AS4_PATH`, which an old speaker passes on (RFC 6793 §3): confederation segments do not belong
 /// there and are left out, other faults discard it (§6).
-pub(super) fn decode_as4_path(value: &[u8], context: &DecodeContext) -> Result<AsPath, Malformed> {
+pub(super) fn decode_as4_path(value: &[u8]) -> Result<AsPath, Malformed> {
     let mut path =
         segments(value, true).map_err(|reason| (Disposition::AttributeDiscard, reason))?;
-    refuse_sets(&path, context)?;
     path.segments.retain(|segment| !segment.kind.is_confederation());
     if path.segments.is_empty() {
         return Err((Disposition::AttributeDiscard, "it has no AS number (RFC 6793 §6)"));
     }
     Ok(path)
-}
-
-fn refuse_sets(path: &AsPath, context: &DecodeContext) -> Result<(), Malformed> {
-    if !context.accept_as_sets && path.segments.iter().any(|segment| segment.kind.is_set()) {
-        return Err((Disposition::TreatAsWithdraw, "it has an AS_SET (RFC 9774 §3)"));
-    }
-    Ok(())
 }
 
 /// Each reason is a case of RFC 7606 §7.2, or AS 0.

@@ -207,10 +207,9 @@ impl<'a> Block<'a> {
                 self.as_path = Some(path);
             }
             code::AS4_PATH => {
-                let path =
-                    as_path::decode_as4_path(value, context).map_err(|(disposition, reason)| {
-                        (Some(disposition), subcode::OPTIONAL_ATTRIBUTE_ERROR, reason)
-                    })?;
+                let path = as_path::decode_as4_path(value).map_err(|(disposition, reason)| {
+                    (Some(disposition), subcode::OPTIONAL_ATTRIBUTE_ERROR, reason)
+                })?;
                 self.as4_path = Some(path);
             }
             code::NEXT_HOP => {
