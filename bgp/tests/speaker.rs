@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{PrefixSource, RouteFilter, RouteQuery};
+use mcc_bgp::rib::{FootprintQuery, PrefixSource, RouteFilter, RouteQuery};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
@@ -106,7 +106,10 @@ async fn wait_for_neighbor(
 async fn footprint(handle: &SpeakerHandle) -> BTreeSet<IpNet> {
     let (mut all, mut after) = (BTreeSet::new(), None);
     loop {
-        let page = handle.footprint(after, 300).await.unwrap();
+        let page = handle
+            .footprint(FootprintQuery { after, limit: 300, ..FootprintQuery::default() })
+            .await
+            .unwrap();
         all.extend(page.prefixes.iter().map(|entry| entry.prefix));
         after = page.next;
         if after.is_none() {
@@ -130,7 +133,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     let reasons = [("bogon", 1), ("default_route", 1), ("too_long", 1)];
     assert_eq!(status.rejected, BTreeMap::from(reasons));
     assert_eq!(footprint(&handle).await, thousand());
-    let page = handle.footprint(None, 1).await.unwrap();
+    let page =
+        handle.footprint(FootprintQuery { limit: 1, ..FootprintQuery::default() }).await.unwrap();
     assert_eq!((page.count, page.addresses), (1000, 256_000));
 
     let query = RouteQuery { limit: 100, ..RouteQuery::default() };
@@ -254,7 +258,7 @@ async fn a_prefix_of_two_neighbors_goes_with_the_last_and_a_subscriber_follows()
     assert_eq!(followed[&prefixes(&["9.0.0.0/16"])[0]].source, PrefixSource::Manual);
     wait_for(&handle, |s| s.neighbors[0].accepted == 2 && s.neighbors[1].accepted == 1).await;
 
-    let page = handle.footprint(None, 10).await.unwrap();
+    let page = handle.footprint(FootprintQuery::default()).await.unwrap();
     let shown: Vec<_> =
         page.prefixes.iter().map(|p| (p.prefix.to_string(), p.neighbors.len())).collect();
     let expected = [("8.8.0.0/16", 2), ("8.9.0.0/16", 1), ("9.0.0.0/16", 0)];

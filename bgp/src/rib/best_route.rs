@@ -1,6 +1,7 @@
 //! Which accepted route of a prefix the footprint shows (RFC 4271 §9.1.1, §9.1.2.2 a and c).
 
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use super::adj_rib_in::Place;
 use super::attributes::Traits;
@@ -10,7 +11,7 @@ use super::{PrefixAttributes, PrefixSource, Rib};
 
 impl Rib {
     /// Finds the best accepted route of a prefix and brings the footprint in line with it.
-    pub(super) fn choose_best(&mut self, place: Place) {
+    pub(super) fn choose_best(&mut self, place: Place, now: Instant) {
         let before = self.footprint.get(place.id);
         let described_before = self.describe_for_subscribers(before);
         let best = self.best_route(place.id);
@@ -18,7 +19,7 @@ impl Rib {
             self.attributes.add_user(best.attributes);
         }
         let entry = Entry::new(before.is_some_and(Entry::is_manual), best);
-        self.footprint.set(place.id, entry);
+        self.footprint.set(place.id, entry, now);
         if self.describe_for_subscribers(entry) != described_before {
             self.subscribers.changed(place.prefix);
         }

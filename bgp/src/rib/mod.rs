@@ -16,9 +16,11 @@ mod generation;
 mod prefix_table;
 mod query;
 mod route;
+mod set_hash;
 mod subscribers;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -33,10 +35,11 @@ use attributes::AttributeTable;
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
-    RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, FootprintQuery, RouteCursor, RouteCursorError, RouteFilter,
+    RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
+use set_hash::SetHash;
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
 
@@ -136,9 +139,12 @@ pub struct NeighborSummary {
     /// Those that are footprint.
     pub accepted: u32,
     /// The others, by [`Refusal::name`](crate::policy::Refusal::name); only what occurs.
-    pub rejected: std::collections::BTreeMap<&'static str, u32>,
+    pub rejected: BTreeMap<&'static str, u32>,
     /// Routes of a lost session that has not announced them again yet.
     pub stale: u32,
+    /// By family, a fingerprint of the prefixes that are footprint: equal for equal sets, on any node.
+    /// Only families that have any.
+    pub set_hash: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug)]
@@ -167,12 +173,12 @@ impl Rib {
     #[must_use]
     pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
         let mut prefixes = PrefixTable::default();
-        let mut footprint = Footprint::new(now);
+        let mut footprint = Footprint::new();
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(id, Entry::new(true, None));
+            footprint.set(id, Entry::new(true, None), now);
         }
-        footprint.count_addresses(&prefixes, now);
+        footprint.count_addresses(&prefixes);
         let neighbor =
             |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
@@ -199,7 +205,7 @@ impl Rib {
             }
             SessionEvent::Update(update) => self.update(id, &update, now),
             SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
-                self.refresh_marker(id, family, kind);
+                self.refresh_marker(id, family, kind, now);
                 None
             }
             SessionEvent::Down(retention) => {
@@ -228,10 +234,10 @@ impl Rib {
                     generations.expire(now);
                 }
             }
-            self.sweep(id, SWEEP_SLICE);
+            self.sweep(id, SWEEP_SLICE, now);
         }
         if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
-            self.footprint.count_addresses(&self.prefixes, now);
+            self.footprint.count_addresses(&self.prefixes);
         }
     }
 
@@ -281,7 +287,7 @@ impl Rib {
             return None;
         }
         for &nlri in &update.withdrawn {
-            self.withdraw(id, nlri);
+            self.withdraw(id, nlri, now);
         }
         let mut notice = None;
         if let Some(attributes) = &update.attributes {
@@ -303,7 +309,7 @@ impl Rib {
         attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
-        let now = Seconds::between(self.began, now);
+        let second = Seconds::between(self.began, now);
         let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
         let (set, refused) = self
@@ -318,14 +324,14 @@ impl Rib {
             let generation = neighbor.table.generations(&prefix).current();
             // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
             let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
-            let learned = same.map_or(now, Route::learned);
+            let learned = same.map_or(second, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(place, route);
             notice = neighbor.check_limit().or(notice);
             let stop = neighbor.over_limit;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
-                self.choose_best(place);
+                self.choose_best(place, now);
             }
             if let Some(replaced) = replaced {
                 self.attributes.release(replaced.attributes());
@@ -338,17 +344,17 @@ impl Rib {
         notice
     }
 
-    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri) {
+    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri, now: Instant) {
         if let Some(prefix_id) = self.prefixes.get(&prefix) {
-            self.remove(id, Place { prefix, id: prefix_id, path_id });
+            self.remove(id, Place { prefix, id: prefix_id, path_id }, now);
         }
     }
 
-    fn remove(&mut self, id: NeighborId, place: Place) {
+    fn remove(&mut self, id: NeighborId, place: Place, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
         let Some(removed) = neighbor.table.remove(place) else { return };
         if removed.is_accepted() {
-            self.choose_best(place);
+            self.choose_best(place, now);
         }
         self.attributes.release(removed.attributes());
         let has_route = |neighbor: &Neighbor| neighbor.table.of(place.id).next().is_some();
@@ -361,7 +367,7 @@ impl Rib {
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
-            self.free_generations(id);
+            self.free_generations(id, now);
             self.mark_lost(id, retention, now);
         }
     }
@@ -378,7 +384,13 @@ impl Rib {
         }
     }
 
-    fn refresh_marker(&mut self, id: NeighborId, family: Family, kind: RouteRefreshKind) {
+    fn refresh_marker(
+        &mut self,
+        id: NeighborId,
+        family: Family,
+        kind: RouteRefreshKind,
+        now: Instant,
+    ) {
         let begins = |rib: &mut Self| {
             let neighbor = rib.neighbors.get_mut(usize::from(id.0))?;
             Some(neighbor.table.family_mut(family)?.refresh_begins())
@@ -386,7 +398,7 @@ impl Rib {
         match kind {
             RouteRefreshKind::BeginningOfRefresh => {
                 if begins(self) == Some(false) {
-                    self.free_generations(id);
+                    self.free_generations(id, now);
                     begins(self);
                 }
             }
@@ -402,13 +414,13 @@ impl Rib {
     }
 
     /// Removes everything that is not of a current generation, at once.
-    fn free_generations(&mut self, id: NeighborId) {
+    fn free_generations(&mut self, id: NeighborId, now: Instant) {
         if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
             for generations in neighbor.table.families_mut() {
                 generations.doom_lost_and_replaced();
             }
         }
-        while self.sweep(id, usize::MAX) {}
+        while self.sweep(id, usize::MAX, now) {}
     }
 }
 
@@ -445,6 +457,12 @@ impl Neighbor {
                 .map(|(refusal, count)| (refusal.name(), count))
                 .collect(),
             stale: self.table.stale(),
+            set_hash: ["ipv4-unicast", "ipv6-unicast"]
+                .into_iter()
+                .zip(counts.accepted_sets)
+                .filter(|(_, hash)| *hash != SetHash::default())
+                .map(|(family, hash)| (family, hash.to_string()))
+                .collect(),
         }
     }
 }

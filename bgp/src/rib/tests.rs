@@ -68,7 +68,7 @@ impl Fixture {
     }
 
     fn footprint(&self) -> Vec<String> {
-        let page = self.rib.footprint(None, usize::MAX);
+        let page = self.rib.footprint(FootprintQuery::default());
         page.prefixes.iter().map(|entry| entry.prefix.to_string()).collect()
     }
 
@@ -131,7 +131,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
     f.announce(A, &["8.8.0.0/16", "8.9.0.0/16"], &[64500]);
     f.announce(B, &["8.8.0.0/16"], &[64501, 1]);
     f.pass(1);
-    let page = f.rib.footprint(None, 10);
+    let page = f.rib.footprint(FootprintQuery::default());
     let [first, second] = page.prefixes.as_slice() else { panic!("{page:?}") };
     assert_eq!(first.neighbors, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
     assert_eq!(first.source, PrefixSource::Bgp);
@@ -418,6 +418,26 @@ fn routes_by_address_prefix_and_neighbor() {
     );
 }
 
+#[test]
+fn what_neighbors_disagree_on_is_listed_and_their_fingerprints_differ() {
+    let mut f = Fixture::new(100, &["8.9.0.0/16"]);
+    let inconsistent = |f: &Fixture| {
+        let query = FootprintQuery { inconsistent: true, ..FootprintQuery::default() };
+        let page = f.rib.footprint(query);
+        page.prefixes.into_iter().map(|p| (p.prefix, p.missing)).collect::<Vec<_>>()
+    };
+    f.announce(A, &["8.7.0.0/16", "8.8.0.0/16", "10.0.0.0/8"], &[64500]);
+    assert!(inconsistent(&f).is_empty(), "one neighbor alone agrees with itself");
+    f.announce(B, &["8.7.0.0/16"], &[64501]);
+    let b = IpAddr::from([192, 0, 2, 2]);
+    assert_eq!(inconsistent(&f), [(prefix("8.8.0.0/16"), vec![b])]);
+    assert_ne!(f.counts(A).set_hash, f.counts(B).set_hash);
+    f.announce(B, &["8.8.0.0/16"], &[64502]);
+    assert!(inconsistent(&f).is_empty());
+    assert_eq!(f.counts(A).set_hash, f.counts(B).set_hash);
+    assert_eq!(f.counts(A).set_hash.len(), 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Announce(u16, u8, u32),
@@ -512,7 +532,7 @@ proptest! {
             routes.iter().filter(|route| route.accepted).map(|route| route.prefix).collect();
         expected.insert(prefix("8.3.0.0/16"));
         let footprint: BTreeSet<_> =
-            f.rib.footprint(None, 1000).prefixes.into_iter().map(|entry| entry.prefix).collect();
+            f.rib.footprint(FootprintQuery::default()).prefixes.into_iter().map(|entry| entry.prefix).collect();
         prop_assert_eq!(&footprint, &expected);
         prop_assert_eq!(followed.keys().copied().collect::<BTreeSet<_>>(), expected);
 
@@ -521,6 +541,9 @@ proptest! {
             f.feed(id, SessionEvent::Down(Retention::Withdraw));
         }
         f.settle();
+        for id in [A, B] {
+            prop_assert_eq!(f.counts(id), NeighborSummary::default());
+        }
         prop_assert_eq!(f.rib.summary().attribute_sets, 0);
         prop_assert_eq!(f.rib.summary().prefixes, 1);
     }
@@ -538,6 +561,6 @@ fn unknown_neighbors_and_prefixes_are_nothing() {
     let mut f = Fixture::new(10, &[]);
     f.announce(NeighborId(7), &["8.8.0.0/16"], &[1]);
     f.withdraw(A, &["8.8.0.0/16"]);
-    f.rib.withdraw(A, nlri("8.8.0.0/16"));
+    f.rib.withdraw(A, nlri("8.8.0.0/16"), f.now);
     assert_eq!(f.rib.summary().prefixes, 0);
 }

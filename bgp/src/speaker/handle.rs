@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::rib_task::{Changes, Request};
 use super::session_task::Command;
 use super::status::{Board, SpeakerStatus};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
+use crate::rib::{
+    FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery, SubscriberId,
+};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
@@ -85,17 +87,12 @@ impl SpeakerHandle {
         }
     }
 
-    /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
-    /// size of the whole.
+    /// One page of the footprint, with the size of the whole.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn footprint(
-        &self,
-        after: Option<IpNet>,
-        limit: usize,
-    ) -> Result<FootprintPage, Stopped> {
-        self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    pub async fn footprint(&self, query: FootprintQuery) -> Result<FootprintPage, Stopped> {
+        self.ask(|reply| Request::Footprint { query, reply }).await
     }
 
     /// Follows the footprint from now on.

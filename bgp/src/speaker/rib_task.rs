@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId,
+    FootprintPage, FootprintQuery, NeighborId, Notice, PrefixAttributes, Rib, RoutePage,
+    RouteQuery, SessionEvent, SubscriberId,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -45,8 +45,7 @@ pub(super) enum Request {
         reply: oneshot::Sender<RoutePage>,
     },
     Footprint {
-        after: Option<IpNet>,
-        limit: usize,
+        query: FootprintQuery,
         reply: oneshot::Sender<FootprintPage>,
     },
     Subscribe {
@@ -141,8 +140,8 @@ impl RibTask {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
             }
-            Request::Footprint { after, limit, reply } => {
-                let _ = reply.send(self.rib.footprint(after, limit));
+            Request::Footprint { query, reply } => {
+                let _ = reply.send(self.rib.footprint(query));
             }
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());

@@ -62,6 +62,8 @@ pub struct NeighborStatus {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes that are left of a lost session.
     pub stale: u32,
+    /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
+    pub set_hash: BTreeMap<&'static str, String>,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// Seconds: agreed on if the session is up, else proposed.
@@ -182,6 +184,7 @@ impl SessionBoard {
             accepted: routes.accepted,
             rejected: routes.rejected.clone(),
             stale: routes.stale,
+            set_hash: routes.set_hash.clone(),
             max_prefixes: neighbor.max_prefixes,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
