@@ -136,6 +136,8 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
+    value("footprint.max_change", "percent, 0 (never holds) to 100"),
+    value("footprint.damping", BOOLEAN),
     section("control"),
     value(
         "control.url",

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::NeighborId;
 use super::attributes::AttributesId;
 use super::column::Column;
+use super::export::Totals;
 use super::prefix_table::{Inclusive, PrefixId, PrefixTable};
 
 /// The prefixes, with how many addresses they cover together.
@@ -84,6 +85,14 @@ impl Footprint {
         let pause = Duration::from_micros(u64::try_from(prefixes.len()).unwrap_or(u64::MAX));
         let (first, last) = self.uncounted?;
         Some((last + pause).min(first + pause.saturating_mul(8)))
+    }
+
+    /// How large it is now.
+    pub(super) fn totals(&mut self, prefixes: &PrefixTable) -> Totals {
+        if self.uncounted.is_some() {
+            self.count_addresses(prefixes);
+        }
+        Totals { prefixes: self.count, addresses: self.addresses }
     }
 
     /// Counts the addresses.

@@ -11,13 +11,13 @@ mod adj_rib_in;
 mod attributes;
 mod best_route;
 mod column;
+mod export;
 mod footprint;
 mod generation;
 mod prefix_table;
 mod query;
 mod route;
 mod set_hash;
-mod subscribers;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ use crate::session::Retention;
 use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Update};
 use adj_rib_in::{AdjRibIn, Place};
 use attributes::AttributeTable;
+use export::Export;
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict};
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
@@ -40,8 +42,6 @@ pub use query::{
 };
 use route::{Route, Seconds};
 use set_hash::SetHash;
-pub use subscribers::SubscriberId;
-use subscribers::Subscribers;
 
 /// How long the routes of a lost session stay, if graceful restart does not say longer.
 pub const STALE_TIME: Duration = Duration::from_secs(300);
@@ -129,6 +129,10 @@ pub struct RibSummary {
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
+    /// The footprint has changed so much that subscribers are not told before an operator has looked.
+    pub held: Option<Held>,
+    /// Prefixes that subscribers are not told of because they flap.
+    pub damped: usize,
 }
 
 /// The counters of one neighbor.
@@ -165,13 +169,18 @@ pub struct Rib {
     neighbors: Vec<Neighbor>,
     attributes: AttributeTable,
     footprint: Footprint,
-    subscribers: Subscribers,
+    export: Export,
 }
 
 impl Rib {
     /// A RIB with these neighbors (at most 65,536) and with the prefixes entered by hand.
     #[must_use]
-    pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
+    pub fn new(
+        neighbors: Vec<NeighborRules>,
+        manual: &[IpNet],
+        export: ExportRules,
+        now: Instant,
+    ) -> Self {
         let mut prefixes = PrefixTable::default();
         let mut footprint = Footprint::new();
         for prefix in manual.iter().map(IpNet::trunc) {
@@ -187,7 +196,7 @@ impl Rib {
             neighbors: neighbors.into_iter().map(neighbor).collect(),
             attributes: AttributeTable::default(),
             footprint,
-            subscribers: Subscribers::default(),
+            export: Export::new(export),
         }
     }
 
@@ -222,16 +231,19 @@ impl Rib {
             return Some(self.began);
         }
         let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
-        expiries.chain(self.footprint.count_due(&self.prefixes)).min()
+        let others = [self.footprint.count_due(&self.prefixes), self.export.next_deadline()];
+        expiries.chain(others.into_iter().flatten()).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, and
-    /// counts the addresses of the footprint.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, counts
+    /// the addresses of the footprint, and decides whether it may be told.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Verdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
                 for generations in neighbor.table.families_mut() {
-                    generations.expire(now);
+                    if generations.expire(now) {
+                        self.export.routes_expire(now);
+                    }
                 }
             }
             self.sweep(id, SWEEP_SLICE, now);
@@ -239,6 +251,20 @@ impl Rib {
         if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
             self.footprint.count_addresses(&self.prefixes);
         }
+        let (footprint, prefixes) = (&mut self.footprint, &self.prefixes);
+        self.export.handle_timeout(|| footprint.totals(prefixes), now)
+    }
+
+    /// An operator says that the footprint is right as it is; whether anything was held.
+    pub fn approve(&mut self, now: Instant) -> bool {
+        let totals = self.footprint.totals(&self.prefixes);
+        self.export.approve(totals, now)
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    #[must_use]
+    pub fn damped(&self, now: Instant) -> Vec<DampedPrefix> {
+        self.export.damped_prefixes(now)
     }
 
     /// The counters. O(neighbors).
@@ -249,13 +275,21 @@ impl Rib {
             prefixes: self.footprint.len(),
             addresses: self.footprint.addresses(),
             attribute_sets: self.attributes.len(),
+            held: self.export.held(),
+            damped: self.export.damped(),
         }
     }
 
+    /// Whether subscribers may be told of the footprint now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.export.is_open()
+    }
+
     /// A new subscriber, and the footprint as it is now. The subscriber is there as long as someone
-    /// holds the id.
+    /// holds the id. Not to be asked while the export is [held](Rib::is_open).
     pub fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
-        let id = self.subscribers.add();
+        let id = self.export.subscribe();
         let all = self.footprint.iter_after(&self.prefixes, None);
         let snapshot =
             all.filter_map(|(prefix, _, entry)| Some((prefix, self.describe(entry)?))).collect();
@@ -269,7 +303,7 @@ impl Rib {
         id: &SubscriberId,
         max: usize,
     ) -> Vec<(IpNet, Option<PrefixAttributes>)> {
-        let changed = self.subscribers.take(id, max);
+        let changed = self.export.take(id, max);
         let now = |prefix: IpNet| {
             let entry = self.footprint.get(self.prefixes.get(&prefix)?)?;
             self.describe(entry)

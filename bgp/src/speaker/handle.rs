@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rib_task::{Changes, Request};
+use super::rib_task::{Changes, Request, Subscription};
 use super::session_task::Command;
 use super::status::{Board, SpeakerStatus};
 use crate::rib::{
-    FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery, SubscriberId,
+    DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
+    SubscriberId,
 };
 use crate::session::CannotRefresh;
 
@@ -95,6 +96,23 @@ impl SpeakerHandle {
         self.ask(|reply| Request::Footprint { query, reply }).await
     }
 
+    /// Says that the footprint is right as it is, so that subscribers are told of it; whether
+    /// anything was held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn approve(&self) -> Result<bool, Stopped> {
+        self.ask(|reply| Request::Approve { reply }).await
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
+        self.ask(|reply| Request::Damped { reply }).await
+    }
+
     /// Follows the footprint from now on.
     #[must_use]
     pub fn subscribe(&self) -> FootprintSubscription {
@@ -161,7 +179,7 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>),
+    AwaitsSnapshot(oneshot::Receiver<Subscription>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }

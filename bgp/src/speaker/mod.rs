@@ -42,10 +42,12 @@ use rib_task::RibTask;
 use session_task::{Command, SessionSetup, SessionTask};
 use socket::{DialSettings, ListenError};
 use status::{Board, SessionBoard};
-pub use status::{FootprintStatus, LastError, NeighborStatus, SessionKind, SpeakerStatus};
+pub use status::{
+    FootprintStatus, HeldStatus, LastError, NeighborStatus, SessionKind, SpeakerStatus,
+};
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
+use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib, RibSummary};
 use crate::session::PeerSettings;
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
@@ -72,6 +74,8 @@ pub struct SpeakerSettings {
     pub manual: Vec<IpNet>,
     /// Offers IPv6 unicast to the neighbors.
     pub ipv6: bool,
+    /// How subscribers are guarded against accidents of the routers.
+    pub export: ExportRules,
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -185,7 +189,7 @@ impl Speaker {
             incoming.insert(neighbor.address.to_canonical(), incoming_sender);
             over_limit.push(limit_sender);
         }
-        let rib = Rib::new(rules, &settings.manual, now);
+        let rib = Rib::new(rules, &settings.manual, settings.export, now);
         board.rib.store(Arc::new(rib.summary()));
         let rib_task = RibTask {
             rib,
@@ -194,6 +198,7 @@ impl Speaker {
             requests,
             over_limit,
             waiting: Vec::new(),
+            newcomers: Vec::new(),
             stop: stop.clone(),
         };
         others.spawn(rib_task.run());

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, FootprintQuery, NeighborId, Notice, PrefixAttributes, Rib, RoutePage,
-    RouteQuery, SessionEvent, SubscriberId,
+    DampedPrefix, FootprintPage, FootprintQuery, NeighborId, Notice, PrefixAttributes, Rib,
+    RoutePage, RouteQuery, SessionEvent, SubscriberId, Verdict,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -49,7 +49,14 @@ pub(super) enum Request {
         reply: oneshot::Sender<FootprintPage>,
     },
     Subscribe {
-        reply: oneshot::Sender<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>,
+        reply: oneshot::Sender<Subscription>,
+    },
+    /// Answers whether anything was held.
+    Approve {
+        reply: oneshot::Sender<bool>,
+    },
+    Damped {
+        reply: oneshot::Sender<Vec<DampedPrefix>>,
     },
     /// Answered when there is a change.
     Changes {
@@ -58,6 +65,7 @@ pub(super) enum Request {
     },
 }
 
+pub(super) type Subscription = (SubscriberId, Vec<(IpNet, PrefixAttributes)>);
 pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 
 /// See the module's documentation.
@@ -71,6 +79,8 @@ pub(super) struct RibTask {
     pub(super) over_limit: Vec<watch::Sender<u64>>,
     /// Subscribers that have been told everything so far.
     pub(super) waiting: Vec<(SubscriberId, oneshot::Sender<Changes>)>,
+    /// Those who wait to become subscribers.
+    pub(super) newcomers: Vec<oneshot::Sender<Subscription>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -87,12 +97,29 @@ impl RibTask {
                     self.answer(request);
                     continue;
                 }
-                () = sleep_until_or_never(deadline) => self.rib.handle_timeout(Instant::now()),
+                () = sleep_until_or_never(deadline) => self.handle_timeout(),
             }
             if self.batches.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
                 self.publish();
             }
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        match self.rib.handle_timeout(Instant::now()) {
+            Some(Verdict::Held { before, now }) => tracing::error!(
+                prefixes_before = before.prefixes,
+                addresses_before = before.addresses,
+                prefixes = now.prefixes,
+                addresses = now.addresses,
+                "the footprint has changed too much at once: the control plane is not told before \
+                 `mcc footprint approve`"
+            ),
+            Some(Verdict::Released) => {
+                tracing::warn!("the footprint is back within its bound: the control plane is told");
+            }
+            None => {}
         }
     }
 
@@ -128,6 +155,11 @@ impl RibTask {
 
     fn publish(&mut self) {
         self.board.rib.store(Arc::new(self.rib.summary()));
+        for reply in std::mem::take(&mut self.newcomers) {
+            if !reply.is_closed() {
+                self.answer(Request::Subscribe { reply });
+            }
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for (id, reply) in waiting {
             self.answer(Request::Changes { id, reply });
@@ -143,6 +175,15 @@ impl RibTask {
             Request::Footprint { query, reply } => {
                 let _ = reply.send(self.rib.footprint(query));
             }
+            Request::Approve { reply } => {
+                let _ = reply.send(self.rib.approve(Instant::now()));
+                self.publish();
+            }
+            Request::Damped { reply } => {
+                let _ = reply.send(self.rib.damped(Instant::now()));
+            }
+            // Who comes while the footprint is held must not take it for good.
+            Request::Subscribe { reply } if !self.rib.is_open() => self.newcomers.push(reply),
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());
             }
