@@ -14,6 +14,7 @@ mod column;
 mod export;
 mod footprint;
 mod generation;
+pub mod last_good;
 mod prefix_table;
 mod query;
 mod route;
