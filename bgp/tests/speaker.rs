@@ -28,18 +28,8 @@ const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn neighbor(address: SocketAddr, change: impl FnOnce(&mut Neighbor)) -> Neighbor {
-    let mut neighbor = Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        hold_time: 90,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    };
+    let mut neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    neighbor.port = address.port();
     change(&mut neighbor);
     neighbor
 }

@@ -16,18 +16,8 @@ const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn neighbor(address: SocketAddr) -> Neighbor {
-    Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        hold_time: 3,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    }
+    let neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    Neighbor { port: address.port(), hold_time: 3, ..neighbor }
 }
 
 /// A session task alone, with a RIB that is played by the test.
