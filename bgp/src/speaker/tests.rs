@@ -38,14 +38,7 @@ fn session(target: SocketAddr) -> Session {
     let (over_limit, limit_receiver) = watch::channel(0);
     let setup = SessionSetup {
         id: NeighborId(0),
-        settings: PeerSettings {
-            asn: ASN,
-            local_asn: ASN,
-            router_id: OURS,
-            hold_time: 3,
-            passive: false,
-            ipv6: false,
-        },
+        settings: PeerSettings::from_config(&neighbor(target), OURS, false),
         max_prefixes: 100_000,
         dial: DialSettings { target, source: None, key: None },
         board: Arc::new(SessionBoard::new(neighbor(target), Instant::now())),

@@ -12,6 +12,7 @@ mod as_path;
 mod attribute;
 mod attribute_rule;
 mod capability;
+mod capability_words;
 mod context;
 mod decode;
 mod error;

@@ -9,8 +9,8 @@ use nom::combinator::all_consuming;
 use nom::multi::length_data;
 use nom::number::complete::{be_u8, be_u16, be_u32};
 
-use super::Family;
 use super::attribute::attribute_name;
+use super::{Capability, Family, MessageType};
 
 /// A NOTIFICATION message (RFC 4271 §4.5). Its `Display` is what an operator reads:
 /// `Cease / Administrative Shutdown: maintenance`.
@@ -57,7 +57,7 @@ pub mod subcode {
         pub const BAD_MESSAGE_TYPE: u8 = 3;
     }
     /// Under [`OpenMessage`](super::NotificationCode::OpenMessage) (RFC 4271 §6.2, RFC 5492 §5,
-    /// RFC 9234 §4.2).
+    /// RFC 9234 §4.2). 5 is of the time before RFC 4271; some routers still send it.
     #[expect(missing_docs, reason = "the names are the RFCs' own")]
     pub mod open {
         pub const UNSPECIFIC: u8 = 0;
@@ -65,11 +65,13 @@ pub mod subcode {
         pub const BAD_PEER_AS: u8 = 2;
         pub const BAD_BGP_IDENTIFIER: u8 = 3;
         pub const UNSUPPORTED_OPTIONAL_PARAMETER: u8 = 4;
+        pub const AUTHENTICATION_FAILURE: u8 = 5;
         pub const UNACCEPTABLE_HOLD_TIME: u8 = 6;
         pub const UNSUPPORTED_CAPABILITY: u8 = 7;
         pub const ROLE_MISMATCH: u8 = 11;
     }
-    /// Under [`UpdateMessage`](super::NotificationCode::UpdateMessage) (RFC 4271 §6.3).
+    /// Under [`UpdateMessage`](super::NotificationCode::UpdateMessage) (RFC 4271 §6.3). 7 is of the
+    /// time before RFC 4271.
     #[expect(missing_docs, reason = "the names are the RFC's own")]
     pub mod update {
         pub const MALFORMED_ATTRIBUTE_LIST: u8 = 1;
@@ -78,6 +80,7 @@ pub mod subcode {
         pub const ATTRIBUTE_FLAGS_ERROR: u8 = 4;
         pub const ATTRIBUTE_LENGTH_ERROR: u8 = 5;
         pub const INVALID_ORIGIN_ATTRIBUTE: u8 = 6;
+        pub const AS_ROUTING_LOOP: u8 = 7;
         pub const INVALID_NEXT_HOP_ATTRIBUTE: u8 = 8;
         pub const OPTIONAL_ATTRIBUTE_ERROR: u8 = 9;
         pub const INVALID_NETWORK_FIELD: u8 = 10;
@@ -155,6 +158,38 @@ impl Notification {
         }
     }
 
+    /// This one inside of a Hard Reset (RFC 8538 §3.1): the neighbor is not to keep routes.
+    #[must_use]
+    pub fn into_hard_reset(self) -> Self {
+        let mut data = vec![u8::from(self.code), self.subcode];
+        data.extend_from_slice(&self.data);
+        Self { code: NotificationCode::Cease, subcode: cease::HARD_RESET, data: data.into() }
+    }
+
+    /// Family and limit of a Cease / Maximum Number of Prefixes Reached (RFC 4486 §4); `None` if
+    /// this is another notification, or has no such data.
+    #[must_use]
+    pub fn prefix_limit(&self) -> Option<(Family, u32)> {
+        let wanted = (NotificationCode::Cease, cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED);
+        if (self.code, self.subcode) != wanted {
+            return None;
+        }
+        let data = all_consuming((be_u16::<_, ()>, be_u8, be_u32)).parse(&*self.data);
+        data.ok().map(|(_, (afi, safi, limit))| (Family { afi, safi }, limit))
+    }
+
+    /// The capabilities that an OPEN / Unsupported Capability asks for (RFC 5492 §5); none if this
+    /// is another notification.
+    #[must_use]
+    pub fn capabilities_asked_for(&self) -> Vec<Capability> {
+        if (self.code, self.subcode)
+            != (NotificationCode::OpenMessage, open::UNSUPPORTED_CAPABILITY)
+        {
+            return Vec::new();
+        }
+        Capability::decode_list(&self.data).unwrap_or_default()
+    }
+
     /// What the other operator wrote into a shutdown or reset (RFC 9003). `None` if this is
     /// another notification, the text is empty, its length is wrong or it is no UTF-8.
     #[must_use]
@@ -209,6 +244,7 @@ impl Notification {
             (Code::OpenMessage, open::UNSUPPORTED_OPTIONAL_PARAMETER) => {
                 "Unsupported Optional Parameter"
             }
+            (Code::OpenMessage, open::AUTHENTICATION_FAILURE) => "Authentication Failure",
             (Code::OpenMessage, open::UNACCEPTABLE_HOLD_TIME) => "Unacceptable Hold Time",
             (Code::OpenMessage, open::UNSUPPORTED_CAPABILITY) => "Unsupported Capability",
             (Code::OpenMessage, open::ROLE_MISMATCH) => "Role Mismatch",
@@ -222,6 +258,7 @@ impl Notification {
             (Code::UpdateMessage, update::ATTRIBUTE_FLAGS_ERROR) => "Attribute Flags Error",
             (Code::UpdateMessage, update::ATTRIBUTE_LENGTH_ERROR) => "Attribute Length Error",
             (Code::UpdateMessage, update::INVALID_ORIGIN_ATTRIBUTE) => "Invalid ORIGIN Attribute",
+            (Code::UpdateMessage, update::AS_ROUTING_LOOP) => "AS Routing Loop",
             (Code::UpdateMessage, update::INVALID_NEXT_HOP_ATTRIBUTE) => {
                 "Invalid NEXT_HOP Attribute"
             }
@@ -285,10 +322,19 @@ impl Notification {
                 let name = attribute_name(code)?;
                 Some(format!("{name}, {}", Hex(data)))
             }
+            (Code::OpenMessage, open::UNSUPPORTED_CAPABILITY) => {
+                let names: Vec<_> =
+                    self.capabilities_asked_for().iter().map(Capability::name).collect();
+                (!names.is_empty()).then(|| names.join(", "))
+            }
+            (Code::FiniteStateMachine, 1..=3) => {
+                // RFC 6608 §4: the type of the message that was not expected.
+                let (_, code) = all_consuming(be_u8::<_, ()>).parse(data).ok()?;
+                MessageType::from_code(code).map(|message| message.to_string())
+            }
             (Code::Cease, cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED) => {
-                let (_, (afi, safi, limit)) =
-                    all_consuming((be_u16::<_, ()>, be_u8, be_u32)).parse(data).ok()?;
-                Some(format!("{}, limit {limit}", Family { afi, safi }))
+                let (family, limit) = self.prefix_limit()?;
+                Some(format!("{family}, limit {limit}"))
             }
             (Code::Cease, cease::ADMINISTRATIVE_SHUTDOWN | cease::ADMINISTRATIVE_RESET) => {
                 // Written by a stranger: no control characters onto the operator's terminal.
@@ -397,7 +443,7 @@ mod tests {
 
     #[test]
     fn speaks_in_words() {
-        let cases: [(&[u8], &str); 16] = [
+        let cases: [(&[u8], &str); 21] = [
             (b"", "error code 0"),
             (b"\x06", "Cease"),
             (b"\x06\x02\x0bmaintenance", "Cease / Administrative Shutdown: maintenance"),
@@ -422,6 +468,17 @@ mod tests {
                 "UPDATE Message Error / Attribute Length Error: MULTI_EXIT_DISC, 80 04 01 00",
             ),
             (b"\x03\x03\x02", "UPDATE Message Error / Missing Well-known Attribute: AS_PATH"),
+            (
+                b"\x02\x07\x01\x04\x00\x01\x00\x01\x41\x04\x00\x00\xfd\xe8",
+                "OPEN Message Error / Unsupported Capability: ipv4-unicast, four-octet-as",
+            ),
+            (b"\x02\x07\x01\x04", "OPEN Message Error / Unsupported Capability: 01 04"),
+            (b"\x02\x05", "OPEN Message Error / Authentication Failure"),
+            (
+                b"\x05\x03\x01",
+                "Finite State Machine Error / Unexpected Message in Established State: OPEN",
+            ),
+            (b"\x03\x07", "UPDATE Message Error / AS Routing Loop"),
             (b"\x63\x07\x01", "error code 99 / subcode 7: 01"),
         ];
         for (body, expected) in cases {
@@ -446,7 +503,9 @@ mod tests {
     #[test]
     fn a_hard_reset_gives_its_true_reason() {
         let hard = Notification::decode(b"\x06\x09\x06\x02\x03bye");
-        assert_eq!(hard.unwrapped(), Notification::administrative_shutdown(Some("bye")));
+        let shutdown = Notification::administrative_shutdown(Some("bye"));
+        assert_eq!(hard.unwrapped(), shutdown);
+        assert_eq!(shutdown.into_hard_reset(), hard);
         let empty = Notification::decode(b"\x06\x09\x06");
         assert_eq!(empty.unwrapped(), empty);
     }
