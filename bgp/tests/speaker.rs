@@ -176,7 +176,9 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_of_the_router_is_shown_in_its_words_and_its_routes_stay_as_stale() {
     let (router, address) = router(1, routes(thousand()));
-    let speaker = speaker(vec![neighbor(address, |_| {})], &[]);
+    // After a shutdown the router is dialled late; here that is soon.
+    let neighbor = neighbor(address, |neighbor| neighbor.connect_retry = 1);
+    let speaker = speaker(vec![neighbor], &[]);
     let handle = speaker.handle();
     wait_for_neighbor(&handle, |n| n.received == 1000).await;
     router.close(Some("new line card")).await;

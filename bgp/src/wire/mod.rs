@@ -20,6 +20,7 @@ mod framing;
 mod message;
 mod nlri;
 mod notification;
+mod notification_words;
 mod open;
 mod outgoing;
 mod path_attributes;
