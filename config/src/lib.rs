@@ -15,6 +15,7 @@ mod load;
 mod name;
 mod neighbor;
 mod node;
+mod role;
 mod secret;
 mod size;
 
@@ -23,9 +24,10 @@ pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;
 pub use name::{HostName, NameError, NodeName};
-pub use neighbor::{AcceptRules, Asn, BgpRole, ImpossibleValue, Neighbor};
+pub use neighbor::{AcceptRules, Asn, ImpossibleValue, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };
+pub use role::BgpRole;
 pub use secret::Secret;
 pub use size::{ByteSize, SizeError};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, keys};
+use crate::{BgpRole, Secret, keys};
 
 /// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
 /// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
@@ -110,34 +110,6 @@ pub struct Neighbor {
     /// Which of its prefixes become footprint.
     #[serde(default)]
     pub accept: AcceptRules,
-}
-
-/// What one AS is to the other across an eBGP session (RFC 9234 §4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BgpRole {
-    /// Sells transit to the other side.
-    Provider,
-    /// Is a route server.
-    Rs,
-    /// Is a client of a route server.
-    RsClient,
-    /// Buys transit from the other side.
-    Customer,
-    /// Exchanges its own and its customers' routes.
-    Peer,
-}
-
-impl fmt::Display for BgpRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Provider => "provider",
-            Self::Rs => "rs",
-            Self::RsClient => "rs-client",
-            Self::Customer => "customer",
-            Self::Peer => "peer",
-        })
-    }
 }
 
 /// A value that a [`Neighbor`] cannot have, whatever stands beside it.

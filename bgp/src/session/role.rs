@@ -16,17 +16,6 @@ pub(super) const fn code(role: BgpRole) -> u8 {
     }
 }
 
-/// What the other side must be, if one side is `role`.
-const fn opposite(role: BgpRole) -> BgpRole {
-    match role {
-        BgpRole::Provider => BgpRole::Customer,
-        BgpRole::Rs => BgpRole::RsClient,
-        BgpRole::RsClient => BgpRole::Rs,
-        BgpRole::Customer => BgpRole::Provider,
-        BgpRole::Peer => BgpRole::Peer,
-    }
-}
-
 /// The neighbor's role, given that ours is `role`: what it says, or if it says nothing what it must
 /// be (RFC 9234 §4.2).
 ///
@@ -34,7 +23,7 @@ const fn opposite(role: BgpRole) -> BgpRole {
 /// In words, with 2/11 to be sent: another role than ours asks for, several, or none although
 /// `strict`.
 pub(super) fn of_neighbor(role: BgpRole, strict: bool, open: &Open) -> Result<BgpRole, String> {
-    let expected = opposite(role);
+    let expected = role.of_neighbor();
     let mut claimed = open.capabilities.iter().filter_map(|capability| match capability {
         Capability::Role(code) => Some(*code),
         _ => None,
