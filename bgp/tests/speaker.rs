@@ -173,6 +173,20 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
     assert_eq!(handle.routes(RouteQuery::default()).await, Err(mcc_bgp::speaker::Stopped));
 }
 
+/// Ours would wait for four minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routers_open_ends_the_delay_of_ours() {
+    let (_router, address) = router(1, routes(thousand()));
+    let speaker = speaker(vec![neighbor(address, |neighbor| neighbor.delay_open = 240)], &[]);
+    let status = wait_for_neighbor(&speaker.handle(), |n| n.received == 1000).await;
+    let negotiated = status.negotiated.unwrap();
+    let names = |list: &[mcc_bgp::session::ShownCapability]| {
+        list.iter().map(|capability| capability.name.clone()).collect::<Vec<_>>()
+    };
+    assert!(names(&negotiated.offered).contains(&"graceful-restart".to_owned()));
+    assert!(names(&negotiated.received).contains(&"four-octet-as".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_of_the_router_is_shown_in_its_words_and_its_routes_stay_as_stale() {
     let (router, address) = router(1, routes(thousand()));

@@ -13,11 +13,15 @@ use super::negotiation::{Negotiated, negotiate};
 use super::settings::PeerSettings;
 use crate::wire::subcode::state_machine;
 use crate::wire::{
-    DecodeError, Message, MessageType, Notification, NotificationCode, Open, RouteRefresh, Update,
+    DecodeError, Message, MessageType, Notification, NotificationCode, Open, RouteRefresh,
+    RouteRefreshKind, Update,
 };
 
 /// How long a neighbor may take to send its OPEN (RFC 4271 §8.2.2 suggests 4 minutes).
 const OPEN_WAIT: Duration = Duration::from_secs(240);
+
+/// No more KEEPALIVEs than one a second (RFC 4271 §4.4), whatever the jitter says.
+const SHORTEST_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +63,8 @@ pub(super) enum Outcome {
     /// The first KEEPALIVE.
     Established(Arc<Negotiated>),
     Update(Update),
-    RouteRefresh(RouteRefresh),
+    /// Where a refresh begins or ends (RFC 7313 §4). Requests are nothing: we have no table to send.
+    RefreshMarker(RouteRefresh),
     Failed(Failure),
 }
 
@@ -159,9 +164,16 @@ impl Connection {
                 self.restart_hold_timer(now);
                 Outcome::Update(update)
             }
-            (Phase::Established { .. }, Message::RouteRefresh(refresh)) => {
+            (Phase::Established { negotiated, .. }, Message::RouteRefresh(refresh)) => {
+                // Else the marker's place in the message is reserved and says nothing (RFC 2918 §3).
+                let is_marker = negotiated.enhanced_route_refresh
+                    && negotiated.families.contains(&refresh.family)
+                    && matches!(
+                        refresh.kind,
+                        RouteRefreshKind::BeginningOfRefresh | RouteRefreshKind::EndOfRefresh
+                    );
                 self.restart_hold_timer(now);
-                Outcome::RouteRefresh(refresh)
+                if is_marker { Outcome::RefreshMarker(refresh) } else { Outcome::Nothing }
             }
             (_, unexpected) => Outcome::Failed(self.unexpected(message_type(&unexpected))),
         }
@@ -188,7 +200,8 @@ impl Connection {
 
     fn restart_keepalive_timer(&mut self, now: Instant, random: &mut SmallRng) {
         let interval = self.negotiated().and_then(|n| hold_time(n)).map(|time| time / 3);
-        self.keepalive_due = interval.map(|interval| now + jittered(interval, random));
+        self.keepalive_due = interval
+            .map(|interval| now + jittered(interval, random).max(SHORTEST_KEEPALIVE_INTERVAL));
     }
 
     /// When [`Connection::open_due`], [`Connection::hold_expired`] or

@@ -80,7 +80,7 @@ pub enum Action {
     Up(Arc<Negotiated>),
     /// Routes.
     Update(Update),
-    /// A refresh marker (RFC 7313); requests are not passed on: we have nothing to send again.
+    /// A refresh begins or ends (RFC 7313 §4), as was agreed.
     RefreshMarker(RouteRefresh),
     /// A session or an attempt ended.
     Failed(SessionError),

@@ -302,7 +302,7 @@ impl Peer {
             }
             Outcome::Established(negotiated) => self.came_up(role, negotiated, actions),
             Outcome::Update(update) => actions.push(Action::Update(update)),
-            Outcome::RouteRefresh(refresh) => actions.push(Action::RefreshMarker(refresh)),
+            Outcome::RefreshMarker(refresh) => actions.push(Action::RefreshMarker(refresh)),
             Outcome::Failed(failure) => self.fail(role, failure, now, actions),
         }
     }

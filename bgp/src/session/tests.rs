@@ -216,7 +216,7 @@ fn messages_by_state() {
         (open(), lines(&["send dialled KEEPALIVE"]), fsm(2, 1), fsm(3, 1)),
         (Message::Keepalive, fsm(1, 4), lines(&["up"]), lines(&[])),
         (update(), fsm(1, 2), fsm(2, 2), lines(&["update"])),
-        (request(), fsm(1, 5), fsm(2, 5), lines(&["marker"])),
+        (request(), fsm(1, 5), fsm(2, 5), lines(&[])),
     ] {
         for (state, expected) in [open_sent, open_confirm, established].into_iter().enumerate() {
             let mut f = Fixture::new(|_| {});
@@ -495,6 +495,33 @@ fn refresh_is_asked_for_only_where_it_is_understood() {
     assert_eq!(f.peer.request_refresh(&mut actions), Err(CannotRefresh::NotNegotiated));
     let f = Fixture::new(|_| {});
     assert_eq!(f.peer.request_refresh(&mut actions), Err(CannotRefresh::NotEstablished));
+}
+
+/// RFC 7313 §5: a marker is one only where both sides said so, and of a family that was agreed on.
+#[test]
+fn refresh_markers_count_where_they_were_agreed_on() {
+    let marker = |family, kind| Message::RouteRefresh(RouteRefresh { family, kind });
+    let begin = |family| marker(family, RouteRefreshKind::BeginningOfRefresh);
+    let mut f = Fixture::established(their_open(LOW));
+    assert!(f.message(Dialled, begin(Family::IPV4_UNICAST)).is_empty());
+    let mut open = their_open(LOW);
+    open.capabilities.push(Capability::EnhancedRouteRefresh);
+    let mut f = Fixture::established(open);
+    assert_eq!(f.message(Dialled, begin(Family::IPV4_UNICAST)), ["marker"]);
+    let end = marker(Family::IPV4_UNICAST, RouteRefreshKind::EndOfRefresh);
+    assert_eq!(f.message(Dialled, end), ["marker"]);
+    assert!(f.message(Dialled, begin(Family::IPV6_UNICAST)).is_empty());
+    let unknown = marker(Family::IPV4_UNICAST, RouteRefreshKind::Unknown(9));
+    assert!(f.message(Dialled, unknown).is_empty());
+}
+
+#[test]
+fn keepalives_come_once_a_second_at_most() {
+    let mut f = Fixture::established(Open { hold_time: 3, ..their_open(LOW) });
+    for _ in 0..20 {
+        assert_eq!(f.wait(), (Duration::from_secs(1), vec!["send dialled KEEPALIVE".to_owned()]));
+        f.message(Dialled, Message::Keepalive);
+    }
 }
 
 #[test]
