@@ -155,5 +155,9 @@ mod tests {
             SessionError::sent(&shutdown, None).to_string(),
             "this node closed the session: Cease / Administrative Shutdown (6/2)"
         );
+        assert_eq!(
+            SessionError::sent(&shutdown.into_hard_reset(), None).to_string(),
+            "this node closed the session: Cease / Hard Reset: Cease / Administrative Shutdown (6/2)"
+        );
     }
 }

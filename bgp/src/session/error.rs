@@ -26,9 +26,9 @@ pub enum ErrorDirection {
 pub struct SessionError {
     /// Who ended it.
     pub direction: ErrorDirection,
-    /// NOTIFICATION error code (RFC 4271 §4.5).
+    /// NOTIFICATION error code (RFC 4271 §4.5); of a Hard Reset the one inside of it.
     pub code: Option<u8>,
-    /// NOTIFICATION error subcode.
+    /// NOTIFICATION error subcode, in the same way.
     pub subcode: Option<u8>,
     /// The same in words.
     pub text: String,
@@ -71,8 +71,9 @@ impl SessionError {
             Some(detail) => format!("{notification}: {detail}"),
             None => notification.to_string(),
         };
-        let code = Some(u8::from(notification.code));
-        Self { direction, code, subcode: Some(notification.subcode), text, advice: None }
+        let reason = notification.unwrapped();
+        let code = Some(u8::from(reason.code));
+        Self { direction, code, subcode: Some(reason.subcode), text, advice: None }
     }
 }
 
