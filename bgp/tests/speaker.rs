@@ -42,6 +42,7 @@ fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
         ipv6: false,
         export: ExportRules::default(),
+        last_good: None,
     })
     .unwrap()
 }
@@ -379,6 +380,7 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
         manual: prefixes(&["8.8.0.0/16"]),
         ipv6: false,
         export: ExportRules::default(),
+        last_good: None,
     };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
@@ -398,6 +400,7 @@ async fn settings_that_cannot_be_are_refused() {
             manual: vec![],
             ipv6: false,
             export: ExportRules::default(),
+            last_good: None,
         };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
@@ -412,4 +415,45 @@ async fn settings_that_cannot_be_are_refused() {
     let error = start(vec![], vec![taken.local_addr().unwrap()]);
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
     assert_eq!(error.matches("in use").count(), 1, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("footprint.last-good");
+    let start = |address, passive| {
+        Speaker::start(SpeakerSettings {
+            router_id: OURS,
+            listen: vec![],
+            neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
+            manual: vec![],
+            ipv6: false,
+            export: ExportRules::default(),
+            last_good: Some(file.clone()),
+        })
+        .unwrap()
+    };
+    let (router, address) = router(1, routes(thousand()));
+    let first = start(address, false);
+    wait_for_neighbor(&first.handle(), |n| n.accepted == 1000).await;
+    first.shutdown(None).await;
+    drop(router);
+
+    let alone = start(address, true);
+    let status = alone.handle().status();
+    assert_eq!((status.neighbors[0].accepted, status.neighbors[0].stale), (1000, 1000));
+    assert_eq!(footprint(&alone.handle()).await, thousand());
+    alone.shutdown(None).await;
+
+    // What the router announces now takes the place of what was.
+    let half: BTreeSet<_> = thousand().into_iter().take(600).collect();
+    let (_router, address) = self::router(1, routes(half.iter().copied()));
+    let again = start(address, false);
+    wait_for_neighbor(&again.handle(), |n| n.received == 600 && n.stale == 0).await;
+    assert_eq!(footprint(&again.handle()).await, half);
+    again.shutdown(None).await;
+
+    std::fs::write(&file, b"mccfoot1 and then something else").unwrap();
+    let status = start(address, true).handle().status();
+    assert_eq!(status.neighbors[0].received, 0, "a damaged file is not used");
 }

@@ -187,6 +187,7 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
             max_change: config.footprint.max_change,
             damping: config.footprint.damping,
         },
+        last_good: Some(config.node.data_dir.join("footprint.last-good")),
     })
 }
 

@@ -191,7 +191,7 @@ impl Rib {
         }
         let mut routes = 0;
         for id in self.ids() {
-            let lost = SessionEvent::Down(Retention::Keep { restart_time: Duration::ZERO });
+            let lost = SessionEvent::Down(Retention::keep(Duration::ZERO));
             self.handle(id, lost, now);
             routes += self.neighbors.get(usize::from(id.0)).map_or(0, |n| n.table.stale() as usize);
         }
@@ -276,6 +276,7 @@ mod tests {
             address: IpAddr::from([192, 0, 2, last]),
             asn: 65100,
             max_prefixes: 100_000,
+            stale_time: Duration::from_secs(300),
             policy: AcceptPolicy::from_rules(&rules, identity).unwrap(),
         };
         Rib::new(vec![rules(1), rules(2)], &[], ExportRules::default(), Instant::now())

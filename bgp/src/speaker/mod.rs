@@ -9,6 +9,7 @@
 //! the tasks publish of themselves is in [`status`], so that nobody who asks for the status waits.
 
 mod handle;
+mod last_good;
 mod link;
 mod listener;
 mod rib_task;
@@ -22,6 +23,7 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
+use last_good::LastGoodTask;
 use listener::Listener;
 use rib_task::RibTask;
 use session_task::{Command, SessionSetup, SessionTask};
@@ -47,7 +50,7 @@ pub use status::{
 };
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib, RibSummary};
+use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib};
 use crate::session::PeerSettings;
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
@@ -76,6 +79,8 @@ pub struct SpeakerSettings {
     pub ipv6: bool,
     /// How subscribers are guarded against accidents of the routers.
     pub export: ExportRules,
+    /// Where the footprint is kept for the next start; none: nowhere.
+    pub last_good: Option<PathBuf>,
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -122,8 +127,10 @@ pub struct Speaker {
     local_addrs: Vec<SocketAddr>,
     /// Listeners and RIB.
     stop: CancellationToken,
+    stop_saving: CancellationToken,
     sessions: TaskTracker,
     closing: TaskTracker,
+    saving: TaskTracker,
     others: TaskTracker,
 }
 
@@ -140,11 +147,17 @@ impl Speaker {
         let listeners = listen(&settings)?;
         let local_addrs = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
 
+        let mut rib = Rib::new(rules, &settings.manual, settings.export, now);
+        if let Some(path) = &settings.last_good {
+            last_good::restore(path, &mut rib, now);
+        }
+        let restored = rib.summary();
+
         let board = |neighbor| Arc::new(SessionBoard::new(neighbor, now));
         let board = Arc::new(Board {
             router_id: settings.router_id,
             sessions: settings.neighbors.into_iter().map(board).collect(),
-            rib: ArcSwap::from_pointee(RibSummary::default()),
+            rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
@@ -163,7 +176,10 @@ impl Speaker {
             let (limit_sender, limit_receiver) = watch::channel(0);
             let setup = SessionSetup {
                 id: NeighborId(u16::try_from(index).unwrap_or(u16::MAX)),
-                settings: PeerSettings::from_config(neighbor, settings.router_id, settings.ipv6),
+                settings: PeerSettings {
+                    restarted: restored.neighbors.get(index).is_some_and(|n| n.stale > 0),
+                    ..PeerSettings::from_config(neighbor, settings.router_id, settings.ipv6)
+                },
                 max_prefixes: neighbor.max_prefixes,
                 dial: DialSettings {
                     target: SocketAddr::new(neighbor.address, neighbor.port),
@@ -182,8 +198,6 @@ impl Speaker {
             incoming.insert(neighbor.address.to_canonical(), incoming_sender);
             over_limit.push(limit_sender);
         }
-        let rib = Rib::new(rules, &settings.manual, settings.export, now);
-        board.rib.store(Arc::new(rib.summary()));
         let rib_task = RibTask {
             rib,
             board: Arc::clone(&board),
@@ -195,13 +209,19 @@ impl Speaker {
             stop: stop.clone(),
         };
         others.spawn(rib_task.run());
+        let (saving, stop_saving) = (TaskTracker::new(), CancellationToken::new());
+        if let Some(path) = settings.last_good {
+            let requests = request_sender.clone();
+            let task = LastGoodTask::new(path, Arc::clone(&board), requests, stop_saving.clone());
+            saving.spawn(task.run());
+        }
         let incoming = Arc::new(incoming);
         for listener in listeners {
             let (sessions, board) = (Arc::clone(&incoming), Arc::clone(&board));
             others.spawn(Listener { listener, sessions, board, stop: stop.clone() }.run());
         }
         let handle = SpeakerHandle { board, requests: request_sender, commands: commands.into() };
-        Ok(Self { handle, local_addrs, stop, sessions, closing, others })
+        Ok(Self { handle, local_addrs, stop, stop_saving, sessions, closing, saving, others })
     }
 
     /// For the rest of the node.
@@ -217,7 +237,8 @@ impl Speaker {
     }
 
     /// Ends all sessions with Cease / Administrative Shutdown and `text` for the routers' operators
-    /// (RFC 9003, at most 255 bytes are sent), and waits up to 3 s for it to be written.
+    /// (RFC 9003, at most 255 bytes are sent), waits up to 3 s for it to be written, and up to 10 s
+    /// for the footprint to be saved.
     pub async fn shutdown(self, text: Option<&str>) {
         let shut_down = async {
             for commands in self.handle.commands.iter() {
@@ -228,13 +249,17 @@ impl Speaker {
             self.sessions.wait().await;
             self.closing.close();
             self.closing.wait().await;
-            self.stop.cancel();
-            self.others.close();
-            self.others.wait().await;
         };
         if timeout(SHUTDOWN_TIME, shut_down).await.is_err() {
             tracing::warn!("some routers did not take the end of their session in time");
         }
+        // The tasks end by themselves, and soon; the routes are still there, as stale ones.
+        self.stop_saving.cancel();
+        self.saving.close();
+        self.saving.wait().await;
+        self.stop.cancel();
+        self.others.close();
+        self.others.wait().await;
     }
 }
 
@@ -245,6 +270,7 @@ impl Drop for Speaker {
             let _ = commands.try_send(Command::Shutdown(None));
         }
         self.stop.cancel();
+        self.stop_saving.cancel();
     }
 }
 

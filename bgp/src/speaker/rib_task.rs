@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
+use crate::rib::last_good::{SaveCursor, SavedPage};
 use crate::rib::{
     DampedPrefix, FootprintPage, FootprintQuery, NeighborId, Notice, PrefixAttributes, Rib,
     RoutePage, RouteQuery, SessionEvent, SubscriberId, Verdict,
@@ -50,6 +51,11 @@ pub(super) enum Request {
     },
     Subscribe {
         reply: oneshot::Sender<Subscription>,
+    },
+    /// Answered with none while the footprint waits for review.
+    Save {
+        cursor: SaveCursor,
+        reply: oneshot::Sender<Option<SavedPage>>,
     },
     /// Answers whether anything was held.
     Approve {
@@ -174,6 +180,9 @@ impl RibTask {
             }
             Request::Footprint { query, reply } => {
                 let _ = reply.send(self.rib.footprint(query));
+            }
+            Request::Save { cursor, reply } => {
+                let _ = reply.send(self.rib.is_open().then(|| self.rib.save(cursor)));
             }
             Request::Approve { reply } => {
                 let _ = reply.send(self.rib.approve(Instant::now()));

@@ -123,6 +123,7 @@ async fn a_password_that_is_too_long_is_an_error() {
         manual: vec![],
         ipv6: false,
         export: ExportRules::default(),
+        last_good: None,
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };
