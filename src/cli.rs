@@ -179,13 +179,28 @@ impl std::str::FromStr for Target {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Footprint {
+    #[command(subcommand)]
+    pub(crate) command: Option<FootprintCommand>,
+    /// Only prefixes that some neighbors announce and others do not
+    #[arg(long, conflicts_with = "aggregate")]
+    pub(crate) inconsistent: bool,
+    /// Only prefixes that the control plane is not told of because they flap
+    #[arg(long, conflicts_with_all = ["aggregate", "inconsistent", "csv"])]
+    pub(crate) damped: bool,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
     /// The fewest prefixes that cover the same addresses
     #[arg(long)]
     pub(crate) aggregate: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FootprintCommand {
+    /// Tell the control plane of a footprint that is held because it changed too much at once
+    Approve,
 }
 
 #[derive(Debug, Args)]

@@ -42,6 +42,8 @@ fn router(view: Arc<View>) -> Router {
         .route("/v1/bgp/neighbors/{address}/reset", post(reset))
         .route("/v1/bgp/neighbors/{address}/refresh", post(refresh))
         .route("/v1/footprint", get(footprint))
+        .route("/v1/footprint/approve", post(approve_footprint))
+        .route("/v1/footprint/damped", get(damped_prefixes))
         .route("/v1/cache", get(cache))
         .route("/v1/cache/purge", post(purge))
         .route("/v1/drain", post(drain))
@@ -214,6 +216,21 @@ async fn footprint(
         .await
         .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(page))
+}
+
+/// Answers whether anything was held.
+async fn approve_footprint(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
+    let held = view.speaker.approve().await.map_err(|error| stopped(&error))?;
+    Ok(Json(serde_json::json!({ "held": held })))
+}
+
+async fn damped_prefixes(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
+    let prefixes = view.speaker.damped().await.map_err(|error| stopped(&error))?;
+    Ok(Json(serde_json::json!({ "prefixes": prefixes })))
+}
+
+fn stopped(error: &mcc_bgp::speaker::Stopped) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }
 
 fn bad_query(rejection: &QueryRejection) -> Problem {

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::View;
 use super::control_link::LinkState;
-use super::status::{FootprintSummary, Part, PartState, Status, Traffic, seconds_since};
+use super::status::{
+    FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
+};
 
 /// Why the node is not fit to serve; empty when it is.
 pub(super) fn not_ready(view: &View) -> Vec<String> {
@@ -71,7 +73,26 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
         acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        held: speaker.footprint.held.map(|held| HeldFootprint {
+            since_seconds: held.since_seconds,
+            before_prefixes: held.before.prefixes as u64,
+            before_addresses: u64::try_from(held.before.addresses).unwrap_or(u64::MAX),
+        }),
+        damped: speaker.footprint.damped as u64,
     }
+}
+
+/// Only there when it needs somebody.
+fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
+    let held = footprint.held?;
+    let (detail, advice) = held.in_words(footprint.prefixes);
+    Some(Part {
+        name: "footprint".to_owned(),
+        state: PartState::Warning,
+        since_seconds: Some(held.since_seconds),
+        detail,
+        advice: Some(advice),
+    })
 }
 
 /// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
@@ -130,6 +151,7 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
+    parts.extend(footprint_part(&footprint(speaker, link)));
     parts.extend(link.map(link_part));
     parts
 }
