@@ -70,6 +70,15 @@ impl Key {
     }
 }
 
+/// The path under which the tables hold a key. The accept rules of `[[bgp.dynamic]]` are those of
+/// `[[bgp.neighbor]]`, and stand there once.
+pub(crate) fn canonical(path: &str) -> String {
+    match path.strip_prefix("bgp.dynamic.accept") {
+        Some(rule) => format!("bgp.neighbor.accept{rule}"),
+        None => path.to_owned(),
+    }
+}
+
 /// What the key at `path` accepts; empty if there is no such key.
 pub(crate) fn accepted(keys: &[Key], path: &str) -> &'static str {
     keys.iter().find(|key| key.path == path).map_or("", |key| key.accepted)
@@ -82,6 +91,10 @@ const HOST: &str = "a host name without scheme, port or path, such as `\"downloa
 const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
 const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
+const PASSWORD: &str = "the TCP MD5 key, a string of 1 to 80 bytes";
+const HOLD_TIME: &str = "seconds: 0 (never expires), or 3 to 65535";
+const TTL: &str = "the TTL to send with, 1 to 255";
+const HOPS: &str = "the most hops that the router is away, 1 to 254";
 const PREFIXES: &str = "a list of prefixes, such as `[\"198.51.100.0/24\"]`";
 
 pub(crate) const NODE: &[Key] = &[
@@ -121,8 +134,11 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.asn", ASN).required(),
     value("bgp.neighbor.local_asn", ASN),
     value("bgp.neighbor.description", "a remark, as a string"),
-    value("bgp.neighbor.password", "the TCP MD5 key, a string of 1 to 80 bytes").secret(),
-    value("bgp.neighbor.hold_time", "seconds: 0 (never expires), or 3 to 65535"),
+    value("bgp.neighbor.password", PASSWORD).secret(),
+    value("bgp.neighbor.source", "an address of this node, such as `\"192.0.2.10\"`"),
+    value("bgp.neighbor.multihop", TTL),
+    value("bgp.neighbor.ttl_security", HOPS),
+    value("bgp.neighbor.hold_time", HOLD_TIME),
     value("bgp.neighbor.passive", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
     section("bgp.neighbor.accept"),
@@ -134,6 +150,19 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.accept.min_length", "0 to 32 bits"),
     value("bgp.neighbor.accept.allow_default_route", BOOLEAN),
     value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
+    sections("bgp.dynamic"),
+    value("bgp.dynamic.prefix", "a prefix, such as `\"198.51.100.0/24\"`").required(),
+    value("bgp.dynamic.asns", "a list of AS numbers, each 1 to 4294967295 and not 23456"),
+    value("bgp.dynamic.max_sessions", "1 to 65535"),
+    value("bgp.dynamic.local_asn", ASN),
+    value("bgp.dynamic.description", "a remark, as a string"),
+    value("bgp.dynamic.password", PASSWORD).secret(),
+    value("bgp.dynamic.multihop", TTL),
+    value("bgp.dynamic.ttl_security", HOPS),
+    value("bgp.dynamic.hold_time", HOLD_TIME),
+    value("bgp.dynamic.max_prefixes", "1 to 4294967295"),
+    // Its keys are those of `bgp.neighbor.accept`: see `canonical`.
+    section("bgp.dynamic.accept"),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
     section("control"),

@@ -8,6 +8,7 @@
 mod check;
 mod control;
 mod document;
+mod dynamic;
 mod error;
 mod example;
 mod keys;
@@ -19,6 +20,7 @@ mod secret;
 mod size;
 
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use dynamic::DynamicNeighbors;
 pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, HostName, Neighbor, NodeName};
+use crate::{ByteSize, DynamicNeighbors, HostName, Neighbor, NodeName};
 
 /// Everything that `mcc run` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,11 +158,13 @@ pub struct Bgp {
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
+    /// Prefixes whose routers may all connect.
+    pub dynamic: Vec<DynamicNeighbors>,
 }
 
 impl Default for Bgp {
     fn default() -> Self {
-        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new() }
+        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new(), dynamic: Vec::new() }
     }
 }
 

@@ -136,6 +136,31 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
             .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
         "an address that no other neighbor has",
     );
+    dynamic_neighbors(bgp, ipv6, findings);
+}
+
+fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let all = KeyPath::of("bgp.dynamic");
+    for (i, dynamic) in bgp.dynamic.iter().enumerate() {
+        let at = all.index(i);
+        findings.prefix(&at.key("prefix"), dynamic.prefix, ipv6);
+        for value in dynamic.impossible_values() {
+            let path = at.key(value.key);
+            let path = value.index.map_or(path.clone(), |index| path.index(index));
+            findings.report(&[&path], value.accepted);
+        }
+        accepted_lengths(&dynamic.accept, &at.key("accept"), findings);
+        if bgp.listen.is_empty() {
+            findings.report(
+                &[&at.key("prefix"), &KeyPath::of("bgp.listen")],
+                "an address in `bgp.listen` first, since it is empty and no router could connect",
+            );
+        }
+    }
+    findings.unique(
+        bgp.dynamic.iter().enumerate().map(|(i, d)| (all.index(i).key("prefix"), d.prefix)),
+        "a prefix that no other `[[bgp.dynamic]]` has",
+    );
 }
 
 fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
