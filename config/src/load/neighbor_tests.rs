@@ -48,7 +48,11 @@ fn dynamic_neighbors() {
     let dynamic = "[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"\n";
     for (added, expected) in [
         ("asns = [65100]\naccept.max_length = 28", ""),
-        ("asns = [0]", "mcc.toml:7: key `bgp.dynamic[0].asns[0]`: found `0`; accepted: "),
+        (
+            "asns = [0]",
+            "mcc.toml:7: key `bgp.dynamic[0].asns`: found `[0]`; accepted: a list of AS numbers, each \
+             1 to 4294967295 and not 23456",
+        ),
         (
             "max_sessions = 0",
             "mcc.toml:7: key `bgp.dynamic[0].max_sessions`: found `0`; accepted: 1 to 65535",
