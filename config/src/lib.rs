@@ -16,6 +16,7 @@ mod load;
 mod name;
 mod neighbor;
 mod node;
+mod role;
 mod secret;
 mod size;
 
@@ -29,5 +30,6 @@ pub use neighbor::{AcceptRules, Asn, ImpossibleValue, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };
+pub use role::BgpRole;
 pub use secret::Secret;
 pub use size::{ByteSize, SizeError};

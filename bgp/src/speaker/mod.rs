@@ -49,8 +49,8 @@ use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
 use crate::session::PeerSettings;
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
-/// what one read brought, up to 256 KiB, which is six times as much once it is decoded (of one-byte
-/// prefixes 24 times): usually some 12 MiB, 48 MiB at worst.
+/// what one read brought, up to 64 KiB, which is six times as much once it is decoded (of one-byte
+/// prefixes 24 times): usually some 3 MiB, 12 MiB at worst.
 const BATCHES: usize = 8;
 /// How many questions wait for the RIB; further askers wait too.
 const REQUESTS: usize = 64;
@@ -262,7 +262,9 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         }
         let identity = Identity {
             local_asn: neighbor.effective_local_asn().get(),
+            remote_asn: neighbor.asn.get(),
             router_id: settings.router_id,
+            role: None,
         };
         let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
             .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?;
