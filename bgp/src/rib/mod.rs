@@ -13,6 +13,7 @@ mod footprint;
 mod generation;
 mod query;
 mod route;
+mod route_conditions;
 mod subscribers;
 
 use std::net::IpAddr;
@@ -31,10 +32,13 @@ use adj_rib_in::AdjRibIn;
 use attributes::{AttributeTable, AttributesId};
 use footprint::{Best, Entry, Footprint};
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
-    RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, RouteCount, RouteCursor, RouteCursorError, RouteFilter,
+    RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
+pub use route_conditions::{
+    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
+};
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
 

@@ -14,8 +14,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::adj_rib_in::Position;
-use super::{Neighbor, PrefixSource, Rib, Route, Seconds};
-use crate::wire::Nlri;
+use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
+use crate::wire::{Nlri, PathAttributes};
 
 /// How many routes one call looks at.
 const SLICE: usize = 8192;
@@ -27,8 +27,8 @@ pub struct RouteQuery {
     pub filter: RouteFilter,
     /// Only of this neighbor.
     pub neighbor: Option<IpAddr>,
-    /// Only those that were refused.
-    pub rejected: bool,
+    /// Only those that are like this.
+    pub conditions: RouteConditions,
     /// At most so many; 0 means 1000.
     pub limit: usize,
     /// Go on where an earlier page ended.
@@ -110,6 +110,15 @@ pub struct RoutePage {
     pub next: Option<RouteCursor>,
 }
 
+/// How many routes a slice of the table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteCount {
+    /// Routes that were asked for.
+    pub count: usize,
+    /// Where the next slice begins; `None` after the last.
+    pub next: Option<RouteCursor>,
+}
+
 /// One route, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteView {
@@ -133,6 +142,8 @@ pub struct RouteView {
     pub communities: Vec<String>,
     /// `65100:1:2`.
     pub large_communities: Vec<String>,
+    /// `rt:65100:1`; see [`extended_community`].
+    pub extended_communities: Vec<String>,
     /// Whether it is footprint.
     pub accepted: bool,
     /// Why not.
@@ -181,12 +192,40 @@ impl Rib {
     #[must_use]
     pub fn routes(&self, query: &RouteQuery, limit: usize, now: Instant) -> RoutePage {
         let now = Seconds::between(self.began, now);
+        let mut routes = Vec::new();
+        let next = self.select(query, limit, &mut |neighbor, nlri, route| {
+            routes.extend(self.view(neighbor, nlri, route, now));
+        });
+        RoutePage { routes, next }
+    }
+
+    /// How many routes are asked for, in a slice of the table. While there is a `next`, there may be
+    /// more.
+    #[must_use]
+    pub fn count_routes(&self, query: &RouteQuery) -> RouteCount {
+        let mut count = 0;
+        let next = self.select(query, SLICE, &mut |_, _, _| count += 1);
+        RouteCount { count, next }
+    }
+
+    /// Gives some of the routes asked for to `take`, at most `limit`, and says where to go on.
+    fn select<'a>(
+        &'a self,
+        query: &RouteQuery,
+        limit: usize,
+        take: &mut impl FnMut(&'a Neighbor, Nlri, Route),
+    ) -> Option<RouteCursor> {
         let begin = query.after.and_then(|after| {
             self.neighbors.iter().position(|n| n.rules.address == after.neighbor)
         });
         let asked = |n: &&Neighbor| query.neighbor.is_none_or(|address| n.rules.address == address);
         let mut neighbors = self.neighbors.iter().skip(begin.unwrap_or(0)).filter(asked);
-        let wanted = |route: Route| !query.rejected || !route.is_accepted();
+        let wanted = |neighbor: &Neighbor, nlri: &Nlri, route: Route| {
+            let stale = neighbor.table.is_stale(&nlri.prefix, route);
+            let attributes =
+                || self.attributes(route.attributes()).map(AsRef::<PathAttributes>::as_ref);
+            query.conditions.hold(route.refusal(), stale, attributes)
+        };
 
         let within = match query.filter {
             RouteFilter::All => None,
@@ -195,36 +234,33 @@ impl Rib {
                 // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
                 let all = neighbors.flat_map(|neighbor| {
                     let found = neighbor.find(query.filter).into_iter();
-                    let found = found.filter(move |(_, route)| wanted(*route));
-                    found.filter_map(move |(nlri, route)| self.view(neighbor, nlri, route, now))
+                    found.map(move |(nlri, route)| (neighbor, nlri, route))
                 });
-                return RoutePage { routes: all.take(limit).collect(), next: None };
+                all.filter(|(neighbor, nlri, route)| wanted(neighbor, nlri, *route))
+                    .take(limit)
+                    .for_each(|(neighbor, nlri, route)| take(neighbor, nlri, route));
+                return None;
             }
         };
-        let Some(neighbor) = neighbors.next() else { return RoutePage::default() };
+        let neighbor = neighbors.next()?;
         let position = match query.after {
             Some(after) if after.neighbor == neighbor.rules.address => after.position,
             _ => Position::Start,
         };
-        let budget = if query.rejected { SLICE } else { limit.min(SLICE) };
+        let budget = if query.conditions.is_selective() { SLICE } else { limit.min(SLICE) };
         let (slice, more) = neighbor.table.slice(position, within, budget);
         let mut next = more.map(|position| (neighbor, position));
         if next.is_none() {
             next = neighbors.next().map(|neighbor| (neighbor, Position::Start));
         }
-        let mut routes = Vec::new();
-        for (nlri, route) in slice.into_iter().filter(|(_, route)| wanted(*route)) {
-            if routes.len() == limit {
-                break;
-            }
-            routes.extend(self.view(neighbor, nlri, route, now));
-            if routes.len() == limit {
+        let found = slice.into_iter().filter(|(nlri, route)| wanted(neighbor, nlri, *route));
+        for (i, (nlri, route)) in found.take(limit).enumerate() {
+            take(neighbor, nlri, route);
+            if i + 1 == limit {
                 next = Some((neighbor, Position::After(nlri)));
             }
         }
-        let next = next
-            .map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position });
-        RoutePage { routes, next }
+        next.map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position })
     }
 
     /// A page of the footprint, of at most `limit` prefixes, after `after`.
@@ -275,6 +311,11 @@ impl Rib {
                 .large_communities
                 .iter()
                 .map(ToString::to_string)
+                .collect(),
+            extended_communities: attributes
+                .extended_communities
+                .iter()
+                .map(|&bytes| extended_community(bytes))
                 .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),

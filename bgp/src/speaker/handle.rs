@@ -133,6 +133,23 @@ impl SpeakerHandle {
         }
     }
 
+    /// How many routes are asked for; `query.limit` does not matter.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+        let mut count = 0;
+        loop {
+            let asked = query.clone();
+            let slice = self.ask(|reply| Request::Count { query: asked, reply }).await?;
+            count += slice.count;
+            if slice.next.is_none() {
+                return Ok(count);
+            }
+            query.after = slice.next;
+        }
+    }
+
     /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
     /// size of the whole.
     ///

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId,
+    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery,
+    SessionEvent, SubscriberId,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -43,6 +43,10 @@ pub(super) enum Request {
         query: RouteQuery,
         limit: usize,
         reply: oneshot::Sender<RoutePage>,
+    },
+    Count {
+        query: RouteQuery,
+        reply: oneshot::Sender<RouteCount>,
     },
     Footprint {
         after: Option<IpNet>,
@@ -140,6 +144,9 @@ impl RibTask {
         match request {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
+            }
+            Request::Count { query, reply } => {
+                let _ = reply.send(self.rib.count_routes(&query));
             }
             Request::Footprint { after, limit, reply } => {
                 let _ = reply.send(self.rib.footprint(after, limit));

@@ -291,25 +291,13 @@ impl SessionTask {
             self.act(action, now);
         }
         self.actions = actions;
-        let state = self.peer.state();
-        if state != self.snapshot.state {
+        let (before, state) = (self.snapshot.state, self.peer.state());
+        if state != before {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
-            self.recorder.state_changed(
-                self.snapshot.state,
-                state,
-                self.failure.take(),
-                self.usual_reason(state),
-            );
-            if let Some(session) = &self.snapshot.established
-                && state == State::Established
-            {
-                self.recorder.established(session);
-            }
             self.snapshot.state = state;
             self.snapshot.since = now;
             self.changed = true;
         }
-        self.failure = None;
         let retries_at = self.peer.retries_at();
         if retries_at != self.snapshot.retries_at {
             self.snapshot.retries_at = retries_at;
@@ -317,6 +305,16 @@ impl SessionTask {
         }
         if mem::take(&mut self.changed) {
             self.setup.board.publish(self.snapshot.clone());
+        }
+        // Whoever hears of it finds it published.
+        let failure = self.failure.take();
+        if state != before {
+            self.recorder.state_changed(before, state, failure, self.usual_reason(state));
+            if let Some(session) = &self.snapshot.established
+                && state == State::Established
+            {
+                self.recorder.established(session);
+            }
         }
     }
 
