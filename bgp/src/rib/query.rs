@@ -13,11 +13,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::adj_rib_in::Position;
+use super::adj_rib_in::Place;
+use super::prefix_table::PrefixId;
+use super::walk::Position;
 use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
-use crate::wire::{Nlri, PathAttributes};
 
-/// How many routes one call looks at.
+/// How many prefixes one call looks at.
 const SLICE: usize = 8192;
 
 /// Which routes to list. The default is all of them.
@@ -65,7 +66,7 @@ impl fmt::Display for RouteCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
             Position::Start => write!(f, "{}", self.neighbor),
-            Position::After(Nlri { prefix, path_id }) => {
+            Position::After(prefix, path_id) => {
                 write!(f, "{}~{prefix}~{path_id}", self.neighbor)
             }
         }
@@ -83,8 +84,7 @@ impl FromStr for RouteCursor {
                 (None, ..) => Position::Start,
                 (Some(prefix), Some(path_id), None) => {
                     let prefix: IpNet = prefix.parse().ok()?;
-                    let nlri = Nlri { prefix: prefix.trunc(), path_id: path_id.parse().ok()? };
-                    Position::After(nlri)
+                    Position::After(prefix.trunc(), path_id.parse().ok()?)
                 }
                 _ => return None,
             };
@@ -193,8 +193,8 @@ impl Rib {
     pub fn routes(&self, query: &RouteQuery, limit: usize, now: Instant) -> RoutePage {
         let now = Seconds::between(self.began, now);
         let mut routes = Vec::new();
-        let next = self.select(query, limit, &mut |neighbor, nlri, route| {
-            routes.extend(self.view(neighbor, nlri, route, now));
+        let next = self.select(query, limit, |neighbor, place, route| {
+            routes.extend(self.view(neighbor, place, route, now));
         });
         RoutePage { routes, next }
     }
@@ -204,26 +204,25 @@ impl Rib {
     #[must_use]
     pub fn count_routes(&self, query: &RouteQuery) -> RouteCount {
         let mut count = 0;
-        let next = self.select(query, SLICE, &mut |_, _, _| count += 1);
+        let next = self.select(query, usize::MAX, |_, _, _| count += 1);
         RouteCount { count, next }
     }
 
     /// Gives some of the routes asked for to `take`, at most `limit`, and says where to go on.
-    fn select<'a>(
-        &'a self,
+    fn select(
+        &self,
         query: &RouteQuery,
         limit: usize,
-        take: &mut impl FnMut(&'a Neighbor, Nlri, Route),
+        mut take: impl FnMut(&Neighbor, Place, Route),
     ) -> Option<RouteCursor> {
         let begin = query.after.and_then(|after| {
             self.neighbors.iter().position(|n| n.rules.address == after.neighbor)
         });
         let asked = |n: &&Neighbor| query.neighbor.is_none_or(|address| n.rules.address == address);
         let mut neighbors = self.neighbors.iter().skip(begin.unwrap_or(0)).filter(asked);
-        let wanted = |neighbor: &Neighbor, nlri: &Nlri, route: Route| {
-            let stale = neighbor.table.is_stale(&nlri.prefix, route);
-            let attributes =
-                || self.attributes(route.attributes()).map(AsRef::<PathAttributes>::as_ref);
+        let wanted = |neighbor: &Neighbor, place: &Place, route: Route| {
+            let stale = neighbor.table.is_stale(&place.prefix, route);
+            let attributes = || Some(self.attributes.get(route.attributes())?.decode());
             query.conditions.hold(route.refusal(), stale, attributes)
         };
 
@@ -233,12 +232,12 @@ impl Rib {
             RouteFilter::LongestMatch(_) | RouteFilter::Exact(_) => {
                 // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
                 let all = neighbors.flat_map(|neighbor| {
-                    let found = neighbor.find(query.filter).into_iter();
-                    found.map(move |(nlri, route)| (neighbor, nlri, route))
+                    let found = self.find(neighbor, query.filter).into_iter();
+                    found.map(move |(place, route)| (neighbor, place, route))
                 });
-                all.filter(|(neighbor, nlri, route)| wanted(neighbor, nlri, *route))
+                all.filter(|(neighbor, place, route)| wanted(neighbor, place, *route))
                     .take(limit)
-                    .for_each(|(neighbor, nlri, route)| take(neighbor, nlri, route));
+                    .for_each(|(neighbor, place, route)| take(neighbor, place, route));
                 return None;
             }
         };
@@ -247,32 +246,33 @@ impl Rib {
             Some(after) if after.neighbor == neighbor.rules.address => after.position,
             _ => Position::Start,
         };
-        let budget = if query.conditions.is_selective() { SLICE } else { limit.min(SLICE) };
-        let (slice, more) = neighbor.table.slice(position, within, budget);
-        let mut next = more.map(|position| (neighbor, position));
-        if next.is_none() {
-            next = neighbors.next().map(|neighbor| (neighbor, Position::Start));
-        }
-        let found = slice.into_iter().filter(|(nlri, route)| wanted(neighbor, nlri, *route));
-        for (i, (nlri, route)) in found.take(limit).enumerate() {
-            take(neighbor, nlri, route);
-            if i + 1 == limit {
-                next = Some((neighbor, Position::After(nlri)));
+        let mut slice = self.slice(neighbor, position, within, SLICE);
+        let (mut taken, mut full) = (0, None);
+        for (place, route) in slice.by_ref().filter(|(p, route)| wanted(neighbor, p, *route)) {
+            take(neighbor, place, route);
+            taken += 1;
+            if taken >= limit {
+                full = Some(Position::After(place.prefix, place.path_id));
+                break;
             }
         }
-        next.map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position })
+        let (neighbor, position) = match full.or(slice.more()) {
+            Some(position) => (neighbor, position),
+            None => (neighbors.next()?, Position::Start),
+        };
+        Some(RouteCursor { neighbor: neighbor.rules.address, position })
     }
 
     /// A page of the footprint, of at most `limit` prefixes, after `after`.
     #[must_use]
     pub fn footprint(&self, after: Option<IpNet>, limit: usize) -> FootprintPage {
         let limit = limit.min(SLICE);
-        let entries = self.footprint.iter_after(after).take(limit);
+        let entries = self.footprint.iter_after(&self.prefixes, after).take(limit);
         let prefixes: Vec<_> = entries
-            .map(|(prefix, entry)| FootprintPrefix {
+            .map(|(prefix, id, entry)| FootprintPrefix {
                 prefix,
-                source: if entry.manual { PrefixSource::Manual } else { PrefixSource::Bgp },
-                neighbors: self.contributors(prefix),
+                source: if entry.is_manual() { PrefixSource::Manual } else { PrefixSource::Bgp },
+                neighbors: self.contributors(id),
             })
             .collect();
         let next = prefixes.last().filter(|_| prefixes.len() == limit).map(|last| last.prefix);
@@ -284,23 +284,42 @@ impl Rib {
         }
     }
 
-    fn contributors(&self, prefix: IpNet) -> Vec<IpAddr> {
-        let has = |n: &&Neighbor| n.table.exact(prefix).any(|(_, route)| route.is_accepted());
+    fn contributors(&self, id: PrefixId) -> Vec<IpAddr> {
+        let has = |n: &&Neighbor| n.table.of(id).any(|(_, route)| route.is_accepted());
         self.neighbors.iter().filter(has).map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    fn find(&self, neighbor: &Neighbor, filter: RouteFilter) -> Vec<(Place, Route)> {
+        let of = |(prefix, id): (IpNet, PrefixId)| -> Vec<_> {
+            let routes = neighbor.table.of(id);
+            routes.map(|(path_id, route)| (Place { prefix, id, path_id }, route)).collect()
+        };
+        match filter {
+            RouteFilter::LongestMatch(address) => {
+                let covering: Vec<_> = self.prefixes.covering(&address.into()).collect();
+                let mut routes = covering.into_iter().rev().map(of);
+                routes.find(|routes| !routes.is_empty()).unwrap_or_default()
+            }
+            RouteFilter::Exact(prefix) => {
+                let prefix = prefix.trunc();
+                self.prefixes.get(&prefix).map(|id| of((prefix, id))).unwrap_or_default()
+            }
+            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
+        }
     }
 
     fn view(
         &self,
         neighbor: &Neighbor,
-        nlri: Nlri,
+        place: Place,
         route: Route,
         now: Seconds,
     ) -> Option<RouteView> {
-        let attributes = self.attributes(route.attributes())?;
+        let attributes = self.attributes.get(route.attributes())?.decode();
         Some(RouteView {
-            prefix: nlri.prefix,
+            prefix: place.prefix,
             neighbor: neighbor.rules.address,
-            path_id: nlri.path_id,
+            path_id: place.path_id,
             as_path: attributes.as_path.to_string(),
             origin: attributes.origin.to_string(),
             next_hop: attributes.next_hop,
@@ -319,18 +338,8 @@ impl Rib {
                 .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),
-            stale: neighbor.table.is_stale(&nlri.prefix, route),
+            stale: neighbor.table.is_stale(&place.prefix, route),
             age_seconds: route.learned().until(now).as_secs(),
         })
-    }
-}
-
-impl Neighbor {
-    fn find(&self, filter: RouteFilter) -> Vec<(Nlri, Route)> {
-        match filter {
-            RouteFilter::LongestMatch(address) => self.table.longest_match(address.into()),
-            RouteFilter::Exact(prefix) => self.table.exact(prefix.trunc()).collect(),
-            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
-        }
     }
 }
