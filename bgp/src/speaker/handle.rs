@@ -8,9 +8,11 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::history::{MalformedMessage, SessionHistory};
 use super::rib_task::{Changes, Request};
 use super::session_task::Command;
-use super::status::{Board, SpeakerStatus};
+use super::status::{Board, SessionBoard, SpeakerStatus};
+use super::tap::{EstablishedSession, Tap, TapSubscription};
 use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
 use crate::session::CannotRefresh;
 
@@ -18,6 +20,7 @@ use crate::session::CannotRefresh;
 #[derive(Debug, Clone)]
 pub struct SpeakerHandle {
     pub(super) board: Arc<Board>,
+    pub(super) tap: Tap,
     pub(super) requests: mpsc::Sender<Request>,
     /// By neighbor, in the order of the board.
     pub(super) commands: Arc<[mpsc::Sender<Command>]>,
@@ -63,6 +66,51 @@ impl SpeakerHandle {
     #[must_use]
     pub fn status(&self) -> SpeakerStatus {
         self.board.status(Instant::now())
+    }
+
+    /// What the session with a neighbor remembers: its changes of state and its messages.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn history(&self, address: IpAddr) -> Result<SessionHistory, CommandError> {
+        let history = self.session(address)?.history();
+        Ok(history.session())
+    }
+
+    /// The malformed messages that are remembered, of all neighbors or of one, oldest first.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn malformed(
+        &self,
+        neighbor: Option<IpAddr>,
+    ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(self.session(address)?.history().malformed_messages());
+        }
+        let sessions = self.board.sessions.iter();
+        let mut all: Vec<_> =
+            sessions.flat_map(|session| session.history().malformed_messages()).collect();
+        all.sort_by_key(|message| message.at);
+        Ok(all)
+    }
+
+    /// The sessions that are up, with their OPENs: what a listener of the tap has to know of
+    /// sessions that were there before it.
+    #[must_use]
+    pub fn established(&self) -> Vec<Arc<EstablishedSession>> {
+        self.board.sessions.iter().filter_map(|session| session.established()).collect()
+    }
+
+    /// Listens to the sessions from now on: to all, or to that of one neighbor.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
+        if let Some(address) = neighbor {
+            self.session(address)?;
+        }
+        Ok(self.tap.subscribe(neighbor))
     }
 
     /// One page of routes: `query.limit` of them, or all that are left.
@@ -128,13 +176,23 @@ impl SpeakerHandle {
     }
 
     fn commands(&self, address: IpAddr) -> Result<&mpsc::Sender<Command>, CommandError> {
-        let addresses = || self.board.sessions.iter().map(|session| session.neighbor().address);
-        let mut commands = addresses().zip(self.commands.iter());
-        commands.find(|(a, _)| *a == address).map(|(_, commands)| commands).ok_or_else(|| {
-            let known: Vec<_> = addresses().map(|address| address.to_string()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            CommandError::UnknownNeighbor { address, known }
-        })
+        let sessions = self.board.sessions.iter().zip(self.commands.iter());
+        let mut commands = sessions.filter(|(session, _)| session.neighbor().address == address);
+        commands.next().map(|(_, commands)| commands).ok_or_else(|| self.unknown(address))
+    }
+
+    fn session(&self, address: IpAddr) -> Result<&SessionBoard, CommandError> {
+        let mut sessions = self.board.sessions.iter();
+        let found = sessions.find(|session| session.neighbor().address == address);
+        found.map(AsRef::as_ref).ok_or_else(|| self.unknown(address))
+    }
+
+    fn unknown(&self, address: IpAddr) -> CommandError {
+        let sessions = self.board.sessions.iter();
+        let known: Vec<_> =
+            sessions.map(|session| session.neighbor().address.to_string()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        CommandError::UnknownNeighbor { address, known }
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopped> {
