@@ -9,14 +9,17 @@
 
 mod adj_rib_in;
 mod attributes;
+mod best_route;
+mod column;
 mod footprint;
 mod generation;
+mod prefix_table;
 mod query;
 mod route;
 mod subscribers;
+mod walk;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -24,12 +27,11 @@ use serde::Serialize;
 
 use crate::policy::AcceptPolicy;
 use crate::session::Retention;
-use crate::wire::{
-    Community, Family, Nlri, PathAttributes, RouteRefresh, RouteRefreshKind, Update,
-};
-use adj_rib_in::AdjRibIn;
-use attributes::{AttributeTable, AttributesId};
-use footprint::{Best, Entry, Footprint};
+use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Update};
+use adj_rib_in::{AdjRibIn, Place};
+use attributes::AttributeTable;
+use footprint::{Entry, Footprint};
+use prefix_table::PrefixTable;
 pub use query::{
     FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
     RouteQuery, RouteView,
@@ -40,12 +42,8 @@ use subscribers::Subscribers;
 
 /// How long the routes of a lost session stay, if graceful restart does not say longer.
 pub const STALE_TIME: Duration = Duration::from_secs(300);
-/// How many routes one slice of a sweep looks at.
+/// How many prefixes one slice of a sweep looks at.
 const SWEEP_SLICE: usize = 4096;
-/// "This path is about to go" (RFC 8326): taken only where there is no other.
-const GRACEFUL_SHUTDOWN: Community = Community(0xffff_0000);
-/// LOCAL_PREF of a route without one, as routers have it.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// A neighbor, by its place in the list that the RIB was made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +155,7 @@ struct Neighbor {
 #[derive(Debug)]
 pub struct Rib {
     began: Instant,
+    prefixes: PrefixTable,
     neighbors: Vec<Neighbor>,
     attributes: AttributeTable,
     footprint: Footprint,
@@ -167,14 +166,17 @@ impl Rib {
     /// A RIB with these neighbors (at most 65,536) and with the prefixes entered by hand.
     #[must_use]
     pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
-        let mut footprint = Footprint::default();
-        for prefix in manual {
-            footprint.set(prefix.trunc(), Entry { manual: true, best: None });
+        let mut prefixes = PrefixTable::default();
+        let mut footprint = Footprint::new();
+        for prefix in manual.iter().map(IpNet::trunc) {
+            let id = prefixes.number(prefix);
+            footprint.set(&prefixes, (prefix, id), Entry::new(true, None));
         }
         let neighbor =
             |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
             began: now,
+            prefixes,
             neighbors: neighbors.into_iter().map(neighbor).collect(),
             attributes: AttributeTable::default(),
             footprint,
@@ -242,9 +244,9 @@ impl Rib {
     /// holds the id.
     pub fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
         let id = self.subscribers.add();
-        let all = self.footprint.iter_after(None);
+        let all = self.footprint.iter_after(&self.prefixes, None);
         let snapshot =
-            all.filter_map(|(prefix, entry)| Some((prefix, self.describe(entry)?))).collect();
+            all.filter_map(|(prefix, _, entry)| Some((prefix, self.describe(entry)?))).collect();
         (id, snapshot)
     }
 
@@ -256,7 +258,10 @@ impl Rib {
         max: usize,
     ) -> Vec<(IpNet, Option<PrefixAttributes>)> {
         let changed = self.subscribers.take(id, max);
-        let now = |prefix: IpNet| self.footprint.get(&prefix).and_then(|e| self.describe(e));
+        let now = |prefix: IpNet| {
+            let entry = self.footprint.get(self.prefixes.get(&prefix)?)?;
+            self.describe(entry)
+        };
         changed.into_iter().map(|prefix| (prefix, now(prefix))).collect()
     }
 
@@ -270,7 +275,7 @@ impl Rib {
             return None;
         }
         for &nlri in &update.withdrawn {
-            self.remove(id, nlri);
+            self.withdraw(id, nlri);
         }
         let mut notice = None;
         if let Some(attributes) = &update.attributes {
@@ -289,27 +294,32 @@ impl Rib {
         &mut self,
         id: NeighborId,
         announced: &[Nlri],
-        attributes: &Arc<PathAttributes>,
+        attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
         let now = Seconds::between(self.began, now);
+        let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
-        let set = self.attributes.acquire(attributes)?;
+        let (set, refused) = self.attributes.acquire(attributes, id, |attributes| {
+            policy.refused_by_attributes(attributes)
+        })?;
         let mut notice = None;
-        for &nlri in announced {
+        for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
-            let verdict = neighbor.rules.policy.verdict(&nlri.prefix, attributes);
-            let generation = neighbor.table.generations(&nlri.prefix).current();
+            let place = Place { prefix, id: self.prefixes.number(prefix), path_id };
+            let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
+            let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
+            let generation = neighbor.table.generations(&prefix).current();
             // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
-            let same = neighbor.table.get(nlri).filter(|route| route.attributes() == set);
+            let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
             let learned = same.map_or(now, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
-            let replaced = neighbor.table.insert(nlri, route);
+            let replaced = neighbor.table.insert(place, route);
             notice = neighbor.check_limit().or(notice);
             let stop = neighbor.over_limit;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
-                self.choose_best(nlri.prefix);
+                self.choose_best(place);
             }
             if let Some(replaced) = replaced {
                 self.attributes.release(replaced.attributes());
@@ -322,13 +332,23 @@ impl Rib {
         notice
     }
 
-    fn remove(&mut self, id: NeighborId, nlri: Nlri) {
+    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri) {
+        if let Some(prefix_id) = self.prefixes.get(&prefix) {
+            self.remove(id, Place { prefix, id: prefix_id, path_id });
+        }
+    }
+
+    fn remove(&mut self, id: NeighborId, place: Place) {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
-        let Some(removed) = neighbor.table.remove(nlri) else { return };
+        let Some(removed) = neighbor.table.remove(place) else { return };
         if removed.is_accepted() {
-            self.choose_best(nlri.prefix);
+            self.choose_best(place);
         }
         self.attributes.release(removed.attributes());
+        let has_route = |neighbor: &Neighbor| neighbor.table.of(place.id).next().is_some();
+        if self.footprint.get(place.id).is_none() && !self.neighbors.iter().any(has_route) {
+            self.prefixes.remove(&place.prefix);
+        }
     }
 
     fn session_lost(&mut self, id: NeighborId, retention: Retention, now: Instant) {
@@ -384,77 +404,6 @@ impl Rib {
         }
         while self.sweep(id, usize::MAX) {}
     }
-
-    /// Removes one slice of what is doomed; whether there is more.
-    fn sweep(&mut self, id: NeighborId, budget: usize) -> bool {
-        let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return false };
-        for nlri in neighbor.table.doomed(budget) {
-            self.remove(id, nlri);
-        }
-        self.neighbors.get(usize::from(id.0)).is_some_and(|n| n.table.any_doomed())
-    }
-
-    /// Finds the best accepted route of a prefix and brings the footprint in line with it.
-    fn choose_best(&mut self, prefix: IpNet) {
-        let before = self.footprint.get(&prefix);
-        let described_before = before.and_then(|entry| self.describe(entry));
-        let manual = before.is_some_and(|entry| entry.manual);
-        let best = self.best_route(prefix);
-
-        if let Some(best) = best {
-            self.attributes.add_user(best.attributes);
-        }
-        if manual || best.is_some() {
-            self.footprint.set(prefix, Entry { manual, best });
-        } else {
-            self.footprint.remove(&prefix);
-        }
-        if let Some(old) = before.and_then(|entry| entry.best) {
-            self.attributes.release(old.attributes);
-        }
-        let described = self.footprint.get(&prefix).and_then(|entry| self.describe(entry));
-        if described != described_before {
-            self.subscribers.changed(prefix);
-        }
-    }
-
-    fn best_route(&self, prefix: IpNet) -> Option<Best> {
-        let mut best: Option<(Best, Rank)> = None;
-        for (id, neighbor) in self.ids().zip(&self.neighbors) {
-            for (_, route) in neighbor.table.exact(prefix).filter(|(_, r)| r.is_accepted()) {
-                let Some(attributes) = self.attributes.get(route.attributes()) else { continue };
-                let rank = Rank::of(attributes, neighbor.rules.asn);
-                if best.as_ref().is_none_or(|(_, leader)| rank.is_better_than(leader)) {
-                    best = Some((Best { neighbor: id, attributes: route.attributes() }, rank));
-                }
-            }
-        }
-        best.map(|(best, _)| best)
-    }
-
-    fn describe(&self, entry: Entry) -> Option<PrefixAttributes> {
-        if entry.manual {
-            return Some(PrefixAttributes {
-                source: PrefixSource::Manual,
-                as_path_length: 0,
-                med: None,
-                neighbor_asn: None,
-            });
-        }
-        let best = entry.best?;
-        let attributes = self.attributes.get(best.attributes)?;
-        let neighbor = self.neighbors.get(usize::from(best.neighbor.0))?;
-        Some(PrefixAttributes {
-            source: PrefixSource::Bgp,
-            as_path_length: attributes.as_path.length(),
-            med: attributes.med,
-            neighbor_asn: Some(attributes.as_path.first().unwrap_or(neighbor.rules.asn)),
-        })
-    }
-
-    fn attributes(&self, id: AttributesId) -> Option<&Arc<PathAttributes>> {
-        self.attributes.get(id)
-    }
 }
 
 impl Neighbor {
@@ -491,35 +440,6 @@ impl Neighbor {
                 .collect(),
             stale: self.table.stale(),
         }
-    }
-}
-
-/// What routes are compared by (RFC 4271 §9.1.1, §9.1.2.2 a and c).
-struct Rank {
-    local_pref: u32,
-    as_path_length: u32,
-    med: u32,
-    med_asn: u32,
-}
-
-impl Rank {
-    fn of(attributes: &PathAttributes, neighbor_asn: u32) -> Self {
-        let leaving = attributes.communities.contains(&GRACEFUL_SHUTDOWN);
-        let local_pref = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
-        Self {
-            local_pref: if leaving { 0 } else { local_pref },
-            as_path_length: attributes.as_path.length(),
-            med: attributes.med.unwrap_or(0),
-            med_asn: attributes.as_path.first().unwrap_or(neighbor_asn),
-        }
-    }
-
-    /// Strictly better; of equals the one of the neighbor named first in the configuration stays.
-    /// MEDs say something only about routes from one AS.
-    fn is_better_than(&self, other: &Self) -> bool {
-        let med = |rank: &Self| if self.med_asn == other.med_asn { rank.med } else { 0 };
-        let key = |rank: &Self| (u32::MAX - rank.local_pref, rank.as_path_length, med(rank));
-        key(self) < key(other)
     }
 }
 

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Identity;
-use crate::testing::{announce, attributes, nlri, prefix, withdraw};
+use crate::testing::{announce, attributes, nlri, prefix, set, withdraw};
+use crate::wire::{Community, PathAttributes as Attributes};
 
 const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
@@ -36,7 +37,7 @@ impl Fixture {
     }
 
     fn announce(&mut self, id: NeighborId, prefixes: &[&str], path: &[u32]) -> Option<Notice> {
-        self.feed(id, SessionEvent::Update(announce(prefixes, attributes(path))))
+        self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
     }
 
     fn withdraw(&mut self, id: NeighborId, prefixes: &[&str]) {
@@ -172,10 +173,9 @@ fn subscribers_get_a_snapshot_and_then_what_changed_in_the_end() {
 
 #[test]
 fn best_route_by_local_pref_then_path_then_med_of_one_as() {
-    let with = |path: &[u32], change: &dyn Fn(&mut PathAttributes)| {
+    let with = |path: &[u32], change: &dyn Fn(&mut Attributes)| {
         let mut attributes = attributes(path);
         change(&mut attributes);
-        attributes.raw = format!("{attributes:?}").into();
         attributes
     };
     let short = with(&[1], &|_| {});
@@ -198,9 +198,9 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
     ] {
         let mut f = Fixture::new(100, &[]);
         for (id, attributes) in [(A, a), (B, b)] {
-            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes.clone())));
+            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
-        assert_eq!(f.rib.best_route(prefix("8.8.0.0/16")).unwrap().neighbor, better);
+        assert_eq!(f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor, better);
     }
 }
 
@@ -347,20 +347,20 @@ fn a_table_that_comes_back_changed_is_not_over_the_limit() {
 fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     let mut f = Fixture::new(100, &[]);
     let path = |path_id, path: &[u32]| {
-        let announced = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id }];
-        let attributes = Some(Arc::new(attributes(path)));
+        let announced = std::iter::once(Nlri { prefix: prefix("8.8.0.0/16"), path_id }).collect();
+        let attributes = Some(set(&attributes(path)));
         SessionEvent::Update(Update { announced, attributes, ..Update::default() })
     };
     f.feed(A, path(1, &[64500, 1, 2]));
     f.feed(A, path(2, &[64500, 1]));
     assert_eq!(f.counts(A).received, 2);
     let describe = |f: &Fixture| {
-        let entry = f.rib.footprint.get(&prefix("8.8.0.0/16")).unwrap();
+        let entry = f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
         f.rib.describe(entry).unwrap().as_path_length
     };
     assert_eq!(describe(&f), 2);
     let withdrawn = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
-    f.feed(A, SessionEvent::Update(Update { withdrawn, ..Update::default() }));
+    f.feed(A, SessionEvent::Update(Update { withdrawn: withdrawn.into(), ..Update::default() }));
     assert_eq!(describe(&f), 3);
     f.feed(A, SessionEvent::Down(KEEP));
     f.pass(300);
@@ -527,6 +527,6 @@ fn unknown_neighbors_and_prefixes_are_nothing() {
     let mut f = Fixture::new(10, &[]);
     f.announce(NeighborId(7), &["8.8.0.0/16"], &[1]);
     f.withdraw(A, &["8.8.0.0/16"]);
-    f.rib.remove(A, nlri("8.8.0.0/16"));
+    f.rib.withdraw(A, nlri("8.8.0.0/16"));
     assert_eq!(f.rib.summary().prefixes, 0);
 }
