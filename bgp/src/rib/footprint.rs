@@ -125,9 +125,8 @@ impl Footprint {
 
     /// How many addresses `prefix` has beyond all other entries.
     fn addresses_only_in(&self, prefixes: &PrefixTable, prefix: IpNet) -> u128 {
-        let is_other = |(other, id): &(IpNet, PrefixId)| {
-            *other != prefix && self.entries.get(*id).is_some()
-        };
+        let is_other =
+            |(other, id): &(IpNet, PrefixId)| *other != prefix && self.entries.get(*id).is_some();
         if prefixes.covering(&prefix).any(|other| is_other(&other)) {
             return 0;
         }

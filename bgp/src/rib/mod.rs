@@ -17,6 +17,7 @@ mod prefix_table;
 mod query;
 mod route;
 mod subscribers;
+mod table_page;
 mod walk;
 
 use std::net::IpAddr;
@@ -39,6 +40,7 @@ pub use query::{
 use route::{Route, Seconds};
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
+pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// How long the routes of a lost session stay, if graceful restart does not say longer.
 pub const STALE_TIME: Duration = Duration::from_secs(300);
@@ -184,6 +186,14 @@ impl Rib {
         }
     }
 
+    /// One neighbor more, after those that are there. `None`: there are 65,536 already.
+    pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
+        let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
+        let table = AdjRibIn::new();
+        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        Some(id)
+    }
+
     /// Takes in what a session says.
     pub fn handle(&mut self, id: NeighborId, event: SessionEvent, now: Instant) -> Option<Notice> {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -300,9 +310,9 @@ impl Rib {
         let now = Seconds::between(self.began, now);
         let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
-        let (set, refused) = self.attributes.acquire(attributes, id, |attributes| {
-            policy.refused_by_attributes(attributes)
-        })?;
+        let (set, refused) = self
+            .attributes
+            .acquire(attributes, id, |attributes| policy.refused_by_attributes(attributes))?;
         let mut notice = None;
         for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };

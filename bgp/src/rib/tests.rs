@@ -200,7 +200,10 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
         for (id, attributes) in [(A, a), (B, b)] {
             f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
-        assert_eq!(f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor, better);
+        assert_eq!(
+            f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor,
+            better
+        );
     }
 }
 
@@ -355,7 +358,8 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     f.feed(A, path(2, &[64500, 1]));
     assert_eq!(f.counts(A).received, 2);
     let describe = |f: &Fixture| {
-        let entry = f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
+        let entry =
+            f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
         f.rib.describe(entry).unwrap().as_path_length
     };
     assert_eq!(describe(&f), 2);

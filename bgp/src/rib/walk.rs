@@ -36,9 +36,8 @@ impl<P: Iterator<Item = (IpNet, PrefixId)>> Iterator for Slice<'_, P> {
                 return None;
             }
             let next = self.prefixes.next();
-            let inside = |(prefix, _): &(IpNet, _)| {
-                self.within.is_none_or(|within| within.contains(prefix))
-            };
+            let inside =
+                |(prefix, _): &(IpNet, _)| self.within.is_none_or(|within| within.contains(prefix));
             let Some((prefix, id)) = next.filter(inside) else {
                 self.at = None;
                 self.budget = 0;
@@ -46,9 +45,7 @@ impl<P: Iterator<Item = (IpNet, PrefixId)>> Iterator for Slice<'_, P> {
             };
             self.budget -= 1;
             self.at = Some(prefix);
-            let seen = |path_id: u32| {
-                matches!(self.begin, Position::After(p, seen) if p == prefix && path_id <= seen)
-            };
+            let seen = |path_id: u32| matches!(self.begin, Position::After(p, seen) if p == prefix && path_id <= seen);
             let routes = self.neighbor.table.of(id).filter(|(path_id, _)| !seen(*path_id));
             self.left.extend(routes.map(|(path_id, r)| (Place { prefix, id, path_id }, r)));
             self.left.reverse();
@@ -90,9 +87,8 @@ impl Rib {
         }
         let begin = neighbor.table.swept.map(|prefix| Position::After(prefix, u32::MAX));
         let mut slice = self.slice(neighbor, begin.unwrap_or(Position::Start), None, budget);
-        let is_doomed = |(place, route): &(Place, Route)| {
-            neighbor.table.is_doomed(&place.prefix, *route)
-        };
+        let is_doomed =
+            |(place, route): &(Place, Route)| neighbor.table.is_doomed(&place.prefix, *route);
         let doomed: Vec<_> = slice.by_ref().filter(is_doomed).map(|(place, _)| place).collect();
         // At the end it begins anew: more may have been doomed behind it.
         let swept = slice.at;

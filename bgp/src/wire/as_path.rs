@@ -149,7 +149,8 @@ fn refuse_set(kind: SegmentKind, context: &DecodeContext) -> Result<(), Malforme
 /// The path of an `AS_PATH` that has been checked.
 pub(super) fn read_as_path(value: &[u8], four_octet_as: bool) -> AsPath {
     let segments = Segments { rest: value, four_octet_as }.map_while(Result::ok);
-    let segment = |(kind, asns)| AsPathSegment { kind, asns: numbers(asns, four_octet_as).collect() };
+    let segment =
+        |(kind, asns)| AsPathSegment { kind, asns: numbers(asns, four_octet_as).collect() };
     AsPath { segments: segments.map(segment).collect() }
 }
 

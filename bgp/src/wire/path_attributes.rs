@@ -11,8 +11,8 @@ use nom::{IResult, Offset, Parser};
 
 use super::attribute::code;
 use super::attribute_rule::{EXTENDED_LENGTH, OPTIONAL, Refusal, Rule};
-use super::notification::subcode::update as subcode;
 use super::attribute_set::{aggregator_asn, number};
+use super::notification::subcode::update as subcode;
 use super::{
     AttributeSet, DecodeContext, DecodeError, Disposition, Family, Finding, Notification,
     NotificationCode, OriginCode, as_path,
