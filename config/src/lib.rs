@@ -15,6 +15,7 @@ mod load;
 mod name;
 mod neighbor;
 mod node;
+mod role;
 mod secret;
 mod size;
 
@@ -27,5 +28,6 @@ pub use neighbor::{AcceptRules, Asn, ImpossibleValue, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };
+pub use role::BgpRole;
 pub use secret::Secret;
 pub use size::{ByteSize, SizeError};

@@ -3,78 +3,23 @@
 //! A refused route is not lost: the RIB keeps it with its [`Refusal`], so that an operator who
 //! misses a prefix finds it and the reason beside it.
 
+mod refusal;
 mod special_purpose;
 
 use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
-use mcc_config::AcceptRules;
-use serde::Serialize;
+use mcc_config::{AcceptRules, BgpRole};
 use thiserror::Error;
 
 use crate::wire::{Community, PathAttributes};
+pub use refusal::Refusal;
 
 /// "Discard traffic to this prefix" (RFC 7999): never a prefix to serve clients in.
 const BLACKHOLE: Community = Community(0xffff_029a);
 
 /// Bounds of an IPv6 prefix's length; those of the rules are for IPv4.
 const IPV6_LENGTHS: std::ops::RangeInclusive<u8> = 16..=48;
-
-/// Why a route does not become footprint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Refusal {
-    /// Our AS number is in the path (RFC 4271 §9.1.2).
-    AsLoop,
-    /// Our identifier is the ORIGINATOR_ID (RFC 4456 §8).
-    OwnOriginator,
-    /// 0.0.0.0/0 or ::/0, without `allow_default_route`.
-    DefaultRoute,
-    /// Carries the BLACKHOLE community (RFC 7999).
-    Blackhole,
-    /// Shared address space 100.64.0.0/10 (RFC 6598), without `allow_bogons`.
-    Cgnat,
-    /// Other special-purpose space (RFC 6890), without `allow_bogons`.
-    Bogon,
-    /// More specific than `max_length`.
-    TooLong,
-    /// Less specific than `min_length`.
-    TooShort,
-    /// Carries none of `communities`.
-    NoMatchingCommunity,
-}
-
-impl Refusal {
-    /// All of them; `ALL[r as usize] == r`.
-    pub const ALL: [Self; 9] = [
-        Self::AsLoop,
-        Self::OwnOriginator,
-        Self::DefaultRoute,
-        Self::Blackhole,
-        Self::Cgnat,
-        Self::Bogon,
-        Self::TooLong,
-        Self::TooShort,
-        Self::NoMatchingCommunity,
-    ];
-
-    /// The name in JSON and in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AsLoop => "as_loop",
-            Self::OwnOriginator => "own_originator",
-            Self::DefaultRoute => "default_route",
-            Self::Blackhole => "blackhole",
-            Self::Cgnat => "cgnat",
-            Self::Bogon => "bogon",
-            Self::TooLong => "too_long",
-            Self::TooShort => "too_short",
-            Self::NoMatchingCommunity => "no_matching_community",
-        }
-    }
-}
 
 /// A rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -92,13 +37,25 @@ pub enum PolicyError {
     },
 }
 
-/// Who we are in the session: what a looped route has in it.
+/// Who the two sides of a session are, as far as a route can tell that it does not belong there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// Our AS number in this session.
     pub local_asn: u32,
+    /// The neighbor's AS number.
+    pub remote_asn: u32,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
+    /// Our role, if the operator has given us one (RFC 9234). Without meaning in iBGP.
+    pub role: Option<BgpRole>,
+}
+
+impl Identity {
+    /// Whether the neighbor is of another AS: eBGP.
+    #[must_use]
+    pub const fn is_external(&self) -> bool {
+        self.local_asn != self.remote_asn
+    }
 }
 
 /// The accept rules of one neighbor.
@@ -134,53 +91,57 @@ impl AcceptPolicy {
         })
     }
 
-    /// Whether a route becomes footprint. Of several reasons against it the one is named that an
-    /// operator would look at first: loops, then what the prefix is, then its length, then tags.
+    /// Whether a route becomes footprint: the smaller of what its attributes and its prefix say.
     ///
     /// # Errors
     /// The reason why not.
     pub fn verdict(&self, prefix: &IpNet, attributes: &PathAttributes) -> Result<(), Refusal> {
+        let refusals = [self.refused_by_attributes(attributes), self.refused_by_prefix(prefix)];
+        refusals.into_iter().flatten().min().map_or(Ok(()), Err)
+    }
+
+    /// The smallest reason against every route with these attributes, whatever its prefix.
+    #[must_use]
+    pub fn refused_by_attributes(&self, attributes: &PathAttributes) -> Option<Refusal> {
+        let ours = self.identity.router_id;
         if attributes.as_path.contains(self.identity.local_asn) {
-            return Err(Refusal::AsLoop);
+            return Some(Refusal::AsLoop);
         }
-        if attributes.originator_id == Some(self.identity.router_id) {
-            return Err(Refusal::OwnOriginator);
+        if attributes.originator_id == Some(ours) {
+            return Some(Refusal::OwnOriginator);
+        }
+        if attributes.cluster_list.contains(&ours) {
+            return Some(Refusal::ClusterLoop);
         }
         if attributes.communities.contains(&BLACKHOLE) {
-            return Err(Refusal::Blackhole);
-        }
-        if prefix.prefix_len() == 0 {
-            if !self.allow_default_route {
-                return Err(Refusal::DefaultRoute);
-            }
-        } else {
-            self.check_space(prefix)?;
-            self.check_length(prefix)?;
+            return Some(Refusal::Blackhole);
         }
         let is_tagged = || attributes.communities.iter().any(|c| self.communities.contains(c));
-        if self.communities.is_empty() || is_tagged() {
-            Ok(())
-        } else {
-            Err(Refusal::NoMatchingCommunity)
-        }
+        (!self.communities.is_empty() && !is_tagged()).then_some(Refusal::NoMatchingCommunity)
     }
 
-    fn check_space(&self, prefix: &IpNet) -> Result<(), Refusal> {
-        match special_purpose::refusal(prefix) {
-            Some(refusal) if !self.allow_bogons => Err(refusal),
-            _ => Ok(()),
+    /// The smallest reason against this prefix, whatever its attributes.
+    #[must_use]
+    pub fn refused_by_prefix(&self, prefix: &IpNet) -> Option<Refusal> {
+        if prefix.prefix_len() == 0 {
+            return (!self.allow_default_route).then_some(Refusal::DefaultRoute);
         }
+        self.refused_by_space(prefix).or_else(|| self.refused_by_length(prefix))
     }
 
-    fn check_length(&self, prefix: &IpNet) -> Result<(), Refusal> {
+    fn refused_by_space(&self, prefix: &IpNet) -> Option<Refusal> {
+        special_purpose::refusal(prefix).filter(|_| !self.allow_bogons)
+    }
+
+    fn refused_by_length(&self, prefix: &IpNet) -> Option<Refusal> {
         let bounds = match prefix {
             IpNet::V4(_) => &self.ipv4_lengths,
             IpNet::V6(_) => &IPV6_LENGTHS,
         };
         match prefix.prefix_len() {
-            length if length > *bounds.end() => Err(Refusal::TooLong),
-            length if length < *bounds.start() => Err(Refusal::TooShort),
-            _ => Ok(()),
+            length if length > *bounds.end() => Some(Refusal::TooLong),
+            length if length < *bounds.start() => Some(Refusal::TooShort),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,12 @@ use super::*;
 use crate::testing::{attributes, prefix};
 use crate::wire::{AsPathSegment, SegmentKind};
 
-const IDENTITY: Identity = Identity { local_asn: 65100, router_id: Ipv4Addr::new(192, 0, 2, 10) };
+const IDENTITY: Identity = Identity {
+    local_asn: 65100,
+    remote_asn: 65100,
+    router_id: Ipv4Addr::new(192, 0, 2, 10),
+    role: None,
+};
 
 fn policy(change: impl FnOnce(&mut AcceptRules)) -> AcceptPolicy {
     let mut rules = AcceptRules::default();
@@ -103,6 +108,7 @@ fn bad_rules_are_named() {
 fn names_are_those_of_the_json_and_the_order_is_that_of_the_enum() {
     for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
         assert_eq!(refusal as usize, index);
+        assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.name());
     }
-    assert_eq!(Refusal::NoMatchingCommunity.name(), "no_matching_community");
+    assert!(Refusal::ALL.is_sorted());
 }

@@ -14,7 +14,12 @@ const B: NeighborId = NeighborId(1);
 const KEEP: Retention = Retention::Keep { restart_time: Duration::ZERO };
 
 fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
-    let identity = Identity { local_asn: 65100, router_id: Ipv4Addr::new(192, 0, 2, 10) };
+    let identity = Identity {
+        local_asn: 65100,
+        remote_asn: 65100,
+        router_id: Ipv4Addr::new(192, 0, 2, 10),
+        role: None,
+    };
     let policy = AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap();
     NeighborRules { address: IpAddr::from([192, 0, 2, last]), asn: 65100, max_prefixes, policy }
 }

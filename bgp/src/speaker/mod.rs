@@ -280,7 +280,9 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         }
         let identity = Identity {
             local_asn: neighbor.effective_local_asn().get(),
+            remote_asn: neighbor.asn.get(),
             router_id: settings.router_id,
+            role: None,
         };
         let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
             .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?;
