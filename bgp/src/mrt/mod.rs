@@ -4,10 +4,12 @@
 //! A file is a row of [`Record`]s. Two kinds matter here: TABLE_DUMP_V2, a whole table ([`table`]),
 //! and BGP4MP, messages and state changes as they happened ([`session`]). [`Reader`] takes them
 //! from any `Read`, one at a time; [`Record::encode`] makes them. Both are pure: no files, no clock.
+//! [`TableDump`] makes a file of a table.
 //!
 //! Records of other types, of other families and the geographic peer table of RFC 6397 are
 //! [`Body::Other`]: stepped over, never an error.
 
+mod dump;
 mod error;
 mod reader;
 pub mod session;
@@ -15,6 +17,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use dump::{TableDump, TableDumpStream};
 pub use error::{Compression, ReadError};
 pub use reader::Reader;
 

@@ -74,7 +74,9 @@ pub struct RibEntry<'a> {
 /// `None`: a subtype that is stepped over.
 pub(super) fn decode(subtype: u16, bytes: &[u8]) -> Result<Option<Body<'_>>, Malformed<'_>> {
     let (is_ipv4, add_path) = match subtype {
-        PEER_INDEX_TABLE => return PeerIndexTable::decode(bytes).map(Body::PeerIndexTable).map(Some),
+        PEER_INDEX_TABLE => {
+            return PeerIndexTable::decode(bytes).map(Body::PeerIndexTable).map(Some);
+        }
         RIB_IPV4_UNICAST => (true, false),
         RIB_IPV6_UNICAST => (false, false),
         RIB_IPV4_UNICAST_ADDPATH => (true, true),
@@ -145,8 +147,7 @@ impl<'a> RibPrefix<'a> {
         if bits > if is_ipv4 { 32 } else { 128 } {
             return Err(("the prefix is longer than its addresses (RFC 6396 §4.3.2)", at));
         }
-        let Ok((at, (prefix, count))) =
-            (take::<_, _, ()>(bits.div_ceil(8)), be_u16).parse(at)
+        let Ok((at, (prefix, count))) = (take::<_, _, ()>(bits.div_ceil(8)), be_u16).parse(at)
         else {
             return Err(("the prefix goes beyond the end (RFC 6396 §4.3.2)", at));
         };

@@ -73,8 +73,9 @@ struct Slot {
 pub(super) struct Traits {
     /// As the best route is chosen by: 100 if there is none, 0 for a path that is about to go.
     pub(super) local_pref: u32,
-    /// `MULTI_EXIT_DISC`.
-    pub(super) med: Option<u32>,
+    /// Without `has_med` 0. Not an `Option`: there is one of these for each set.
+    med: u32,
+    has_med: bool,
     /// The first AS of the path.
     pub(super) first_asn: Option<NonZeroU32>,
     /// RFC 4271 §9.1.2.2; 65535 stands for all that is longer.
@@ -87,10 +88,16 @@ impl Traits {
         let local_pref = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
         Self {
             local_pref: if leaving { 0 } else { local_pref },
-            med: attributes.med,
+            med: attributes.med.unwrap_or(0),
+            has_med: attributes.med.is_some(),
             first_asn: attributes.as_path.first().and_then(NonZeroU32::new),
             as_path_length: u16::try_from(attributes.as_path.length()).unwrap_or(u16::MAX),
         }
+    }
+
+    /// `MULTI_EXIT_DISC`.
+    pub(super) fn med(&self) -> Option<u32> {
+        self.has_med.then_some(self.med)
     }
 }
 

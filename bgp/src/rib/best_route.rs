@@ -18,7 +18,7 @@ impl Rib {
             self.attributes.add_user(best.attributes);
         }
         let entry = Entry::new(before.is_some_and(Entry::is_manual), best);
-        self.footprint.set(&self.prefixes, (place.prefix, place.id), entry);
+        self.footprint.set(place.id, entry);
         if self.describe_for_subscribers(entry) != described_before {
             self.subscribers.changed(place.prefix);
         }
@@ -62,7 +62,7 @@ impl Rib {
         Some(PrefixAttributes {
             source: PrefixSource::Bgp,
             as_path_length: u32::from(traits.as_path_length),
-            med: traits.med,
+            med: traits.med(),
             neighbor_asn: Some(traits.first_asn.map_or(neighbor.rules.asn, NonZeroU32::get)),
         })
     }
@@ -72,7 +72,7 @@ impl Rib {
 /// MEDs say something only about routes from one AS; a missing one counts as 0.
 fn is_better(one: &Traits, other: &Traits) -> bool {
     let comparable = one.first_asn == other.first_asn;
-    let med = |traits: &Traits| if comparable { traits.med.unwrap_or(0) } else { 0 };
+    let med = |traits: &Traits| if comparable { traits.med().unwrap_or(0) } else { 0 };
     let key = |traits: &Traits| (u32::MAX - traits.local_pref, traits.as_path_length, med(traits));
     key(one) < key(other)
 }

@@ -18,6 +18,7 @@ mod query;
 mod route;
 mod route_conditions;
 mod subscribers;
+mod table_page;
 mod walk;
 
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ pub use route_conditions::{
 };
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
+pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// How long the routes of a lost session stay, if graceful restart does not say longer.
 pub const STALE_TIME: Duration = Duration::from_secs(300);
@@ -126,7 +128,7 @@ pub struct RibSummary {
     pub neighbors: Vec<NeighborSummary>,
     /// Prefixes of the footprint.
     pub prefixes: usize,
-    /// Addresses that they cover together.
+    /// Addresses that they cover together; up to a second old while a full table changes.
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
@@ -171,11 +173,12 @@ impl Rib {
     #[must_use]
     pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
         let mut prefixes = PrefixTable::default();
-        let mut footprint = Footprint::new();
+        let mut footprint = Footprint::new(now);
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(&prefixes, (prefix, id), Entry::new(true, None));
+            footprint.set(id, Entry::new(true, None));
         }
+        footprint.count_addresses(&prefixes, now);
         let neighbor =
             |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
@@ -186,6 +189,14 @@ impl Rib {
             footprint,
             subscribers: Subscribers::default(),
         }
+    }
+
+    /// One neighbor more, after those that are there. `None`: there are 65,536 already.
+    pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
+        let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
+        let table = AdjRibIn::new();
+        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        Some(id)
     }
 
     /// Takes in what a session says.
@@ -218,10 +229,12 @@ impl Rib {
         if self.neighbors.iter().any(|neighbor| neighbor.table.any_doomed()) {
             return Some(self.began);
         }
-        self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry()).min()
+        let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
+        expiries.chain(self.footprint.count_due(&self.prefixes)).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, and removes one slice of the doomed.
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, and
+    /// counts the addresses of the footprint.
     pub fn handle_timeout(&mut self, now: Instant) {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
@@ -230,6 +243,9 @@ impl Rib {
                 }
             }
             self.sweep(id, SWEEP_SLICE);
+        }
+        if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
+            self.footprint.count_addresses(&self.prefixes, now);
         }
     }
 

@@ -28,6 +28,10 @@ impl PrefixTable {
         *self.ids.entry(prefix).or_insert_with(|| free.pop().unwrap_or(PrefixId(next)))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     pub(super) fn get(&self, prefix: &IpNet) -> Option<PrefixId> {
         self.ids.get(prefix).copied()
     }
@@ -52,11 +56,6 @@ impl PrefixTable {
     /// The prefixes that cover `prefix`, itself included, shortest first.
     pub(super) fn covering(&self, prefix: &IpNet) -> impl Iterator<Item = (IpNet, PrefixId)> + '_ {
         self.ids.cover(prefix).map(|(prefix, &id)| (prefix, id))
-    }
-
-    /// The prefixes inside `prefix`, itself included, in order.
-    pub(super) fn inside(&self, prefix: &IpNet) -> impl Iterator<Item = (IpNet, PrefixId)> + '_ {
-        self.ids.children(prefix).map(|(prefix, &id)| (prefix, id))
     }
 }
 

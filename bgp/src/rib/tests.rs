@@ -146,6 +146,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
     let mut f = Fixture::new(100, &["8.9.0.0/16"]);
     f.announce(A, &["8.8.0.0/16", "8.9.0.0/16"], &[64500]);
     f.announce(B, &["8.8.0.0/16"], &[64501, 1]);
+    f.pass(1);
     let page = f.rib.footprint(None, 10);
     let [first, second] = page.prefixes.as_slice() else { panic!("{page:?}") };
     assert_eq!(first.neighbors, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
@@ -164,6 +165,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
 fn addresses_are_counted_once() {
     let mut f = Fixture::new(100, &["8.0.0.0/8"]);
     f.announce(A, &["8.8.0.0/16", "9.0.0.0/24"], &[64500]);
+    f.pass(1);
     assert_eq!(f.rib.summary().addresses, (1 << 24) + 256);
 }
 

@@ -13,7 +13,7 @@ use super::rib_task::{Changes, Request};
 use super::session_task::Command;
 use super::status::{Board, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
+use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
@@ -161,6 +161,18 @@ impl SpeakerHandle {
         limit: usize,
     ) -> Result<FootprintPage, Stopped> {
         self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    }
+
+    /// One page of the whole table, after `after`: of all neighbors, or of one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn table_page(
+        &self,
+        neighbor: Option<IpAddr>,
+        after: Option<IpNet>,
+    ) -> Result<TablePage, Stopped> {
+        self.ask(|reply| Request::Table { neighbor, after, reply }).await
     }
 
     /// Follows the footprint from now on.

@@ -18,8 +18,8 @@ use crate::wire::{
     NeighborKind, Outgoing, decode, frame,
 };
 
-/// How much is read at once: it holds several of the longest messages.
-const READ_SIZE: usize = 256 * 1024;
+/// How much is read at once: the longest message, or a thousand usual ones.
+const READ_SIZE: usize = 64 * 1024;
 /// How long a write may make no progress, when no hold time says so (RFC 9687 §3 has 8 minutes).
 const WRITE_STALL: Duration = Duration::from_secs(240);
 /// How long a closed connection may take to deliver its last words.

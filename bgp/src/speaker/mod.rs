@@ -62,8 +62,8 @@ use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
 use crate::session::PeerSettings;
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
-/// what one read brought, up to 256 KiB, which is six times as much once it is decoded (of one-byte
-/// prefixes 24 times): usually some 12 MiB, 48 MiB at worst.
+/// what one read brought, up to 64 KiB, which is six times as much once it is decoded (of one-byte
+/// prefixes 24 times): usually some 3 MiB, 12 MiB at worst.
 const BATCHES: usize = 8;
 /// How many questions wait for the RIB; further askers wait too.
 const REQUESTS: usize = 64;

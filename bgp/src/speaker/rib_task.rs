@@ -8,6 +8,7 @@
 //!
 //! It never waits for anyone: answers go into oneshot channels.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::status::Board;
 use crate::rib::{
     FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery,
-    SessionEvent, SubscriberId,
+    SessionEvent, SubscriberId, TablePage,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -52,6 +53,12 @@ pub(super) enum Request {
         after: Option<IpNet>,
         limit: usize,
         reply: oneshot::Sender<FootprintPage>,
+    },
+    /// A page of the whole table.
+    Table {
+        neighbor: Option<IpAddr>,
+        after: Option<IpNet>,
+        reply: oneshot::Sender<TablePage>,
     },
     Subscribe {
         reply: oneshot::Sender<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>,
@@ -150,6 +157,9 @@ impl RibTask {
             }
             Request::Footprint { after, limit, reply } => {
                 let _ = reply.send(self.rib.footprint(after, limit));
+            }
+            Request::Table { neighbor, after, reply } => {
+                let _ = reply.send(self.rib.table_page(neighbor, after, Instant::now()));
             }
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());
