@@ -8,9 +8,11 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use mcc_bgp::mrt::{Body, Reader};
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::{
-    CommandError, Direction, Observed, Speaker, SpeakerHandle, SpeakerSettings, TapSubscription,
+    CommandError, Direction, Observation, Observed, Speaker, SpeakerHandle, SpeakerSettings,
+    TapSubscription,
 };
 use mcc_bgp::wire::{Capability, Disposition, Family, Notification, Open, Outgoing};
 use mcc_config::{AcceptRules, Asn, Neighbor};
@@ -89,20 +91,24 @@ fn odd_update() -> Vec<u8> {
     update_message(&[], &attributes, PREFIX)
 }
 
-async fn until(tap: &mut TapSubscription, wanted: impl Fn(&Observed) -> bool) -> Vec<Observed> {
+async fn until(tap: &mut TapSubscription, wanted: impl Fn(&Observed) -> bool) -> Vec<Observation> {
     let mut seen = Vec::new();
     loop {
         let next = timeout(PATIENCE, tap.next()).await;
-        let what = next.unwrap_or_else(|_| panic!("it never came after {seen:#?}")).unwrap().what;
-        seen.push(what.clone());
-        if wanted(&what) {
+        let next = next.unwrap_or_else(|_| panic!("it never came after {seen:#?}")).unwrap();
+        let is_last = wanted(&next.what);
+        seen.push(next);
+        if is_last {
             return seen;
         }
     }
 }
 
 /// One session: a malformed UPDATE, an End-of-RIB, then a NOTIFICATION.
-async fn odd_session(handle: &SpeakerHandle, listener: &TcpListener) -> (Vec<Observed>, Vec<u8>) {
+async fn odd_session(
+    handle: &SpeakerHandle,
+    listener: &TcpListener,
+) -> (Vec<Observation>, Vec<u8>) {
     let mut tap = handle.tap(None).unwrap();
     let mut router = OddRouter::accept(listener).await;
     let open = router.open().await;
@@ -130,7 +136,7 @@ async fn what_a_session_did_is_told_in_words() {
 
     // Every message was observed, with its bytes, in order.
     let messages = |wanted: Direction| {
-        let bytes = seen.iter().filter_map(move |what| match what {
+        let bytes = seen.iter().filter_map(move |seen| match &seen.what {
             Observed::Message { direction, bytes, .. } if *direction == wanted => Some(bytes),
             _ => None,
         });
@@ -144,6 +150,26 @@ async fn what_a_session_did_is_told_in_words() {
     );
     // The tap may have been opened after our OPEN went out.
     assert!(heard.ends_with(&messages(Direction::Sent)), "{heard:?}");
+
+    // What was captured reads as what was said.
+    let mut capture = Vec::new();
+    seen.iter().filter_map(Observation::record).for_each(|record| record.encode(&mut capture));
+    let mut reader = Reader::new(&*capture);
+    let (mut said, mut states) = (Vec::<u8>::new(), Vec::new());
+    while let Some(record) = reader.next() {
+        match record.unwrap().1.body {
+            Body::Message(message) if !message.local => {
+                assert_eq!((message.ends.peer, message.ends.peer_asn), (address, ASN));
+                assert!(message.four_octet_as && !message.add_path);
+                said.extend(message.bytes);
+            }
+            Body::Message(_) => {}
+            Body::StateChange(change) => states.push(change.to),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(said, messages(Direction::Received));
+    assert_eq!(states.last(), Some(&1), "Idle at last: {states:?}");
 
     let history = handle.history(address).unwrap();
     let states: Vec<_> =
@@ -188,7 +214,9 @@ async fn what_a_session_did_is_told_in_words() {
     assert_eq!(fault.rule, Some("RFC 7606 §7.1"));
     assert_eq!(odd.bytes, odd_update());
     assert_eq!(handle.malformed(None).unwrap(), malformed);
-    assert!(seen.iter().any(|what| matches!(what, Observed::Malformed(found) if found == odd)));
+    assert!(
+        seen.iter().any(|seen| matches!(&seen.what, Observed::Malformed(found) if found == odd))
+    );
 
     let status = &handle.status().neighbors[0];
     let received = status.messages.received;

@@ -14,6 +14,7 @@ mod history;
 mod link;
 mod listener;
 mod recorder;
+mod recording;
 mod rib_task;
 mod session_task;
 mod socket;
