@@ -117,6 +117,10 @@ async fn odd_session(
     assert_eq!(session.received_open, open);
     assert_eq!(session.connection.remote, listener.local_addr().unwrap());
     assert!(session.context.four_octet_as);
+    let timers = handle.neighbor(listener.local_addr().unwrap().ip()).await.unwrap().timers;
+    assert_eq!(timers.keepalive, Some(30));
+    assert!(timers.hold_remaining.unwrap() > timers.keepalive_remaining.unwrap(), "{timers:?}");
+    assert_eq!(timers.retry_remaining, None);
     router.say(&odd_update()).await;
     router.say(&Outgoing::EndOfRib(Family::IPV4_UNICAST).encode()).await;
     let farewell = Notification::administrative_shutdown(Some("maintenance"));
@@ -171,7 +175,7 @@ async fn what_a_session_did_is_told_in_words() {
     assert_eq!(said, messages(Direction::Received));
     assert_eq!(states.last(), Some(&1), "Idle at last: {states:?}");
 
-    let history = handle.history(address).unwrap();
+    let history = &handle.history(Some(address)).unwrap()[0];
     let states: Vec<_> =
         history.states.iter().take(5).map(|change| (change.to, change.reason.as_str())).collect();
     assert_eq!(
@@ -225,7 +229,7 @@ async fn what_a_session_did_is_told_in_words() {
     assert_eq!(status.messages_received, received.total());
 
     let stranger = IpAddr::from([192, 0, 2, 7]);
-    for error in [handle.history(stranger).err(), handle.tap(Some(stranger)).err()] {
+    for error in [handle.history(Some(stranger)).err(), handle.tap(Some(stranger)).err()] {
         assert!(matches!(error, Some(CommandError::UnknownNeighbor { .. })), "{error:?}");
     }
     let mut tap = handle.tap(Some(address)).unwrap();

@@ -50,8 +50,8 @@ use session_task::{Command, SessionSetup, SessionTask};
 use socket::{DialSettings, ListenError};
 use status::{Board, SessionBoard};
 pub use status::{
-    CountsByType, FootprintStatus, LastError, MessageCounts, NeighborStatus, SessionKind,
-    SpeakerStatus,
+    CountsByType, FootprintStatus, LastError, MessageCounts, NeighborDetail, NeighborStatus,
+    SessionKind, SpeakerStatus, TimerStatus,
 };
 pub use tap::{
     ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,

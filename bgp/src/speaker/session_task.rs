@@ -27,7 +27,7 @@ use super::tap::Tap;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
-    StopReason,
+    StopReason, Timers,
 };
 
 /// What a handle wants of a session.
@@ -37,6 +37,8 @@ pub(super) enum Command {
     Reset,
     /// Ask for the table again.
     Refresh(oneshot::Sender<Result<(), CannotRefresh>>),
+    /// Say when the timers run out.
+    Timers(oneshot::Sender<Timers>),
     /// End the session for good, with a text for the router's operator.
     Shutdown(Option<String>),
 }
@@ -146,6 +148,10 @@ impl SessionTask {
                     self.tell(Event::Stop(StopReason::Reset), now);
                 }
                 Wake::Command(Some(Command::Refresh(reply))) => self.refresh(reply, now),
+                Wake::Command(Some(Command::Timers(reply))) => {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(self.peer.timers());
+                }
                 Wake::Command(Some(Command::Shutdown(text))) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
                 }
