@@ -16,7 +16,9 @@ mod generation;
 mod prefix_table;
 mod query;
 mod route;
+mod route_conditions;
 mod subscribers;
+mod table_page;
 mod walk;
 
 use std::net::IpAddr;
@@ -33,12 +35,16 @@ use attributes::AttributeTable;
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
-    RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, RouteCount, RouteCursor, RouteCursorError, RouteFilter,
+    RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
+pub use route_conditions::{
+    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
+};
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
+pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// How long the routes of a lost session stay, if graceful restart does not say longer.
 pub const STALE_TIME: Duration = Duration::from_secs(300);
@@ -183,6 +189,14 @@ impl Rib {
             footprint,
             subscribers: Subscribers::default(),
         }
+    }
+
+    /// One neighbor more, after those that are there. `None`: there are 65,536 already.
+    pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
+        let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
+        let table = AdjRibIn::new();
+        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        Some(id)
     }
 
     /// Takes in what a session says.

@@ -8,16 +8,19 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::history::{MalformedMessage, SessionHistory};
 use super::rib_task::{Changes, Request};
 use super::session_task::Command;
-use super::status::{Board, SpeakerStatus};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
+use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
+use super::tap::{EstablishedSession, Tap, TapSubscription};
+use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
 #[derive(Debug, Clone)]
 pub struct SpeakerHandle {
     pub(super) board: Arc<Board>,
+    pub(super) tap: Tap,
     pub(super) requests: mpsc::Sender<Request>,
     /// By neighbor, in the order of the board.
     pub(super) commands: Arc<[mpsc::Sender<Command>]>,
@@ -65,6 +68,69 @@ impl SpeakerHandle {
         self.board.status(Instant::now())
     }
 
+    /// One neighbor with everything there is to know of its session.
+    ///
+    /// # Errors
+    /// Unknown neighbor, or stopped.
+    pub async fn neighbor(&self, address: IpAddr) -> Result<NeighborDetail, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands(address)?.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
+        let timers = answer.await.map_err(|_| Stopped)?;
+        let neighbors = self.status().neighbors.into_iter();
+        let mut found = neighbors.filter(|neighbor| neighbor.address == address);
+        let status = found.next().ok_or_else(|| self.unknown(address))?;
+        let history = self.session(address)?.history().of(address);
+        Ok(NeighborDetail::new(status, timers, history.states, Instant::now()))
+    }
+
+    /// What sessions remember, of all neighbors or of one: changes of state and messages.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn history(&self, neighbor: Option<IpAddr>) -> Result<Vec<SessionHistory>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(vec![self.session(address)?.history().of(address)]);
+        }
+        let sessions = self.board.sessions.iter();
+        Ok(sessions.map(|session| session.history().of(session.neighbor().address)).collect())
+    }
+
+    /// The malformed messages that are remembered, of all neighbors or of one, oldest first.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn malformed(
+        &self,
+        neighbor: Option<IpAddr>,
+    ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(self.session(address)?.history().malformed_messages());
+        }
+        let sessions = self.board.sessions.iter();
+        let mut all: Vec<_> =
+            sessions.flat_map(|session| session.history().malformed_messages()).collect();
+        all.sort_by_key(|message| message.at);
+        Ok(all)
+    }
+
+    /// The sessions that are up, with their OPENs: what a listener of the tap has to know of
+    /// sessions that were there before it.
+    #[must_use]
+    pub fn established(&self) -> Vec<Arc<EstablishedSession>> {
+        self.board.sessions.iter().filter_map(|session| session.established()).collect()
+    }
+
+    /// Listens to the sessions from now on: to all, or to that of one neighbor.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
+        if let Some(address) = neighbor {
+            self.session(address)?;
+        }
+        Ok(self.tap.subscribe(neighbor))
+    }
+
     /// One page of routes: `query.limit` of them, or all that are left.
     ///
     /// # Errors
@@ -85,6 +151,23 @@ impl SpeakerHandle {
         }
     }
 
+    /// How many routes are asked for; `query.limit` does not matter.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+        let mut count = 0;
+        loop {
+            let asked = query.clone();
+            let slice = self.ask(|reply| Request::Count { query: asked, reply }).await?;
+            count += slice.count;
+            if slice.next.is_none() {
+                return Ok(count);
+            }
+            query.after = slice.next;
+        }
+    }
+
     /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
     /// size of the whole.
     ///
@@ -96,6 +179,18 @@ impl SpeakerHandle {
         limit: usize,
     ) -> Result<FootprintPage, Stopped> {
         self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    }
+
+    /// One page of the whole table, after `after`: of all neighbors, or of one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn table_page(
+        &self,
+        neighbor: Option<IpAddr>,
+        after: Option<IpNet>,
+    ) -> Result<TablePage, Stopped> {
+        self.ask(|reply| Request::Table { neighbor, after, reply }).await
     }
 
     /// Follows the footprint from now on.
@@ -128,13 +223,23 @@ impl SpeakerHandle {
     }
 
     fn commands(&self, address: IpAddr) -> Result<&mpsc::Sender<Command>, CommandError> {
-        let addresses = || self.board.sessions.iter().map(|session| session.neighbor().address);
-        let mut commands = addresses().zip(self.commands.iter());
-        commands.find(|(a, _)| *a == address).map(|(_, commands)| commands).ok_or_else(|| {
-            let known: Vec<_> = addresses().map(|address| address.to_string()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            CommandError::UnknownNeighbor { address, known }
-        })
+        let sessions = self.board.sessions.iter().zip(self.commands.iter());
+        let mut commands = sessions.filter(|(session, _)| session.neighbor().address == address);
+        commands.next().map(|(_, commands)| commands).ok_or_else(|| self.unknown(address))
+    }
+
+    fn session(&self, address: IpAddr) -> Result<&SessionBoard, CommandError> {
+        let mut sessions = self.board.sessions.iter();
+        let found = sessions.find(|session| session.neighbor().address == address);
+        found.map(AsRef::as_ref).ok_or_else(|| self.unknown(address))
+    }
+
+    fn unknown(&self, address: IpAddr) -> CommandError {
+        let sessions = self.board.sessions.iter();
+        let known: Vec<_> =
+            sessions.map(|session| session.neighbor().address.to_string()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        CommandError::UnknownNeighbor { address, known }
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopped> {

@@ -1,6 +1,7 @@
 //! One TCP connection with its buffers: bytes in, messages out; messages in, bytes out.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -8,7 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::recorder::LinkRecorder;
 use super::socket;
+use super::tap::EstablishedSession;
 use crate::session::{Negotiated, PeerSettings};
 use crate::wire::{
     DecodeContext, DecodeError, Family, FamilyOptions, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message,
@@ -32,13 +35,14 @@ pub(super) struct Link {
     stalls_at: Option<Instant>,
     write_stall: Duration,
     context: DecodeContext,
+    recorder: LinkRecorder,
     longest_message: usize,
     /// Why it cannot be used any more.
     broken: Option<String>,
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, settings: &PeerSettings) -> Self {
+    pub(super) fn new(stream: TcpStream, settings: &PeerSettings, recorder: LinkRecorder) -> Self {
         let broken = socket::prepare(&stream).err().map(|error| error.to_string());
         let neighbor =
             if settings.is_internal() { NeighborKind::Internal } else { NeighborKind::External };
@@ -49,6 +53,7 @@ impl Link {
             stalls_at: None,
             write_stall: WRITE_STALL,
             context: DecodeContext { neighbor, ..DecodeContext::default() },
+            recorder,
             longest_message: MAX_MESSAGE,
             broken,
         }
@@ -110,17 +115,33 @@ impl Link {
     /// # Errors
     /// Bytes that are no message; the session is over.
     pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        let Some(frame) = frame(&self.inbox, self.longest_message)? else { return Ok(None) };
+        let frame = match frame(&self.inbox, self.longest_message) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.recorder.received_no_message(&self.inbox, &self.context, &error);
+                return Err(error);
+            }
+        };
         let length = frame.len();
-        let message = decode(frame, &self.context)?;
+        let decoded = decode(frame, &self.context);
+        self.recorder.received(frame, &self.context, &decoded);
+        let message = decoded?;
         self.inbox.advance(length);
         Ok(Some(message))
     }
 
     /// Sends `message`, or queues what the connection does not take now.
     pub(super) fn send(&mut self, message: &Outgoing, now: Instant) {
-        self.outbox.extend_from_slice(&message.encode());
+        let bytes = message.encode();
+        self.recorder.sent(message, &bytes, &self.context);
+        self.outbox.extend_from_slice(&bytes);
         self.flush(now);
+    }
+
+    /// What there is to know of the session that was established over this connection.
+    pub(super) fn established(&mut self, negotiated: Arc<Negotiated>) -> Arc<EstablishedSession> {
+        self.recorder.established(self.context, negotiated)
     }
 
     /// Writes as much of the queue as the connection takes.

@@ -6,18 +6,24 @@
 //! ```
 //!
 //! All channels are bounded; [`rib_task`] and [`listener`] say what happens when one is full. What
-//! the tasks publish of themselves is in [`status`], so that nobody who asks for the status waits.
+//! the tasks publish of themselves is in [`status`], so that nobody who asks for the status waits;
+//! what they remember is in [`history`], and [`tap`] is for those who follow every message.
 
 mod handle;
+mod history;
 mod link;
 mod listener;
+mod recorder;
+mod recording;
 mod rib_task;
 mod session_task;
 mod socket;
 mod status;
+mod tap;
 mod tcp_md5;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::HashMap;
 use std::io;
@@ -37,12 +43,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
+pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
 use listener::Listener;
 use rib_task::RibTask;
 use session_task::{Command, SessionSetup, SessionTask};
 use socket::{DialSettings, ListenError};
 use status::{Board, SessionBoard};
-pub use status::{FootprintStatus, LastError, NeighborStatus, SessionKind, SpeakerStatus};
+pub use status::{
+    CountsByType, FootprintStatus, LastError, MessageCounts, NeighborDetail, NeighborStatus,
+    SessionKind, SpeakerStatus, TimerStatus,
+};
+pub use tap::{
+    ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,
+    TapSubscription,
+};
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
 use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
@@ -143,6 +157,7 @@ impl Speaker {
             rib: ArcSwap::from_pointee(RibSummary::default()),
             unknown_connections: AtomicU64::new(0),
         });
+        let tap = Tap::new();
         let stop = CancellationToken::new();
         let (sessions, closing, others) =
             (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
@@ -174,6 +189,7 @@ impl Speaker {
                     key: neighbor.password.clone(),
                 },
                 board: Arc::clone(session_board),
+                tap: tap.clone(),
                 incoming: incoming_receiver,
                 commands: command_receiver,
                 batches: batch_sender.clone(),
@@ -202,7 +218,8 @@ impl Speaker {
             let (sessions, board) = (Arc::clone(&incoming), Arc::clone(&board));
             others.spawn(Listener { listener, sessions, board, stop: stop.clone() }.run());
         }
-        let handle = SpeakerHandle { board, requests: request_sender, commands: commands.into() };
+        let handle =
+            SpeakerHandle { board, tap, requests: request_sender, commands: commands.into() };
         Ok(Self { handle, local_addrs, stop, sessions, closing, others })
     }
 
@@ -230,6 +247,7 @@ impl Speaker {
             self.sessions.wait().await;
             self.closing.close();
             self.closing.wait().await;
+            self.handle.tap.close();
             self.stop.cancel();
             self.others.close();
             self.others.wait().await;
@@ -246,6 +264,7 @@ impl Drop for Speaker {
             // Full or closed: the task ends all the same, when the runtime does.
             let _ = commands.try_send(Command::Shutdown(None));
         }
+        self.handle.tap.close();
         self.stop.cancel();
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! It never waits for anyone: answers go into oneshot channels.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId,
+    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery,
+    SessionEvent, SubscriberId, TablePage,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -44,10 +45,20 @@ pub(super) enum Request {
         limit: usize,
         reply: oneshot::Sender<RoutePage>,
     },
+    Count {
+        query: RouteQuery,
+        reply: oneshot::Sender<RouteCount>,
+    },
     Footprint {
         after: Option<IpNet>,
         limit: usize,
         reply: oneshot::Sender<FootprintPage>,
+    },
+    /// A page of the whole table.
+    Table {
+        neighbor: Option<IpAddr>,
+        after: Option<IpNet>,
+        reply: oneshot::Sender<TablePage>,
     },
     Subscribe {
         reply: oneshot::Sender<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>,
@@ -141,8 +152,14 @@ impl RibTask {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
             }
+            Request::Count { query, reply } => {
+                let _ = reply.send(self.rib.count_routes(&query));
+            }
             Request::Footprint { after, limit, reply } => {
                 let _ = reply.send(self.rib.footprint(after, limit));
+            }
+            Request::Table { neighbor, after, reply } => {
+                let _ = reply.send(self.rib.table_page(neighbor, after, Instant::now()));
             }
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());

@@ -10,7 +10,6 @@ use std::mem;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::io::Ready;
@@ -20,15 +19,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, connection_error};
+use super::recorder::SessionRecorder;
 use super::rib_task::{Batch, sleep_until_or_never};
 use super::socket::{self, DialSettings};
 use super::status::{LastError, SessionBoard, SessionSnapshot};
+use super::tap::Tap;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
-    StopReason,
+    StopReason, Timers,
 };
-use crate::wire::{Disposition, Update};
 
 /// What a handle wants of a session.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) enum Command {
     Reset,
     /// Ask for the table again.
     Refresh(oneshot::Sender<Result<(), CannotRefresh>>),
+    /// Say when the timers run out.
+    Timers(oneshot::Sender<Timers>),
     /// End the session for good, with a text for the router's operator.
     Shutdown(Option<String>),
 }
@@ -49,6 +51,8 @@ pub(super) struct SessionSetup {
     pub(super) max_prefixes: u32,
     pub(super) dial: DialSettings,
     pub(super) board: Arc<SessionBoard>,
+    /// Whoever listens to the sessions.
+    pub(super) tap: Tap,
     pub(super) incoming: mpsc::Receiver<TcpStream>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// To the RIB; bounded.
@@ -74,6 +78,9 @@ pub(super) struct SessionTask {
     /// For the RIB, in order.
     pending: Vec<SessionEvent>,
     actions: Vec<Action>,
+    recorder: Arc<SessionRecorder>,
+    /// What made the state change; only inside [`SessionTask::perform`].
+    failure: Option<SessionError>,
     snapshot: SessionSnapshot,
     changed: bool,
     /// Number of the current or last established session.
@@ -99,9 +106,12 @@ impl SessionTask {
             retries_at: None,
             flaps: 0,
             negotiated: None,
+            established: None,
             last_error: None,
             dial_error: None,
         };
+        let router_id = setup.settings.router_id;
+        let recorder = SessionRecorder::new(Arc::clone(&setup.board), setup.tap.clone(), router_id);
         Self {
             address: setup.board.neighbor().address,
             peer: Peer::new(setup.settings.clone(), rand::make_rng()),
@@ -111,6 +121,8 @@ impl SessionTask {
             undecided: None,
             pending: Vec::new(),
             actions: Vec::new(),
+            recorder: Arc::new(recorder),
+            failure: None,
             snapshot,
             changed: false,
             session: 0,
@@ -136,6 +148,10 @@ impl SessionTask {
                     self.tell(Event::Stop(StopReason::Reset), now);
                 }
                 Wake::Command(Some(Command::Refresh(reply))) => self.refresh(reply, now),
+                Wake::Command(Some(Command::Timers(reply))) => {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(self.peer.timers());
+                }
                 Wake::Command(Some(Command::Shutdown(text))) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
                 }
@@ -207,10 +223,7 @@ impl SessionTask {
         while let Some(link) = self.link_mut(role) {
             match link.next_message() {
                 Ok(None) => return,
-                Ok(Some(message)) => {
-                    self.setup.board.messages.fetch_add(1, Ordering::Relaxed);
-                    self.tell(Event::Received(role, message), now);
-                }
+                Ok(Some(message)) => self.tell(Event::Received(role, message), now),
                 Err(error) => self.tell(Event::Malformed(role, error), now),
             }
         }
@@ -236,7 +249,7 @@ impl SessionTask {
         self.dialling = None;
         match result {
             Ok(stream) => {
-                self.dialled = Some(Link::new(stream, &self.setup.settings));
+                self.dialled = Some(self.link(stream));
                 self.tell(Event::Connected, now);
             }
             Err(error) => {
@@ -284,8 +297,8 @@ impl SessionTask {
             self.act(action, now);
         }
         self.actions = actions;
-        let state = self.peer.state();
-        if state != self.snapshot.state {
+        let (before, state) = (self.snapshot.state, self.peer.state());
+        if state != before {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
             self.snapshot.state = state;
             self.snapshot.since = now;
@@ -299,21 +312,28 @@ impl SessionTask {
         if mem::take(&mut self.changed) {
             self.setup.board.publish(self.snapshot.clone());
         }
+        // Whoever hears of it finds it published.
+        let failure = self.failure.take();
+        if state != before {
+            self.recorder.state_changed(before, state, failure, self.usual_reason(state));
+            if let Some(session) = &self.snapshot.established
+                && state == State::Established
+            {
+                self.recorder.established(session);
+            }
+        }
     }
 
     fn act(&mut self, action: Action, now: Instant) {
         match action {
-            Action::Update(update) => {
-                self.count_findings(&update);
-                self.pending.push(SessionEvent::Update(update));
-            }
+            Action::Update(update) => self.pending.push(SessionEvent::Update(update)),
             Action::Dial => {
                 self.dialling = Some(Box::pin(socket::dial(self.setup.dial.clone())));
             }
             Action::AbortDial => self.dialling = None,
             Action::Accept => {
                 let stream = self.undecided.take();
-                self.accepted = stream.map(|stream| Link::new(stream, &self.setup.settings));
+                self.accepted = stream.map(|stream| self.link(stream));
             }
             Action::Refuse(refused) => {
                 tracing::debug!(neighbor = %self.address, ?refused, "refused a BGP connection");
@@ -346,6 +366,10 @@ impl SessionTask {
                     "BGP session established"
                 );
                 self.session += 1;
+                // The other connection, if there was one, is closed by now.
+                let link = self.dialled.as_mut().or(self.accepted.as_mut());
+                self.snapshot.established =
+                    link.map(|link| link.established(Arc::clone(&negotiated)));
                 self.snapshot.negotiated = Some(negotiated);
                 self.snapshot.dial_error = None;
                 self.changed = true;
@@ -358,6 +382,7 @@ impl SessionTask {
             Action::Down(retention) => {
                 self.snapshot.flaps += 1;
                 self.snapshot.negotiated = None;
+                self.snapshot.established = None;
                 self.changed = true;
                 self.pending.push(SessionEvent::Down(retention));
             }
@@ -381,25 +406,27 @@ impl SessionTask {
         } else if !known {
             tracing::warn!(%neighbor, %reason, "no BGP session");
         }
+        self.failure = Some(error.clone());
         *last = Some(LastError { error, at: jiff::Timestamp::now() });
         self.changed = true;
     }
 
-    fn count_findings(&self, update: &Update) {
-        let Some(worst) = update.findings.iter().max_by_key(|found| found.disposition) else {
-            return;
-        };
-        let (board, neighbor) = (&self.setup.board, self.address);
-        let counter = match worst.disposition {
-            Disposition::AttributeDiscard => &board.discarded_attributes,
-            Disposition::TreatAsWithdraw | Disposition::SessionReset => &board.treated_as_withdraw,
-        };
-        let (attribute, offset, reason) = (worst.attribute, worst.offset, worst.reason);
-        if counter.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(%neighbor, attribute, offset, reason, "first malformed UPDATE of its kind");
-        } else {
-            tracing::debug!(%neighbor, attribute, offset, reason, "malformed UPDATE");
+    /// Why the session comes to a state in the way of things.
+    fn usual_reason(&self, state: State) -> &'static str {
+        match state {
+            State::Idle => "at rest",
+            State::Connect => "dialling the router",
+            State::Active => "waiting for the router to connect",
+            State::OpenSent if self.accepted.is_some() => "the router connected; our OPEN is sent",
+            State::OpenSent => "connected to the router; our OPEN is sent",
+            State::OpenConfirm => "the router's OPEN is good",
+            State::Established => "the router's KEEPALIVE has come",
         }
+    }
+
+    fn link(&self, stream: TcpStream) -> Link {
+        let recorder = self.recorder.link(&stream);
+        Link::new(stream, &self.setup.settings, recorder)
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {

@@ -62,6 +62,7 @@ fn session(target: SocketAddr) -> Session {
         max_prefixes: 100_000,
         dial: DialSettings { target, source: None, key: None },
         board: Arc::new(SessionBoard::new(neighbor(target), Instant::now())),
+        tap: Tap::new(),
         incoming: incoming_receiver,
         commands: command_receiver,
         batches: batch_sender,
