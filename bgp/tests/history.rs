@@ -33,6 +33,9 @@ fn speaker(router: SocketAddr) -> Speaker {
         local_asn: None,
         description: None,
         password: None,
+        source: None,
+        multihop: None,
+        ttl_security: None,
         hold_time: 90,
         passive: false,
         max_prefixes: 1000,
@@ -42,6 +45,7 @@ fn speaker(router: SocketAddr) -> Speaker {
         router_id: Ipv4Addr::new(10, 0, 0, 5),
         listen: vec![],
         neighbors: vec![neighbor],
+        dynamic: vec![],
         manual: vec![],
         ipv6: false,
     })

@@ -13,6 +13,7 @@ mod best_route;
 mod column;
 mod footprint;
 mod generation;
+mod membership;
 mod prefix_table;
 mod query;
 mod route;

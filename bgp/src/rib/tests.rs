@@ -13,7 +13,7 @@ const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
 const KEEP: Retention = Retention::Keep { restart_time: Duration::ZERO };
 
-fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
+pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     let identity = Identity {
         local_asn: 65100,
         remote_asn: 65100,

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::{MalformedMessage, SessionHistory};
+use super::member::Member;
 use super::rib_task::{Changes, Request};
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
@@ -22,8 +23,6 @@ pub struct SpeakerHandle {
     pub(super) board: Arc<Board>,
     pub(super) tap: Tap,
     pub(super) requests: mpsc::Sender<Request>,
-    /// By neighbor, in the order of the board.
-    pub(super) commands: Arc<[mpsc::Sender<Command>]>,
 }
 
 /// The speaker has stopped.
@@ -74,12 +73,12 @@ impl SpeakerHandle {
     /// Unknown neighbor, or stopped.
     pub async fn neighbor(&self, address: IpAddr) -> Result<NeighborDetail, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.commands(address)?.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
+        self.member(address)?.commands.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
         let timers = answer.await.map_err(|_| Stopped)?;
         let neighbors = self.status().neighbors.into_iter();
         let mut found = neighbors.filter(|neighbor| neighbor.address == address);
         let status = found.next().ok_or_else(|| self.unknown(address))?;
-        let history = self.session(address)?.history().of(address);
+        let history = self.member(address)?.board.history().of(address);
         Ok(NeighborDetail::new(status, timers, history.states, Instant::now()))
     }
 
@@ -89,9 +88,9 @@ impl SpeakerHandle {
     /// Unknown neighbor.
     pub fn history(&self, neighbor: Option<IpAddr>) -> Result<Vec<SessionHistory>, CommandError> {
         if let Some(address) = neighbor {
-            return Ok(vec![self.session(address)?.history().of(address)]);
+            return Ok(vec![self.member(address)?.board.history().of(address)]);
         }
-        let sessions = self.board.sessions.iter();
+        let sessions = self.sessions();
         Ok(sessions.map(|session| session.history().of(session.neighbor().address)).collect())
     }
 
@@ -104,11 +103,10 @@ impl SpeakerHandle {
         neighbor: Option<IpAddr>,
     ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
         if let Some(address) = neighbor {
-            return Ok(self.session(address)?.history().malformed_messages());
+            return Ok(self.member(address)?.board.history().malformed_messages());
         }
-        let sessions = self.board.sessions.iter();
         let mut all: Vec<_> =
-            sessions.flat_map(|session| session.history().malformed_messages()).collect();
+            self.sessions().flat_map(|session| session.history().malformed_messages()).collect();
         all.sort_by_key(|message| message.at);
         Ok(all)
     }
@@ -117,7 +115,7 @@ impl SpeakerHandle {
     /// sessions that were there before it.
     #[must_use]
     pub fn established(&self) -> Vec<Arc<EstablishedSession>> {
-        self.board.sessions.iter().filter_map(|session| session.established()).collect()
+        self.sessions().filter_map(|session| session.established()).collect()
     }
 
     /// Listens to the sessions from now on: to all, or to that of one neighbor.
@@ -126,7 +124,7 @@ impl SpeakerHandle {
     /// Unknown neighbor.
     pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
         if let Some(address) = neighbor {
-            self.session(address)?;
+            self.member(address)?;
         }
         Ok(self.tap.subscribe(neighbor))
     }
@@ -205,7 +203,7 @@ impl SpeakerHandle {
     /// # Errors
     /// Unknown neighbor, or stopped.
     pub async fn reset(&self, address: IpAddr) -> Result<(), CommandError> {
-        Ok(self.commands(address)?.send(Command::Reset).await.map_err(|_| Stopped)?)
+        Ok(self.member(address)?.commands.send(Command::Reset).await.map_err(|_| Stopped)?)
     }
 
     /// Asks a neighbor to send its table again.
@@ -214,7 +212,7 @@ impl SpeakerHandle {
     /// Unknown neighbor, session not established, or a router without route refresh.
     pub async fn refresh(&self, address: IpAddr) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.commands(address)?.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
+        self.member(address)?.commands.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
         match answer.await.map_err(|_| Stopped)? {
             Ok(()) => Ok(()),
             Err(CannotRefresh::NotEstablished) => Err(CommandError::NotEstablished { address }),
@@ -222,22 +220,18 @@ impl SpeakerHandle {
         }
     }
 
-    fn commands(&self, address: IpAddr) -> Result<&mpsc::Sender<Command>, CommandError> {
-        let sessions = self.board.sessions.iter().zip(self.commands.iter());
-        let mut commands = sessions.filter(|(session, _)| session.neighbor().address == address);
-        commands.next().map(|(_, commands)| commands).ok_or_else(|| self.unknown(address))
+    fn sessions(&self) -> impl Iterator<Item = Arc<SessionBoard>> {
+        let members = self.board.roster.members().into_iter();
+        members.map(|(_, member)| Arc::clone(&member.board))
     }
 
-    fn session(&self, address: IpAddr) -> Result<&SessionBoard, CommandError> {
-        let mut sessions = self.board.sessions.iter();
-        let found = sessions.find(|session| session.neighbor().address == address);
-        found.map(AsRef::as_ref).ok_or_else(|| self.unknown(address))
+    fn member(&self, address: IpAddr) -> Result<Arc<Member>, CommandError> {
+        self.board.roster.find(address).ok_or_else(|| self.unknown(address))
     }
 
     fn unknown(&self, address: IpAddr) -> CommandError {
-        let sessions = self.board.sessions.iter();
         let known: Vec<_> =
-            sessions.map(|session| session.neighbor().address.to_string()).collect();
+            self.sessions().map(|session| session.neighbor().address.to_string()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         CommandError::UnknownNeighbor { address, known }
     }

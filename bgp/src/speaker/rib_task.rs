@@ -2,7 +2,7 @@
 //!
 //! | channel | from | when full |
 //! |---|---|---|
-//! | batches | session tasks | the session stops reading; its timers go on |
+//! | events (batches) | session tasks | the session stops reading; its timers go on |
 //! | requests | handles | the asker waits |
 //! | over limit (a watch) | to a session task | never full: the last value counts |
 //!
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery,
-    SessionEvent, SubscriberId, TablePage,
+    FootprintPage, NeighborId, NeighborRules, Notice, PrefixAttributes, Rib, RouteCount, RoutePage,
+    RouteQuery, SessionEvent, SubscriberId, TablePage,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -35,6 +35,18 @@ pub(super) struct Batch {
     /// Number of the session that the last event belongs to.
     pub(super) session: u64,
     pub(super) events: Vec<SessionEvent>,
+}
+
+/// What comes to the RIB, in the order in which it is to be taken in: what is sent to it after a
+/// neighbor was removed is not of that neighbor.
+#[derive(Debug)]
+pub(super) enum ToRib {
+    /// Of a session.
+    Batch(Batch),
+    /// A neighbor joins.
+    Add(NeighborId, Box<NeighborRules>),
+    /// A neighbor has left; its number is free.
+    Remove(NeighborId),
 }
 
 /// A question of a handle. Who asks may go away: then nobody gets the answer.
@@ -77,10 +89,8 @@ pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 pub(super) struct RibTask {
     pub(super) rib: Rib,
     pub(super) board: Arc<Board>,
-    pub(super) batches: mpsc::Receiver<Batch>,
+    pub(super) events: mpsc::Receiver<ToRib>,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// By neighbor: the number of the session that must end because of `max_prefixes`.
-    pub(super) over_limit: Vec<watch::Sender<u64>>,
     /// Subscribers that have been told everything so far.
     pub(super) waiting: Vec<(SubscriberId, oneshot::Sender<Changes>)>,
     pub(super) stop: CancellationToken,
@@ -94,14 +104,18 @@ impl RibTask {
             let deadline = self.rib.next_deadline();
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                Some(batch) = self.batches.recv() => self.take_in(batch),
+                Some(event) = self.events.recv() => match event {
+                    ToRib::Batch(batch) => self.take_in(batch),
+                    ToRib::Add(id, rules) => self.rib.neighbor_joins(id, *rules),
+                    ToRib::Remove(id) => self.rib.neighbor_leaves(id, Instant::now()),
+                },
                 Some(request) = self.requests.recv() => {
                     self.answer(request);
                     continue;
                 }
                 () = sleep_until_or_never(deadline) => self.rib.handle_timeout(Instant::now()),
             }
-            if self.batches.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
+            if self.events.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
                 self.publish();
             }
@@ -112,10 +126,11 @@ impl RibTask {
         let now = Instant::now();
         for event in batch.events {
             let notice = self.rib.handle(batch.neighbor, event, now);
-            let index = usize::from(batch.neighbor.0);
-            let neighbor = self.board.sessions.get(index).map(|board| board.neighbor().address);
-            match (notice, neighbor) {
-                (Some(Notice::NearLimit { received, limit }), Some(neighbor)) => {
+            let Some(notice) = notice else { continue };
+            let Some(member) = self.board.roster.get(batch.neighbor) else { continue };
+            let neighbor = member.address();
+            match notice {
+                Notice::NearLimit { received, limit } => {
                     tracing::warn!(
                         %neighbor,
                         received,
@@ -123,17 +138,14 @@ impl RibTask {
                         "80 % of max_prefixes reached"
                     );
                 }
-                (Some(Notice::OverLimit { limit }), Some(neighbor)) => {
+                Notice::OverLimit { limit } => {
                     tracing::error!(
                         %neighbor,
                         max_prefixes = limit,
                         "more prefixes than max_prefixes: ending the session"
                     );
-                    if let Some(over_limit) = self.over_limit.get(index) {
-                        over_limit.send_replace(batch.session);
-                    }
+                    member.over_limit.send_replace(batch.session);
                 }
-                _ => {}
             }
         }
     }

@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use mcc_config::Neighbor;
 use serde::Serialize;
 
+use super::dynamic::Range;
 use super::history::{History, StateChange};
+use super::member::{Member, Roster};
 use super::tap::EstablishedSession;
-use crate::rib::{NeighborSummary, RibSummary};
+use crate::rib::{NeighborId, NeighborSummary, RibSummary};
 use crate::session::{Negotiated, SessionError, State, Timers};
 use crate::wire::MessageType;
 
@@ -25,8 +28,10 @@ use crate::wire::MessageType;
 pub struct SpeakerStatus {
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
-    /// In the order of the configuration.
+    /// In the order of the configuration, then the dynamic ones that are there.
     pub neighbors: Vec<NeighborStatus>,
+    /// The prefixes that routers may come from.
+    pub dynamic: Vec<DynamicStatus>,
     /// What is served.
     pub footprint: FootprintStatus,
     /// Connections from addresses that are no neighbor's; closed at once.
@@ -45,6 +50,8 @@ pub struct NeighborStatus {
     /// iBGP or eBGP.
     #[serde(rename = "type")]
     pub kind: SessionKind,
+    /// The `[[bgp.dynamic]]` prefix that it came from; `null` for a configured neighbor.
+    pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
     /// As RFC 4271 names it.
@@ -153,6 +160,32 @@ pub struct CountsByType {
     pub route_refresh: u64,
 }
 
+/// One `[[bgp.dynamic]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DynamicStatus {
+    /// Where its routers are.
+    pub prefix: IpNet,
+    /// Neighbors of it that are there.
+    pub sessions: usize,
+    /// The limit of `sessions`.
+    pub max_sessions: u16,
+    /// Connections that came to nothing.
+    pub refused: DynamicRefusals,
+}
+
+/// Why routers of a `[[bgp.dynamic]]` were not let in, in connections since the speaker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DynamicRefusals {
+    /// The AS number is none of `asns`.
+    pub asn: u64,
+    /// `max_sessions` were there.
+    pub max_sessions: u64,
+    /// There was no OPEN, or a malformed one.
+    pub no_open: u64,
+    /// Too many connections at once.
+    pub busy: u64,
+}
+
 /// Kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -200,6 +233,8 @@ pub(super) struct SessionSnapshot {
 #[derive(Debug)]
 pub(super) struct SessionBoard {
     neighbor: Neighbor,
+    /// The prefix of a dynamic neighbor.
+    range: Option<IpNet>,
     snapshot: ArcSwap<SessionSnapshot>,
     /// Locked for a push or a copy, and for nothing that comes often: no UPDATE without a fault.
     history: Mutex<History>,
@@ -253,7 +288,7 @@ impl CountsByType {
 }
 
 impl SessionBoard {
-    pub(super) fn new(neighbor: Neighbor, now: Instant) -> Self {
+    pub(super) fn new(neighbor: Neighbor, range: Option<IpNet>, now: Instant) -> Self {
         let snapshot = SessionSnapshot {
             state: State::Idle,
             since: now,
@@ -266,6 +301,7 @@ impl SessionBoard {
         };
         Self {
             neighbor,
+            range,
             snapshot: ArcSwap::from_pointee(snapshot),
             history: Mutex::default(),
             received: MessageCounters::default(),
@@ -283,6 +319,13 @@ impl SessionBoard {
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         // A panic while it was held leaves a history that lacks an entry.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long there has been no connection; `None` if there is one.
+    pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
+        alone.then(|| now.saturating_duration_since(snapshot.since))
     }
 
     /// Of the session that is up.
@@ -314,6 +357,7 @@ impl SessionBoard {
             asn,
             local_asn,
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
+            dynamic: self.range,
             description: neighbor.description.clone(),
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
@@ -343,8 +387,9 @@ impl SessionBoard {
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) router_id: Ipv4Addr,
-    /// By [`NeighborId`](crate::rib::NeighborId).
-    pub(super) sessions: Vec<Arc<SessionBoard>>,
+    pub(super) roster: Roster,
+    /// The `[[bgp.dynamic]]` of the configuration.
+    pub(super) ranges: Vec<Range>,
     pub(super) rib: ArcSwap<RibSummary>,
     pub(super) unknown_connections: AtomicU64,
 }
@@ -353,13 +398,37 @@ impl Board {
     pub(super) fn status(&self, now: Instant) -> SpeakerStatus {
         let rib = self.rib.load();
         let none = NeighborSummary::default();
-        let routes = rib.neighbors.iter().chain(std::iter::repeat(&none));
-        let sessions = self.sessions.iter().zip(routes);
+        let members = self.roster.members();
+        let status = |(id, member): &(NeighborId, Arc<Member>)| {
+            let routes = rib.neighbors.get(usize::from(id.0)).unwrap_or(&none);
+            member.board.status(routes, now)
+        };
+        let neighbors: Vec<_> = members.iter().map(status).collect();
+        let ranges = self.ranges.iter();
         SpeakerStatus {
             router_id: self.router_id,
-            neighbors: sessions.map(|(session, routes)| session.status(routes, now)).collect(),
+            dynamic: ranges.map(|range| range.status(&neighbors)).collect(),
+            neighbors,
             footprint: FootprintStatus { prefixes: rib.prefixes, addresses: rib.addresses },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Range {
+    fn status(&self, neighbors: &[NeighborStatus]) -> DynamicStatus {
+        let prefix = self.prefix();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DynamicStatus {
+            prefix,
+            sessions: neighbors.iter().filter(|n| n.dynamic == Some(prefix)).count(),
+            max_sessions: self.settings.max_sessions,
+            refused: DynamicRefusals {
+                asn: count(&self.refused.asn),
+                max_sessions: count(&self.refused.limit),
+                no_open: count(&self.refused.no_open),
+                busy: count(&self.refused.busy),
+            },
         }
     }
 }

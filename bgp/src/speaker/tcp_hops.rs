@@ -10,7 +10,6 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
-use mcc_config::Neighbor;
 use socket2::Socket;
 
 const LONGEST: u8 = 255;
@@ -35,10 +34,6 @@ impl Hops {
             (None, Some(ttl)) => Self::Multihop(ttl),
             (None, None) => Self::System,
         }
-    }
-
-    pub(super) fn of_neighbor(neighbor: &Neighbor) -> Self {
-        Self::of(neighbor.multihop, neighbor.ttl_security)
     }
 
     /// Sets a socket up that talks to `neighbor`: before it connects, or right after it was
@@ -78,7 +73,8 @@ fn drop_below(socket: &Socket, neighbor: IpAddr, ttl: u8) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(&ttl)).unwrap_or_default();
     // SAFETY: the file descriptor is open as long as `socket` is borrowed; the pointer and the
     // length describe `ttl`, which outlives the call, and the kernel only reads it.
-    let result =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const ttl).cast(), length) };
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const ttl).cast(), length)
+    };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -21,7 +21,8 @@ impl RefusedSegments {
     /// As it is now; all 0 where the kernel does not tell.
     pub(super) fn now() -> Self {
         // A small file without a disk behind it: this does not wait.
-        std::fs::read_to_string(COUNTERS).map_or_else(|_| Self::default(), |text| Self::parse(&text))
+        std::fs::read_to_string(COUNTERS)
+            .map_or_else(|_| Self::default(), |text| Self::parse(&text))
     }
 
     fn parse(netstat: &str) -> Self {
@@ -77,7 +78,8 @@ IpExt: 0 100
     fn counters_are_found_by_name() {
         let refused = RefusedSegments::parse(NETSTAT);
         assert_eq!(refused, RefusedSegments { wrong: 1, missing: 3, unexpected: 2 });
-        for other in ["", "TcpExt: TCPMD5Failure\n", "TcpExt:\nTcpExt: 1\n", "TcpExt: a\nTcpExt: ü"] {
+        for other in ["", "TcpExt: TCPMD5Failure\n", "TcpExt:\nTcpExt: 1\n", "TcpExt: a\nTcpExt: ü"]
+        {
             assert_eq!(RefusedSegments::parse(other), RefusedSegments::default(), "{other}");
         }
     }

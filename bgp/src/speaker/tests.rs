@@ -7,9 +7,17 @@ use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_config::{Asn, Secret};
 use tokio::io::AsyncReadExt;
 
-use super::rib_task::Batch;
+use super::authentication::Authentication;
+use super::member::Incoming;
+use super::rib_task::{Batch, ToRib};
+use super::session_task::{SessionSetup, SessionTask};
+use super::socket::DialSettings;
+use super::status::SessionBoard;
+use super::tcp_hops::Hops;
 use super::*;
 use crate::rib::SessionEvent;
+use crate::session::PeerSettings;
+use tokio::sync::watch;
 
 const ASN: u32 = 65100;
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -35,17 +43,17 @@ fn neighbor(address: SocketAddr) -> Neighbor {
 
 /// A session task alone, with a RIB that is played by the test.
 struct Session {
-    batches: mpsc::Receiver<Batch>,
+    events: mpsc::Receiver<ToRib>,
     commands: mpsc::Sender<Command>,
-    _incoming: mpsc::Sender<tokio::net::TcpStream>,
+    _incoming: mpsc::Sender<Incoming>,
     _over_limit: watch::Sender<u64>,
 }
 
 fn session(target: SocketAddr) -> Session {
     // Full from the beginning: even the news that the session is up has to wait.
-    let (batch_sender, batches) = mpsc::channel(1);
+    let (to_rib, events) = mpsc::channel(1);
     let full = Batch { neighbor: NeighborId(0), session: 0, events: vec![] };
-    batch_sender.try_send(full).unwrap();
+    to_rib.try_send(ToRib::Batch(full)).unwrap();
     let (commands, command_receiver) = mpsc::channel(1);
     let (incoming, incoming_receiver) = mpsc::channel(1);
     let (over_limit, limit_receiver) = watch::channel(0);
@@ -60,17 +68,17 @@ fn session(target: SocketAddr) -> Session {
             ipv6: false,
         },
         max_prefixes: 100_000,
-        dial: DialSettings { target, source: None, key: None },
-        board: Arc::new(SessionBoard::new(neighbor(target), Instant::now())),
+        dial: DialSettings { target, source: None, tcp: TcpSettings::of(&neighbor(target)) },
+        board: Arc::new(SessionBoard::new(neighbor(target), None, Instant::now())),
         tap: Tap::new(),
         incoming: incoming_receiver,
         commands: command_receiver,
-        batches: batch_sender,
+        to_rib,
         over_limit: limit_receiver,
         closing: TaskTracker::new(),
     };
     tokio::spawn(SessionTask::new(setup).run());
-    Session { batches, commands, _incoming: incoming, _over_limit: over_limit }
+    Session { events, commands, _incoming: incoming, _over_limit: over_limit }
 }
 
 /// The hold time is three seconds, and for longer than that the RIB takes nothing.
@@ -93,7 +101,8 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
 
     let mut learned = BTreeSet::new();
     while learned.len() < prefixes.len() {
-        for event in session.batches.recv().await.unwrap().events {
+        let ToRib::Batch(batch) = session.events.recv().await.unwrap() else { panic!() };
+        for event in batch.events {
             match event {
                 SessionEvent::Update(update) => {
                     learned.extend(update.announced.iter().map(|nlri| nlri.prefix));
@@ -112,7 +121,12 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
 #[tokio::test]
 async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
     let key = Secret::new("s3cret".to_owned());
-    let listener = socket::listen(SocketAddr::from((LOOPBACK, 0)), &[(LOOPBACK, key.clone())]);
+    let tcp = TcpSettings {
+        neighbors: "127.0.0.0/8".parse().unwrap(),
+        authentication: Authentication::Md5(key),
+        hops: Hops::System,
+    };
+    let listener = socket::listen(SocketAddr::from((LOOPBACK, 0)), std::slice::from_ref(&tcp));
     let listener = match listener {
         Ok(listener) => listener,
         // A kernel without TCP MD5; `Password` says so to the operator.
@@ -122,7 +136,7 @@ async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
         Err(error) => panic!("{error:?}"),
     };
     let target = listener.local_addr().unwrap();
-    let dial = socket::dial(DialSettings { target, source: None, key: Some(key) });
+    let dial = socket::dial(DialSettings { target, source: None, tcp });
     let (accepted, dialled) = tokio::join!(listener.accept(), dial);
     let (mut accepted, _) = accepted.unwrap();
     dialled.unwrap().try_write(b"signed").unwrap();
@@ -141,6 +155,7 @@ async fn a_password_that_is_too_long_is_an_error() {
         router_id: OURS,
         listen: vec![SocketAddr::from((LOOPBACK, 0))],
         neighbors: vec![long],
+        dynamic: vec![],
         manual: vec![],
         ipv6: false,
     };
