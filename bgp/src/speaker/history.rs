@@ -280,7 +280,7 @@ mod tests {
         let mut findings = vec![finding(Disposition::AttributeDiscard, 23); 40];
         findings.push(finding(Disposition::TreatAsWithdraw, 30));
         let update = Update {
-            withdrawn: vec![nlri("20.0.0.0/24"), nlri("20.0.1.0/24")],
+            withdrawn: vec![nlri("20.0.0.0/24"), nlri("20.0.1.0/24")].into(),
             findings,
             ..Update::default()
         };
