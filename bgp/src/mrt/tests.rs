@@ -296,11 +296,14 @@ enum Parts {
 fn parts() -> impl Strategy<Value = Parts> {
     let entry = (any::<u16>(), any::<u32>(), any::<u32>(), vec(any::<u8>(), 0..40));
     prop_oneof![
-        (vec((any::<u32>(), address(), any::<u32>()), 0..5), ".{0,20}").prop_map(|(p, v)| Parts::Peers(p, v)),
-        (any::<u32>(), prefix(), any::<bool>(), vec(entry, 0..4)).prop_map(|(s, p, a, e)| Parts::Rib(s, p, a, e)),
+        (vec((any::<u32>(), address(), any::<u32>()), 0..5), ".{0,20}")
+            .prop_map(|(p, v)| Parts::Peers(p, v)),
+        (any::<u32>(), prefix(), any::<bool>(), vec(entry, 0..4))
+            .prop_map(|(s, p, a, e)| Parts::Rib(s, p, a, e)),
         (any::<[u32; 2]>(), address(), any::<[bool; 3]>(), vec(any::<u8>(), 0..60))
             .prop_map(|(n, a, f, b)| Parts::Message(n, a, f, b)),
-        (any::<[u32; 2]>(), address(), any::<u16>(), any::<u16>()).prop_map(|(n, a, f, t)| Parts::State(n, a, f, t)),
+        (any::<[u32; 2]>(), address(), any::<u16>(), any::<u16>())
+            .prop_map(|(n, a, f, t)| Parts::State(n, a, f, t)),
     ]
 }
 
