@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{PrefixSource, RouteFilter, RouteQuery};
+use mcc_bgp::rib::{PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
@@ -144,7 +144,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     }
     assert_eq!(listed, announced);
 
-    let query = RouteQuery { rejected: true, ..RouteQuery::default() };
+    let conditions = RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() };
+    let query = RouteQuery { conditions, ..RouteQuery::default() };
     let page = handle.routes(query).await.unwrap();
     let listed: BTreeSet<_> = page.routes.iter().map(|route| route.prefix).collect();
     assert_eq!(listed, refused.into_iter().collect());

@@ -16,6 +16,7 @@ mod generation;
 mod prefix_table;
 mod query;
 mod route;
+mod route_conditions;
 mod subscribers;
 mod table_page;
 mod walk;
@@ -34,10 +35,13 @@ use attributes::AttributeTable;
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
-    RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, RouteCount, RouteCursor, RouteCursorError, RouteFilter,
+    RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
+pub use route_conditions::{
+    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
+};
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
 pub use table_page::{TablePage, TablePrefix, TableRoute};

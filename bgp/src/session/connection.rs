@@ -198,6 +198,11 @@ impl Connection {
         self.keepalive_due = interval.map(|interval| now + jittered(interval, random));
     }
 
+    /// When the hold timer runs out, and when the next KEEPALIVE is due.
+    pub(super) fn timers(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.hold_expires, self.keepalive_due)
+    }
+
     /// When [`Connection::hold_expired`] or [`Connection::keepalive_due`] is to be asked next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.hold_expires, self.keepalive_due].into_iter().flatten().min()

@@ -19,7 +19,7 @@ pub use connection::ConnectionState;
 pub use error::{ErrorDirection, SessionError};
 pub use negotiation::{GracefulRestart, Negotiated, PeerSettings};
 pub(crate) use peer::CannotRefresh;
-pub use peer::{Action, Event, Peer, Refused, Retention, Role, State};
+pub use peer::{Action, Event, Peer, Refused, Retention, Role, State, Timers};
 pub use stop::StopReason;
 
 #[cfg(test)]

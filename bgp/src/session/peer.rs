@@ -144,6 +144,17 @@ pub(crate) enum CannotRefresh {
     NotNegotiated,
 }
 
+/// When the timers of a session run out (RFC 4271 §8.1.3); `None` for one that does not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// HoldTimer: the session ends unless something comes from the neighbor.
+    pub hold: Option<Instant>,
+    /// KeepaliveTimer: the next KEEPALIVE is sent.
+    pub keepalive: Option<Instant>,
+    /// ConnectRetryTimer or IdleHoldTimer: the neighbor is dialled, or let in, again.
+    pub retry: Option<Instant>,
+}
+
 #[derive(Debug)]
 enum Rest {
     Awake,
@@ -214,6 +225,14 @@ impl Peer {
             (Rest::Until(at), _) | (Rest::Awake, Dial::At(at)) => Some(*at),
             (Rest::Stopped | Rest::Awake, _) => None,
         }
+    }
+
+    /// When its timers run out: of two connections those of the one that has come further.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        let connection = self.connections().max_by_key(|connection| connection.state());
+        let (hold, keepalive) = connection.map(Connection::timers).unwrap_or_default();
+        Timers { hold, keepalive, retry: self.retries_at() }
     }
 
     /// When [`Peer::handle_timeout`] is to be called next.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::history::{MalformedMessage, SessionHistory};
 use super::rib_task::{Changes, Request};
 use super::session_task::Command;
-use super::status::{Board, SessionBoard, SpeakerStatus};
+use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
 use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
 use crate::session::CannotRefresh;
@@ -68,13 +68,31 @@ impl SpeakerHandle {
         self.board.status(Instant::now())
     }
 
-    /// What the session with a neighbor remembers: its changes of state and its messages.
+    /// One neighbor with everything there is to know of its session.
+    ///
+    /// # Errors
+    /// Unknown neighbor, or stopped.
+    pub async fn neighbor(&self, address: IpAddr) -> Result<NeighborDetail, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands(address)?.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
+        let timers = answer.await.map_err(|_| Stopped)?;
+        let neighbors = self.status().neighbors.into_iter();
+        let mut found = neighbors.filter(|neighbor| neighbor.address == address);
+        let status = found.next().ok_or_else(|| self.unknown(address))?;
+        let history = self.session(address)?.history().of(address);
+        Ok(NeighborDetail::new(status, timers, history.states, Instant::now()))
+    }
+
+    /// What sessions remember, of all neighbors or of one: changes of state and messages.
     ///
     /// # Errors
     /// Unknown neighbor.
-    pub fn history(&self, address: IpAddr) -> Result<SessionHistory, CommandError> {
-        let history = self.session(address)?.history();
-        Ok(history.session())
+    pub fn history(&self, neighbor: Option<IpAddr>) -> Result<Vec<SessionHistory>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(vec![self.session(address)?.history().of(address)]);
+        }
+        let sessions = self.board.sessions.iter();
+        Ok(sessions.map(|session| session.history().of(session.neighbor().address)).collect())
     }
 
     /// The malformed messages that are remembered, of all neighbors or of one, oldest first.
@@ -130,6 +148,23 @@ impl SpeakerHandle {
                 return Ok(page);
             }
             query.after = page.next;
+        }
+    }
+
+    /// How many routes are asked for; `query.limit` does not matter.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+        let mut count = 0;
+        loop {
+            let asked = query.clone();
+            let slice = self.ask(|reply| Request::Count { query: asked, reply }).await?;
+            count += slice.count;
+            if slice.next.is_none() {
+                return Ok(count);
+            }
+            query.after = slice.next;
         }
     }
 

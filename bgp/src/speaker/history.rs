@@ -98,8 +98,10 @@ pub struct Fault {
 }
 
 /// What a session remembers, oldest first: `mcc bgp history --json`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionHistory {
+    /// The neighbor's address.
+    pub address: IpAddr,
     /// The last 100 changes of state.
     pub states: Vec<StateChange>,
     /// The last 100 messages that are not routine.
@@ -128,8 +130,8 @@ impl History {
         self.malformed.push(message);
     }
 
-    pub(super) fn session(&self) -> SessionHistory {
-        SessionHistory { states: self.states.to_vec(), messages: self.messages.to_vec() }
+    pub(super) fn of(&self, address: IpAddr) -> SessionHistory {
+        SessionHistory { address, states: self.states.to_vec(), messages: self.messages.to_vec() }
     }
 
     pub(super) fn malformed_messages(&self) -> Vec<Arc<MalformedMessage>> {
@@ -256,7 +258,7 @@ mod tests {
                 reason: i.to_string(),
             });
         }
-        let states = history.session().states;
+        let states = history.of(NEIGHBOR).states;
         assert_eq!((states.len(), states[0].reason.as_str()), (STATES, "7"));
         assert_eq!(states.last().unwrap().reason, (STATES + 6).to_string());
     }
@@ -271,7 +273,7 @@ mod tests {
             text: format!("x{}", "ü".repeat(TEXT)),
             length: 29,
         });
-        assert_eq!(history.session().messages[0].text.len(), TEXT - 1);
+        assert_eq!(history.of(NEIGHBOR).messages[0].text.len(), TEXT - 1);
     }
 
     #[test]
@@ -280,7 +282,7 @@ mod tests {
         let mut findings = vec![finding(Disposition::AttributeDiscard, 23); 40];
         findings.push(finding(Disposition::TreatAsWithdraw, 30));
         let update = Update {
-            withdrawn: vec![nlri("20.0.0.0/24"), nlri("20.0.1.0/24")].into(),
+            withdrawn: [nlri("20.0.0.0/24"), nlri("20.0.1.0/24")].into_iter().collect(),
             findings,
             ..Update::default()
         };

@@ -14,6 +14,7 @@ mod history;
 mod link;
 mod listener;
 mod recorder;
+mod recording;
 mod rib_task;
 mod session_task;
 mod socket;
@@ -49,8 +50,8 @@ use session_task::{Command, SessionSetup, SessionTask};
 use socket::{DialSettings, ListenError};
 use status::{Board, SessionBoard};
 pub use status::{
-    CountsByType, FootprintStatus, LastError, MessageCounts, NeighborStatus, SessionKind,
-    SpeakerStatus,
+    CountsByType, FootprintStatus, LastError, MessageCounts, NeighborDetail, NeighborStatus,
+    SessionKind, SpeakerStatus, TimerStatus,
 };
 pub use tap::{
     ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,

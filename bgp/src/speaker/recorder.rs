@@ -75,11 +75,9 @@ impl SessionRecorder {
     ) {
         let at = Timestamp::now();
         let reason = error.as_ref().map_or(usual, |error| &error.text).to_owned();
-        if self.tap.is_open() {
-            let what = Observed::State { from, to, reason: reason.clone(), error };
-            self.tap.report(&Observation { at, neighbor: self.neighbor, what });
-        }
-        self.board.history().state_changed(StateChange { at, from, to, reason });
+        let change = StateChange { at, from, to, reason: reason.clone() };
+        self.board.history().state_changed(change);
+        self.observe(|| Observed::State { from, to, reason, error });
     }
 
     /// The session is established.
@@ -114,8 +112,8 @@ impl SessionRecorder {
             }
         }
         let message = Arc::new(message);
-        self.observe(|| Observed::Malformed(Arc::clone(&message)));
-        self.board.history().malformed(message);
+        self.board.history().malformed(Arc::clone(&message));
+        self.observe(|| Observed::Malformed(message));
     }
 
     fn observe(&self, what: impl FnOnce() -> Observed) {

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId, TablePage,
+    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery,
+    SessionEvent, SubscriberId, TablePage,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -44,6 +44,10 @@ pub(super) enum Request {
         query: RouteQuery,
         limit: usize,
         reply: oneshot::Sender<RoutePage>,
+    },
+    Count {
+        query: RouteQuery,
+        reply: oneshot::Sender<RouteCount>,
     },
     Footprint {
         after: Option<IpNet>,
@@ -147,6 +151,9 @@ impl RibTask {
         match request {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
+            }
+            Request::Count { query, reply } => {
+                let _ = reply.send(self.rib.count_routes(&query));
             }
             Request::Footprint { after, limit, reply } => {
                 let _ = reply.send(self.rib.footprint(after, limit));

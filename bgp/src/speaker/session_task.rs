@@ -27,7 +27,7 @@ use super::tap::Tap;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
-    StopReason,
+    StopReason, Timers,
 };
 
 /// What a handle wants of a session.
@@ -37,6 +37,8 @@ pub(super) enum Command {
     Reset,
     /// Ask for the table again.
     Refresh(oneshot::Sender<Result<(), CannotRefresh>>),
+    /// Say when the timers run out.
+    Timers(oneshot::Sender<Timers>),
     /// End the session for good, with a text for the router's operator.
     Shutdown(Option<String>),
 }
@@ -146,6 +148,10 @@ impl SessionTask {
                     self.tell(Event::Stop(StopReason::Reset), now);
                 }
                 Wake::Command(Some(Command::Refresh(reply))) => self.refresh(reply, now),
+                Wake::Command(Some(Command::Timers(reply))) => {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(self.peer.timers());
+                }
                 Wake::Command(Some(Command::Shutdown(text))) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
                 }
@@ -291,25 +297,13 @@ impl SessionTask {
             self.act(action, now);
         }
         self.actions = actions;
-        let state = self.peer.state();
-        if state != self.snapshot.state {
+        let (before, state) = (self.snapshot.state, self.peer.state());
+        if state != before {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
-            self.recorder.state_changed(
-                self.snapshot.state,
-                state,
-                self.failure.take(),
-                self.usual_reason(state),
-            );
-            if let Some(session) = &self.snapshot.established
-                && state == State::Established
-            {
-                self.recorder.established(session);
-            }
             self.snapshot.state = state;
             self.snapshot.since = now;
             self.changed = true;
         }
-        self.failure = None;
         let retries_at = self.peer.retries_at();
         if retries_at != self.snapshot.retries_at {
             self.snapshot.retries_at = retries_at;
@@ -317,6 +311,16 @@ impl SessionTask {
         }
         if mem::take(&mut self.changed) {
             self.setup.board.publish(self.snapshot.clone());
+        }
+        // Whoever hears of it finds it published.
+        let failure = self.failure.take();
+        if state != before {
+            self.recorder.state_changed(before, state, failure, self.usual_reason(state));
+            if let Some(session) = &self.snapshot.established
+                && state == State::Established
+            {
+                self.recorder.established(session);
+            }
         }
     }
 

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use mcc_config::Neighbor;
 use serde::Serialize;
 
-use super::history::History;
+use super::history::{History, StateChange};
 use super::tap::EstablishedSession;
 use crate::rib::{NeighborSummary, RibSummary};
-use crate::session::{Negotiated, SessionError, State};
+use crate::session::{Negotiated, SessionError, State, Timers};
 use crate::wire::MessageType;
 
 /// `mcc bgp status --json`, without what only the node knows of its advertisement.
@@ -87,6 +87,50 @@ pub struct NeighborStatus {
     pub last_error: Option<LastError>,
     /// Why the neighbor cannot be dialled; `null` once the session is up.
     pub dial_error: Option<LastError>,
+}
+
+/// One neighbor with everything there is to know of its session.
+#[derive(Debug, Clone, Serialize)]
+pub struct NeighborDetail {
+    /// What the list of neighbors has of it.
+    #[serde(flatten)]
+    pub status: NeighborStatus,
+    /// Its timers.
+    pub timers: TimerStatus,
+    /// The last changes of state, oldest first.
+    pub states: Vec<StateChange>,
+}
+
+/// The timers of a session in seconds, `null` for one that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TimerStatus {
+    /// Until the session ends, unless something comes from the neighbor.
+    pub hold_remaining: Option<u64>,
+    /// Between two KEEPALIVEs that we send, before jitter.
+    pub keepalive: Option<u64>,
+    /// Until the next of them.
+    pub keepalive_remaining: Option<u64>,
+    /// Until the neighbor is dialled, or let in, again.
+    pub retry_remaining: Option<u64>,
+}
+
+impl NeighborDetail {
+    pub(super) fn new(
+        status: NeighborStatus,
+        timers: Timers,
+        states: Vec<StateChange>,
+        now: Instant,
+    ) -> Self {
+        let remaining =
+            |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now).as_secs());
+        let timers = TimerStatus {
+            hold_remaining: remaining(timers.hold),
+            keepalive: timers.keepalive.map(|_| u64::from(status.hold_time / 3)),
+            keepalive_remaining: remaining(timers.keepalive),
+            retry_remaining: remaining(timers.retry),
+        };
+        Self { status, timers, states }
+    }
 }
 
 /// Messages by type and direction.
