@@ -112,7 +112,7 @@ fn told(mut out: &[u8]) -> Vec<Told> {
             2 => Told::PeerDown(message[48], message[49..].to_vec()),
             0 => {
                 let frame = frame(&message[48..], MAX_EXTENDED_MESSAGE).unwrap().unwrap();
-                let context = DecodeContext { accept_as_sets: true, ..context() };
+                let context = context();
                 let update = match decode(frame, &context).unwrap() {
                     crate::wire::Message::Update(update) => update,
                     other => panic!("{other:?}"),
