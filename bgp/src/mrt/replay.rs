@@ -393,7 +393,8 @@ impl Replay {
 
     /// What has become of the file so far.
     #[must_use]
-    pub fn report(&self) -> ReplayReport {
+    pub fn report(&mut self) -> ReplayReport {
+        self.rib.count_addresses(self.clock.began);
         let summary = self.rib.summary();
         let (judged, skipped): (Vec<&Peer>, Vec<&Peer>) =
             self.peers.iter().partition(|peer| peer.judged.is_some());

@@ -140,7 +140,7 @@ fn ipv6_next_hops_are_read_in_both_forms() {
     let whole = [0, 2, 1, 16].into_iter().chain(next_hop.octets()).chain([0, 16, 0x2a, 0]);
     let whole = block(&whole.collect::<Vec<_>>());
     let records = [peers(), rib("2a00::/16", &[(0, &short)]), rib("2a01::/16", &[(0, &whole)])];
-    let replay = replay(ReplaySettings { ipv6: true, ..settings() }, &records);
+    let mut replay = replay(ReplaySettings { ipv6: true, ..settings() }, &records);
     assert_eq!(replay.report().malformed_updates, 0);
     let routes = replay.routes(&RouteQuery::default()).routes;
     assert_eq!(routes.len(), 2);
@@ -184,7 +184,7 @@ fn a_log_runs_by_its_own_clock() {
         message(1002, false, &two),
         state(2000, 6, 1),
     ];
-    let lost = replay(settings(), &records);
+    let mut lost = replay(settings(), &records);
     assert_eq!(prefixes(&lost), ["20.0.0.0/16", "20.1.0.0/16"]);
     assert_eq!(lost.report().peers[0].stale, 2);
     assert_eq!(lost.routes(&RouteQuery::default()).routes[0].age_seconds, 999);
