@@ -5,6 +5,7 @@ mod admin;
 mod central_settings;
 mod control_link;
 mod metrics;
+mod neighbor_report;
 mod report;
 pub(crate) mod status;
 mod token_file;

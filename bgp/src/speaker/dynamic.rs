@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::first_open::{self, FirstOpen, NoOpen};
-use super::member::{Incoming, Member, SessionMaker, rules_of};
+use super::member::{Incoming, Member, SessionMaker};
 use super::rib_task::ToRib;
+use super::rules_of;
 use super::session_task::Command;
 use super::socket::{self, TcpSettings};
 use super::status::Board;

@@ -21,8 +21,7 @@ use super::session_task::{Command, SessionSetup, SessionTask};
 use super::socket::{self, DialSettings, TcpSettings};
 use super::status::SessionBoard;
 use super::tap::Tap;
-use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{NeighborId, NeighborRules};
+use crate::rib::NeighborId;
 use crate::session::PeerSettings;
 
 /// How many commands, and how many connections, wait for a session task.
@@ -177,23 +176,4 @@ impl SessionMaker {
         });
         (Arc::new(Member { board, commands, incoming, over_limit }), task)
     }
-}
-
-/// What the RIB has to know of a neighbor.
-pub(super) fn rules_of(
-    neighbor: &Neighbor,
-    router_id: Ipv4Addr,
-) -> Result<NeighborRules, PolicyError> {
-    let identity = Identity {
-        local_asn: neighbor.effective_local_asn().get(),
-        remote_asn: neighbor.asn.get(),
-        router_id,
-        role: None,
-    };
-    Ok(NeighborRules {
-        address: neighbor.address,
-        asn: neighbor.asn.get(),
-        max_prefixes: neighbor.max_prefixes,
-        policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?,
-    })
 }

@@ -58,7 +58,7 @@ use dynamic::{ARRIVALS, DynamicTask, LINGER, Range};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
 pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
 use listener::Listener;
-use member::{Roster, SessionMaker, rules_of};
+use member::{Roster, SessionMaker};
 use rib_task::RibTask;
 use session_task::Command;
 use socket::{ListenError, TcpSettings};
@@ -72,7 +72,7 @@ pub use tap::{
     TapSubscription,
 };
 
-use crate::policy::PolicyError;
+use crate::policy::{AcceptPolicy, Identity, PolicyError};
 use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
@@ -316,6 +316,28 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         }
     }
     rules.collect()
+}
+
+/// What the RIB has to know of a neighbor, from its settings.
+///
+/// # Errors
+/// An accept rule that cannot be read.
+pub(crate) fn rules_of(
+    neighbor: &Neighbor,
+    router_id: Ipv4Addr,
+) -> Result<NeighborRules, PolicyError> {
+    let identity = Identity {
+        local_asn: neighbor.effective_local_asn().get(),
+        remote_asn: neighbor.asn.get(),
+        router_id,
+        role: None,
+    };
+    Ok(NeighborRules {
+        address: neighbor.address,
+        asn: neighbor.asn.get(),
+        max_prefixes: neighbor.max_prefixes,
+        policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?,
+    })
 }
 
 fn listen(settings: &SpeakerSettings) -> Result<Vec<TcpListener>, StartError> {

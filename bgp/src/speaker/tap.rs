@@ -117,6 +117,25 @@ pub struct EstablishedSession {
     pub negotiated: Arc<Negotiated>,
 }
 
+impl EstablishedSession {
+    /// The two OPENs as they would have been observed, each at the time when the session was
+    /// established.
+    #[must_use]
+    pub fn opens(&self) -> [Observation; 2] {
+        let open = |direction, bytes: &Bytes| Observation {
+            at: self.at,
+            neighbor: self.neighbor,
+            what: Observed::Message {
+                direction,
+                connection: self.connection,
+                context: DecodeContext::default(),
+                bytes: bytes.clone(),
+            },
+        };
+        [open(Direction::Sent, &self.sent_open), open(Direction::Received, &self.received_open)]
+    }
+}
+
 /// Where sessions report and listeners subscribe. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tap {
