@@ -51,6 +51,24 @@ pub struct DynamicNeighbors {
 }
 
 impl DynamicNeighbors {
+    /// A prefix of which nothing else is known; all else is as by default.
+    #[must_use]
+    pub fn new(prefix: IpNet) -> Self {
+        Self {
+            prefix,
+            asns: Vec::new(),
+            max_sessions: default_max_sessions(),
+            local_asn: None,
+            description: None,
+            password: None,
+            multihop: None,
+            ttl_security: None,
+            hold_time: default_hold_time(),
+            max_prefixes: default_max_prefixes(),
+            accept: AcceptRules::default(),
+        }
+    }
+
     /// The neighbor that a router of this prefix becomes.
     #[must_use]
     pub fn neighbor(&self, address: IpAddr, asn: Asn) -> Neighbor {

@@ -174,6 +174,11 @@ impl Speaker {
     /// # Errors
     /// Settings that cannot be, or an address that cannot be listened on.
     pub fn start(settings: SpeakerSettings) -> Result<Self, StartError> {
+        Self::start_with(settings, LINGER)
+    }
+
+    /// `linger`: how long a dynamic neighbor stays that has neither connection nor routes.
+    fn start_with(settings: SpeakerSettings, linger: Duration) -> Result<Self, StartError> {
         let now = Instant::now();
         let rules = neighbor_rules(&settings)?;
         let listeners = listen(&settings)?;
@@ -222,7 +227,7 @@ impl Speaker {
         others.spawn(rib_task.run());
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
         let (all, stop_all) = (sessions.clone(), stop_accepting.clone());
-        let dynamic = DynamicTask::new(maker, Arc::clone(&board), arrivals, all, stop_all, LINGER);
+        let dynamic = DynamicTask::new(maker, Arc::clone(&board), arrivals, all, stop_all, linger);
         accepting.spawn(dynamic.run());
         let configured = Arc::new(configured);
         for listener in listeners {

@@ -163,3 +163,124 @@ async fn a_password_that_is_too_long_is_an_error() {
     let StartError::Password { source, .. } = error else { panic!("{error}") };
     assert!(source.to_string().contains("at most 80 bytes"), "{source}");
 }
+
+/// Waits for the counter of /proc/net/netstat to leave `before`.
+async fn wait_for_min_ttl_drop(before: u64) {
+    let wait = async {
+        while min_ttl_drops() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), wait).await.unwrap();
+}
+
+fn min_ttl_drops() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
+    let mut tables = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = (tables.next().unwrap(), tables.next().unwrap());
+    let mut all = names.split_whitespace().zip(numbers.split_whitespace());
+    let found = all.find(|(name, _)| *name == "TCPMinTTLDrop");
+    found.map_or(0, |(_, number)| number.parse().unwrap())
+}
+
+#[tokio::test]
+async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
+    let with = |hops| TcpSettings {
+        neighbors: LOOPBACK.into(),
+        authentication: Authentication::None,
+        hops,
+    };
+    let secure = with(Hops::Security(1));
+    let address = SocketAddr::from((LOOPBACK, 0));
+    let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
+
+    // Both sides have it: the answer to the SYN already comes with 255.
+    let (accepted, dialled) = tokio::join!(listener.accept(), dial(secure.clone()));
+    let (mut accepted, from) = accepted.unwrap();
+    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+    let dialled = dialled.unwrap();
+    assert_eq!((dialled.ttl().unwrap(), accepted.ttl().unwrap()), (255, 255));
+    dialled.try_write(b"near").unwrap();
+    let mut bytes = [0; 4];
+    accepted.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"near");
+
+    // Only one side has it.
+    let (accepted, dialled) = tokio::join!(listener.accept(), dial(with(Hops::Multihop(254))));
+    let (mut accepted, from) = accepted.unwrap();
+    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+    let dialled = dialled.unwrap();
+    assert_eq!(dialled.ttl().unwrap(), 254);
+    let before = min_ttl_drops();
+    dialled.try_write(b"far!").unwrap();
+    wait_for_min_ttl_drop(before).await;
+    assert_eq!(accepted.try_read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    // One hop further is what two hops of security allow.
+    socket::accepted(&accepted, from.ip(), Hops::Security(2)).unwrap();
+    accepted.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"far!");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_is_used_again() {
+    let range: DynamicNeighbors = DynamicNeighbors {
+        max_prefixes: 2,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let settings = SpeakerSettings {
+        router_id: OURS,
+        listen: vec![SocketAddr::from((LOOPBACK, 0))],
+        neighbors: vec![],
+        dynamic: vec![range],
+        manual: vec![],
+        ipv6: false,
+    };
+    let speaker = Speaker::start_with(settings, Duration::ZERO).unwrap();
+    let handle = speaker.handle();
+    let router = |last: u8, prefixes: &[&str]| {
+        let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
+        let routes = prefixes.iter().map(|p| Route::new(p.parse().unwrap(), &attributes));
+        let source = Some(IpAddr::from([127, 0, 8, last]));
+        let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+        let settings = RouterSettings::new(endpoint, ASN, Ipv4Addr::new(10, 0, 0, last));
+        Router::start(settings, routes.collect()).unwrap()
+    };
+    let wait_for = async |what: &dyn Fn(&SpeakerStatus) -> bool| {
+        while !what(&handle.status()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let first = router(1, &["8.8.0.0/16"]);
+    let second = router(2, &["8.9.0.0/16"]);
+    let there = |s: &SpeakerStatus| s.neighbors.iter().filter(|n| n.accepted == 1).count() == 2;
+    timeout(Duration::from_secs(60), wait_for(&there)).await.unwrap();
+
+    // Without routes there is nothing to keep.
+    first.withdraw(vec!["8.8.0.0/16".parse().unwrap()]).await.unwrap();
+    let withdrawn = |s: &SpeakerStatus| s.footprint.prefixes == 1;
+    timeout(Duration::from_secs(60), wait_for(&withdrawn)).await.unwrap();
+    first.close(None).await;
+    let left = |s: &SpeakerStatus| s.neighbors.len() == 1;
+    timeout(Duration::from_secs(60), wait_for(&left)).await.unwrap();
+    let gone = handle.reset(IpAddr::from([127, 0, 8, 1])).await.unwrap_err();
+    assert!(matches!(gone, CommandError::UnknownNeighbor { .. }), "{gone}");
+
+    // The third takes the number of the first; the second's routes are its own.
+    let third = router(3, &["9.0.0.0/16"]);
+    timeout(Duration::from_secs(60), wait_for(&there)).await.unwrap();
+    let status = handle.status();
+    let addresses: Vec<_> = status.neighbors.iter().map(|n| n.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.8.3", "127.0.8.2"]);
+    let dynamic = &status.dynamic[0];
+    assert_eq!((dynamic.sessions, dynamic.prefix.to_string()), (2, "127.0.8.0/24".to_owned()));
+
+    // Routes of a lost session stay, and the neighbor with them.
+    second.close(None).await;
+    let stale = |s: &SpeakerStatus| s.neighbors.iter().any(|n| n.stale == 1);
+    timeout(Duration::from_secs(60), wait_for(&stale)).await.unwrap();
+    assert_eq!(handle.status().footprint.prefixes, 2);
+    drop(third);
+    speaker.shutdown(None).await;
+}
