@@ -234,6 +234,20 @@ impl NodeCollector {
             "BGP connections from addresses that are no neighbor's",
             status.unknown_connections,
         )?;
+        let refused = status.dynamic.iter().flat_map(|range| {
+            let DynamicRefusals { asn, max_sessions, no_open, busy } = range.refused;
+            let reasons =
+                [("asn", asn), ("max_sessions", max_sessions), ("no_open", no_open), ("busy", busy)];
+            let prefix = range.prefix.to_string();
+            reasons.map(|(reason, count)| {
+                ([("prefix", prefix.clone()), ("reason", reason.to_owned())], count)
+            })
+        });
+        page.counters(
+            "bgp_dynamic_refused",
+            "BGP connections from a [[bgp.dynamic]] prefix that came to nothing, by reason",
+            refused,
+        )?;
         page.gauge(
             "footprint_prefixes",
             "Prefixes of the footprint",

@@ -79,6 +79,7 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
 pub(super) struct BgpReport {
     router_id: std::net::Ipv4Addr,
     neighbors: Vec<NeighborReport<NeighborStatus>>,
+    dynamic: Vec<DynamicStatus>,
     footprint: FootprintSummary,
     unknown_connections: u64,
 }
@@ -90,6 +91,7 @@ pub(super) fn bgp(view: &View) -> BgpReport {
         router_id: speaker.router_id,
         footprint: footprint(&speaker, link.as_deref()),
         neighbors: speaker.neighbors.into_iter().map(NeighborReport::from).collect(),
+        dynamic: speaker.dynamic,
         unknown_connections: speaker.unknown_connections,
     }
 }
