@@ -199,7 +199,7 @@ async fn what_a_session_did_is_told_in_words() {
         [
             (
                 "OPEN",
-                "AS 65100, hold time 90 s, identifier 10.0.0.1; ipv4-unicast, four-octet-as (65100)"
+                "AS 65100, hold time 90 s, identifier 10.0.0.1; capabilities: ipv4-unicast, four-octet-as (65100)"
             ),
             ("End-of-RIB", "ipv4-unicast"),
             ("NOTIFICATION", "Cease / Administrative Shutdown: maintenance"),

@@ -80,6 +80,17 @@ fn down_advice(neighbor: &NeighborStatus) -> &'static str {
             "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
         }
         Some((Received, Some(6), Some(2..=4))) => "it was ended on the router: ask who runs that",
+        Some((Received, Some(6), Some(5))) => {
+            "the router does not take this session now: is this node its neighbor, with this AS?"
+        }
+        Some((Received, Some(6), Some(8))) => "the router is out of resources: look at its load",
+        Some((Sent, Some(1 | 3), _)) => {
+            "the router sends what BGP does not allow: `mcc bgp errors --hex` has the bytes for \
+             whoever runs it"
+        }
+        Some((Sent | Received, Some(4), _)) => {
+            "messages get lost or come late: check the path (MTU, loss) and the load on both sides"
+        }
         Some((_, Some(2), _)) => {
             "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
         }

@@ -2,11 +2,11 @@
 
 use crate::wire::{AddPathMode, Capability, Family, Open, RouteRefresh, RouteRefreshKind};
 
-/// `AS 65100, hold time 90 s, identifier 192.0.2.1; ipv4-unicast, route-refresh, …`
+/// `AS 65100, hold time 90 s, identifier 192.0.2.1; capabilities: ipv4-unicast, …`
 pub(super) fn open(open: &Open) -> String {
     let Open { asn, hold_time, bgp_id, capabilities } = open;
     let capabilities = list(capabilities, capability);
-    format!("AS {asn}, hold time {hold_time} s, identifier {bgp_id}; {capabilities}")
+    format!("AS {asn}, hold time {hold_time} s, identifier {bgp_id}; capabilities: {capabilities}")
 }
 
 /// `request for ipv4-unicast`
@@ -78,7 +78,7 @@ fn capability(capability: &Capability) -> String {
 
 fn list<T>(items: &[T], words: impl Fn(&T) -> String) -> String {
     if items.is_empty() {
-        return "no capabilities".to_owned();
+        return "none".to_owned();
     }
     items.iter().map(words).collect::<Vec<_>>().join(", ")
 }
@@ -114,12 +114,13 @@ mod tests {
         };
         assert_eq!(
             open(&said),
-            "AS 65100, hold time 90 s, identifier 192.0.2.1; ipv4-unicast, four-octet-as (65100), \
+            "AS 65100, hold time 90 s, identifier 192.0.2.1; capabilities: \
+             ipv4-unicast, four-octet-as (65100), \
              graceful-restart (120 s, has restarted, ipv4-unicast forwarding), \
              add-path (ipv4-unicast send and receive), host name r\\u{1b}1.example, \
              capability 128, capability 200 (01ab)"
         );
         let bare = Open { capabilities: vec![], ..said };
-        assert!(open(&bare).ends_with("; no capabilities"));
+        assert!(open(&bare).ends_with("; capabilities: none"));
     }
 }

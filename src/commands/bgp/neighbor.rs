@@ -126,8 +126,8 @@ fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
 fn render_errors(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
     if neighbor.malformed() > 0 {
         let malformed = format!(
-            "{} updates treated as withdraw, {} with an attribute discarded, {} messages ended the \
-             session: `mcc bgp errors {}`",
+            "{} treated as withdraw, {} with an attribute discarded, {} ended the session: \
+             `mcc bgp errors {}`",
             text::count(neighbor.updates_treated_as_withdraw),
             text::count(neighbor.updates_with_discarded_attributes),
             text::count(neighbor.malformed_resets),
@@ -167,7 +167,7 @@ fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     let skipped = detail.states.len().saturating_sub(TAIL);
     let mut rows = Rows::new(&["Time", "State", "Why"]);
     for change in detail.states.iter().skip(skipped) {
-        rows.push([text::time(change.at), change.to.clone(), change.reason.clone()]);
+        rows.push([text::time(change.at), change.to.clone(), change.why()]);
     }
     write!(page.0, "\n{}", rows.render())?;
     if skipped > 0 {
@@ -195,7 +195,8 @@ mod tests {
         let states: Vec<_> = (0..10)
             .map(|i| {
                 let at = format!("2026-11-23T00:00:{i:02}Z");
-                json!({ "at": at, "from": "Connect", "to": "Idle", "reason": format!("why {i}") })
+                json!({ "at": at, "times": 1, "last_at": at, "from": "Connect", "to": "Idle",
+                        "reason": format!("why {i}") })
             })
             .collect();
         let neighbor = json!({
@@ -227,7 +228,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "no {line} in:\n{text}");
         }
-        assert!(text.contains("3 updates treated as withdraw"), "{text}");
+        assert!(text.contains("3 treated as withdraw"), "{text}");
         assert!(!text.contains("why 1\n"), "{text}");
     }
 }
