@@ -113,6 +113,10 @@ impl AcceptPolicy {
         if attributes.cluster_list.contains(&ours) {
             return Some(Refusal::ClusterLoop);
         }
+        // Not a fault of the message: the route is kept, so that it can be listed (RFC 9774 §3).
+        if attributes.as_path.segments.iter().any(|segment| segment.kind.is_set()) {
+            return Some(Refusal::AsSet);
+        }
         if attributes.communities.contains(&BLACKHOLE) {
             return Some(Refusal::Blackhole);
         }

@@ -72,7 +72,6 @@ impl Link {
             ipv4_unicast: options(Family::IPV4_UNICAST),
             ipv6_unicast: options(Family::IPV6_UNICAST),
             enhanced_route_refresh: negotiated.enhanced_route_refresh,
-            accept_as_sets: false,
         };
         if negotiated.extended_message {
             self.longest_message = MAX_EXTENDED_MESSAGE;

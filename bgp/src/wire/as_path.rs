@@ -99,11 +99,15 @@ impl SegmentKind {
         })
     }
 
-    const fn is_confederation(self) -> bool {
+    /// Whether the segment is of the neighbor's confederation (RFC 5065).
+    #[must_use]
+    pub const fn is_confederation(self) -> bool {
         matches!(self, Self::ConfederationSequence | Self::ConfederationSet)
     }
 
-    const fn is_set(self) -> bool {
+    /// Whether the segment has lost the order of its AS numbers: `AS_SET` or `AS_CONFED_SET`.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
         matches!(self, Self::Set | Self::ConfederationSet)
     }
 }
@@ -121,29 +125,20 @@ pub(super) fn check_as_path(value: &[u8], context: &DecodeContext) -> Result<(),
             let reason = "a confederation segment from an external neighbor (RFC 5065 §5)";
             return Err(malformed(reason));
         }
-        refuse_set(kind, context)?;
     }
     Ok(())
 }
 
 /// Checks an `AS4_PATH`, which an old speaker passes on (RFC 6793 §3): confederation segments do
 /// not belong there and are left out, other faults discard it (§6).
-pub(super) fn check_as4_path(value: &[u8], context: &DecodeContext) -> Result<(), Malformed> {
+pub(super) fn check_as4_path(value: &[u8]) -> Result<(), Malformed> {
     let discard = |reason| (Disposition::AttributeDiscard, reason);
     let mut has_asn = false;
     for segment in (Segments { rest: value, four_octet_as: true }) {
         let (kind, _) = segment.map_err(discard)?;
-        refuse_set(kind, context)?;
         has_asn |= !kind.is_confederation();
     }
     if has_asn { Ok(()) } else { Err(discard("it has no AS number (RFC 6793 §6)")) }
-}
-
-fn refuse_set(kind: SegmentKind, context: &DecodeContext) -> Result<(), Malformed> {
-    if !context.accept_as_sets && kind.is_set() {
-        return Err((Disposition::TreatAsWithdraw, "it has an AS_SET (RFC 9774 §3)"));
-    }
-    Ok(())
 }
 
 /// The path of an `AS_PATH` that has been checked.
@@ -161,6 +156,9 @@ pub(super) fn read_as4_path(value: &[u8]) -> AsPath {
     path
 }
 
+/// A segment as it lies there: kind and AS numbers.
+type Segment<'a> = (SegmentKind, &'a [u8]);
+
 /// The segments of a path as they lie there, up to the first fault: each is a case of RFC 7606
 /// §7.2, or AS 0.
 struct Segments<'a> {
@@ -169,7 +167,7 @@ struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    fn segment(&self) -> Result<((SegmentKind, &'a [u8]), &'a [u8]), &'static str> {
+    fn segment(&self) -> Result<(Segment<'a>, &'a [u8]), &'static str> {
         let Ok((rest, (code, length))) = (be_u8::<_, ()>, be_u8).parse(self.rest) else {
             return Err("a single byte is left after the last segment (RFC 7606 §7.2)");
         };
@@ -189,7 +187,7 @@ impl<'a> Segments<'a> {
 }
 
 impl<'a> Iterator for Segments<'a> {
-    type Item = Result<(SegmentKind, &'a [u8]), &'static str>;
+    type Item = Result<Segment<'a>, &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {

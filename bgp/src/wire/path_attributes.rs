@@ -199,7 +199,7 @@ impl<'a> Block<'a> {
                 })?;
             }
             code::AS4_PATH => {
-                as_path::check_as4_path(value, context).map_err(|(disposition, reason)| {
+                as_path::check_as4_path(value).map_err(|(disposition, reason)| {
                     (Some(disposition), subcode::OPTIONAL_ATTRIBUTE_ERROR, reason)
                 })?;
             }
