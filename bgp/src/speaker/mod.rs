@@ -174,14 +174,7 @@ impl Speaker {
             let (limit_sender, limit_receiver) = watch::channel(0);
             let setup = SessionSetup {
                 id: NeighborId(u16::try_from(index).unwrap_or(u16::MAX)),
-                settings: PeerSettings {
-                    asn: neighbor.asn.get(),
-                    local_asn: neighbor.effective_local_asn().get(),
-                    router_id: settings.router_id,
-                    hold_time: neighbor.hold_time,
-                    passive: neighbor.passive,
-                    ipv6: settings.ipv6,
-                },
+                settings: PeerSettings::from_config(neighbor, settings.router_id, settings.ipv6),
                 max_prefixes: neighbor.max_prefixes,
                 dial: DialSettings {
                     target: SocketAddr::new(neighbor.address, neighbor.port),
@@ -283,7 +276,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
             local_asn: neighbor.effective_local_asn().get(),
             remote_asn: neighbor.asn.get(),
             router_id: settings.router_id,
-            role: None,
+            role: neighbor.role,
         };
         let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
             .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?;
@@ -291,6 +284,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
             address: neighbor.address,
             asn: neighbor.asn.get(),
             max_prefixes: neighbor.max_prefixes,
+            stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
             policy,
         })
     });

@@ -145,7 +145,24 @@ fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findin
         let path = value.index.map_or(path.clone(), |index| path.index(index));
         findings.report(&[&path], value.accepted);
     }
+    role(neighbor, at, findings);
     accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
+}
+
+/// A role is a relation between two ASes (RFC 9234 §4.1).
+fn role(neighbor: &Neighbor, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if neighbor.role.is_some() && neighbor.effective_local_asn() == neighbor.asn {
+        findings.report(
+            &[&at.key("role"), &at.key("asn"), &at.key("local_asn")],
+            "no role, since both sides have one AS number (iBGP); or a `local_asn` of your own",
+        );
+    }
+    if neighbor.role_strict && neighbor.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
+    }
 }
 
 /// Two lengths that cross each other.
