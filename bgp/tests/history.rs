@@ -15,7 +15,7 @@ use mcc_bgp::speaker::{
     TapSubscription,
 };
 use mcc_bgp::wire::{Capability, Disposition, Family, Notification, Open, Outgoing};
-use mcc_config::{AcceptRules, Asn, Neighbor};
+use mcc_config::{Asn, Neighbor};
 use support::{AS_PATH, NEXT_HOP, PREFIX, update_message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,19 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn speaker(router: SocketAddr) -> Speaker {
     let neighbor = Neighbor {
-        address: router.ip(),
         port: router.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        source: None,
-        multihop: None,
-        ttl_security: None,
-        hold_time: 90,
-        passive: false,
         max_prefixes: 1000,
-        accept: AcceptRules::default(),
+        ..Neighbor::new(router.ip(), Asn::new(ASN).unwrap())
     };
     Speaker::start(SpeakerSettings {
         router_id: Ipv4Addr::new(10, 0, 0, 5),
@@ -203,7 +193,7 @@ async fn what_a_session_did_is_told_in_words() {
         [
             (
                 "OPEN",
-                "AS 65100, hold time 90 s, identifier 10.0.0.1; ipv4-unicast, four-octet-as (65100)"
+                "AS 65100, hold time 90 s, identifier 10.0.0.1; capabilities: ipv4-unicast, four-octet-as (65100)"
             ),
             ("End-of-RIB", "ipv4-unicast"),
             ("NOTIFICATION", "Cease / Administrative Shutdown: maintenance"),

@@ -28,21 +28,8 @@ const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn neighbor(address: SocketAddr, change: impl FnOnce(&mut Neighbor)) -> Neighbor {
-    let mut neighbor = Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        source: None,
-        multihop: None,
-        ttl_security: None,
-        hold_time: 90,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    };
+    let mut neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    neighbor.port = address.port();
     change(&mut neighbor);
     neighbor
 }
@@ -188,10 +175,26 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
     assert_eq!(handle.routes(RouteQuery::default()).await, Err(mcc_bgp::speaker::Stopped));
 }
 
+/// Ours would wait for four minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routers_open_ends_the_delay_of_ours() {
+    let (_router, address) = router(1, routes(thousand()));
+    let speaker = speaker(vec![neighbor(address, |neighbor| neighbor.delay_open = 240)], &[]);
+    let status = wait_for_neighbor(&speaker.handle(), |n| n.received == 1000).await;
+    let negotiated = status.negotiated.unwrap();
+    let names = |list: &[mcc_bgp::session::ShownCapability]| {
+        list.iter().map(|capability| capability.name.clone()).collect::<Vec<_>>()
+    };
+    assert!(names(&negotiated.offered).contains(&"graceful-restart".to_owned()));
+    assert!(names(&negotiated.received).contains(&"four-octet-as".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_of_the_router_is_shown_in_its_words_and_its_routes_stay_as_stale() {
     let (router, address) = router(1, routes(thousand()));
-    let speaker = speaker(vec![neighbor(address, |_| {})], &[]);
+    // After a shutdown the router is dialled late; here that is soon.
+    let neighbor = neighbor(address, |neighbor| neighbor.connect_retry = 1);
+    let speaker = speaker(vec![neighbor], &[]);
     let handle = speaker.handle();
     wait_for_neighbor(&handle, |n| n.received == 1000).await;
     router.close(Some("new line card")).await;

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::neighbor::{default_hold_time, default_max_prefixes, default_port};
-use crate::{AcceptRules, Asn, ImpossibleValue, Neighbor, Secret};
+use crate::neighbor::{
+    default_hold_time, default_long_lived_stale_time, default_max_prefixes, default_stale_time, on,
+};
+use crate::{AcceptRules, Asn, BgpRole, ImpossibleValue, Neighbor, Secret};
 
 /// Routers in a prefix: `[[bgp.dynamic]]`. They connect to the node, never the other way round.
 ///
@@ -42,6 +44,24 @@ pub struct DynamicNeighbors {
     /// As [`Neighbor::hold_time`].
     #[serde(default = "default_hold_time")]
     pub hold_time: u16,
+    /// As [`Neighbor::graceful_restart`].
+    #[serde(default = "on")]
+    pub graceful_restart: bool,
+    /// As [`Neighbor::stale_time`].
+    #[serde(default = "default_stale_time")]
+    pub stale_time: u32,
+    /// As [`Neighbor::long_lived_stale_time`].
+    #[serde(default = "default_long_lived_stale_time")]
+    pub long_lived_stale_time: u32,
+    /// As [`Neighbor::add_path`].
+    #[serde(default = "on")]
+    pub add_path: bool,
+    /// As [`Neighbor::role`]; needs `local_asn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<BgpRole>,
+    /// As [`Neighbor::role_strict`].
+    #[serde(default)]
+    pub role_strict: bool,
     /// As [`Neighbor::max_prefixes`], for each of them.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
@@ -64,6 +84,12 @@ impl DynamicNeighbors {
             multihop: None,
             ttl_security: None,
             hold_time: default_hold_time(),
+            graceful_restart: true,
+            stale_time: default_stale_time(),
+            long_lived_stale_time: default_long_lived_stale_time(),
+            add_path: true,
+            role: None,
+            role_strict: false,
             max_prefixes: default_max_prefixes(),
             accept: AcceptRules::default(),
         }
@@ -73,20 +99,23 @@ impl DynamicNeighbors {
     #[must_use]
     pub fn neighbor(&self, address: IpAddr, asn: Asn) -> Neighbor {
         Neighbor {
-            address,
-            asn,
-            // Of no use: such a router is never dialled.
-            port: default_port(),
             passive: true,
-            source: None,
             local_asn: self.local_asn,
             description: self.description.clone(),
             password: self.password.clone(),
             multihop: self.multihop,
             ttl_security: self.ttl_security,
             hold_time: self.hold_time,
+            graceful_restart: self.graceful_restart,
+            stale_time: self.stale_time,
+            long_lived_stale_time: self.long_lived_stale_time,
+            add_path: self.add_path,
+            role: self.role,
+            role_strict: self.role_strict,
             max_prefixes: self.max_prefixes,
             accept: self.accept.clone(),
+            // The others are for dialling, which is not done here.
+            ..Neighbor::new(address, asn)
         }
     }
 

@@ -91,6 +91,10 @@ const HOST: &str = "a host name without scheme, port or path, such as `\"downloa
 const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
 const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
+const ROLE: &str = "what this node's AS is to the router's: `\"provider\"`, `\"rs\"`, `\"rs-client\"`, \
+     `\"customer\"` or `\"peer\"`";
+const STALE_TIME: &str = "seconds, 0 to 4294967295";
+const LONG_LIVED: &str = "seconds, 0 (off) to 16777215";
 const PASSWORD: &str = "the TCP MD5 key, a string of 1 to 80 bytes";
 const HOLD_TIME: &str = "seconds: 0 (never expires), or 3 to 65535";
 const TTL: &str = "the TTL to send with, 1 to 255";
@@ -151,6 +155,14 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.ttl_security", HOPS),
     value("bgp.neighbor.hold_time", HOLD_TIME),
     value("bgp.neighbor.passive", BOOLEAN),
+    value("bgp.neighbor.connect_retry", "seconds, 1 to 65535"),
+    value("bgp.neighbor.delay_open", "seconds, 0 to 240"),
+    value("bgp.neighbor.graceful_restart", BOOLEAN),
+    value("bgp.neighbor.stale_time", STALE_TIME),
+    value("bgp.neighbor.long_lived_stale_time", LONG_LIVED),
+    value("bgp.neighbor.add_path", BOOLEAN),
+    value("bgp.neighbor.role", ROLE),
+    value("bgp.neighbor.role_strict", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
     section("bgp.neighbor.accept"),
     value(
@@ -171,6 +183,12 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.dynamic.multihop", TTL),
     value("bgp.dynamic.ttl_security", HOPS),
     value("bgp.dynamic.hold_time", HOLD_TIME),
+    value("bgp.dynamic.graceful_restart", BOOLEAN),
+    value("bgp.dynamic.stale_time", STALE_TIME),
+    value("bgp.dynamic.long_lived_stale_time", LONG_LIVED),
+    value("bgp.dynamic.add_path", BOOLEAN),
+    value("bgp.dynamic.role", ROLE),
+    value("bgp.dynamic.role_strict", BOOLEAN),
     value("bgp.dynamic.max_prefixes", "1 to 4294967295"),
     // Its keys are those of `bgp.neighbor.accept`: see `canonical`.
     section("bgp.dynamic.accept"),

@@ -1,6 +1,6 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
-use mcc_bgp::speaker::{NeighborDetail, NeighborStatus, SpeakerStatus};
+use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};

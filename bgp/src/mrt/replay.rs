@@ -445,7 +445,7 @@ impl Replay {
 
 /// The end of a session in a log: as the node takes one, its routes stay for a time.
 fn ended() -> SessionEvent {
-    SessionEvent::Down(Retention::Keep { restart_time: Duration::ZERO })
+    SessionEvent::Down(Retention::keep(Duration::ZERO))
 }
 
 /// The UPDATE that an entry of a table was made of; `None` if it would be too long.

@@ -47,8 +47,8 @@ pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
 pub use table_page::{TablePage, TablePrefix, TableRoute};
 
-/// How long the routes of a lost session stay, if graceful restart does not say longer.
-pub const STALE_TIME: Duration = Duration::from_secs(300);
+/// A neighbor that is back has this long at least to announce its table again.
+const SHORTEST_RETURN: Duration = Duration::from_secs(300);
 /// How many prefixes one slice of a sweep looks at.
 const SWEEP_SLICE: usize = 4096;
 
@@ -65,6 +65,8 @@ pub struct NeighborRules {
     pub asn: u32,
     /// The most routes that it may announce, counted before `policy`.
     pub max_prefixes: u32,
+    /// How long its routes stay after the session is lost, if graceful restart does not say longer.
+    pub stale_time: Duration,
     /// Which of its routes become footprint.
     pub policy: AcceptPolicy,
 }
@@ -207,8 +209,9 @@ impl Rib {
             SessionEvent::Up => {
                 neighbor.warned = false;
                 neighbor.over_limit = false;
+                let earliest = now + neighbor.rules.stale_time.max(SHORTEST_RETURN);
                 for generations in neighbor.table.families_mut() {
-                    generations.session_back(now + STALE_TIME);
+                    generations.session_back(earliest);
                 }
                 None
             }
@@ -218,7 +221,7 @@ impl Rib {
                 None
             }
             SessionEvent::Down(retention) => {
-                self.session_lost(id, retention, now);
+                self.session_lost(id, &retention, now);
                 None
             }
         }
@@ -377,7 +380,7 @@ impl Rib {
         }
     }
 
-    fn session_lost(&mut self, id: NeighborId, retention: Retention, now: Instant) {
+    fn session_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) {
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
@@ -386,16 +389,24 @@ impl Rib {
         }
     }
 
-    fn mark_lost(&mut self, id: NeighborId, retention: Retention, now: Instant) -> bool {
+    fn mark_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) -> bool {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return true };
-        let mut families = neighbor.table.families_mut().into_iter();
-        match retention {
-            Retention::Keep { restart_time } => {
-                let expires = now + restart_time.max(STALE_TIME);
-                families.all(|generations| generations.session_lost(expires))
+        let stale_time = neighbor.rules.stale_time;
+        let expires = |family: Family| match retention {
+            Retention::Withdraw => None,
+            Retention::Keep { restart_time, long_lived, .. } => {
+                let long_lived = long_lived.iter().find(|(f, _)| *f == family);
+                let long_lived = long_lived.map_or(Duration::ZERO, |(_, time)| *time);
+                Some(now + stale_time.max(*restart_time) + long_lived)
             }
-            Retention::Withdraw => families.all(|generations| generations.doom_all()),
-        }
+        };
+        [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().all(|family| {
+            let expires = expires(family);
+            neighbor.table.family_mut(family).is_none_or(|generations| match expires {
+                Some(expires) => generations.session_lost(expires),
+                None => generations.doom_all(),
+            })
+        })
     }
 
     fn refresh_marker(&mut self, id: NeighborId, family: Family, kind: RouteRefreshKind) {

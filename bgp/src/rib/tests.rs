@@ -11,7 +11,8 @@ use crate::wire::{Community, PathAttributes as Attributes};
 
 const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
-const KEEP: Retention = Retention::Keep { restart_time: Duration::ZERO };
+const STALE_TIME: Duration = Duration::from_secs(300);
+const KEEP: Retention = Retention::keep(Duration::ZERO);
 
 pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     let identity = Identity {
@@ -21,7 +22,13 @@ pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
         role: None,
     };
     let policy = AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap();
-    NeighborRules { address: IpAddr::from([192, 0, 2, last]), asn: 65100, max_prefixes, policy }
+    NeighborRules {
+        address: IpAddr::from([192, 0, 2, last]),
+        asn: 65100,
+        max_prefixes,
+        stale_time: STALE_TIME,
+        policy,
+    }
 }
 
 struct Fixture {
@@ -263,12 +270,26 @@ fn graceful_restart_time_counts_if_longer_and_a_new_session_extends_it() {
     let mut f = Fixture::new(100, &[]);
     f.announce(A, &["8.8.0.0/16"], &[64500]);
     let restart_time = Duration::from_secs(600);
-    f.feed(A, SessionEvent::Down(Retention::Keep { restart_time }));
+    f.feed(A, SessionEvent::Down(Retention::keep(restart_time)));
     f.pass(590);
     assert_eq!(f.footprint().len(), 1);
     f.feed(A, SessionEvent::Up);
     f.pass(299);
     assert_eq!(f.footprint().len(), 1, "the router has time to send its table");
+    f.pass(1);
+    assert!(f.footprint().is_empty());
+}
+
+#[test]
+fn long_lived_routes_stay_beyond_the_stale_time_of_their_neighbor() {
+    let mut f = Fixture::new(100, &[]);
+    f.announce(A, &["8.8.0.0/16"], &[64500]);
+    let long_lived = vec![(Family::IPV4_UNICAST, Duration::from_secs(1000))];
+    let restart_time = Duration::from_secs(120);
+    let retention = Retention::Keep { restart_time, long_lived, administrative: false };
+    f.feed(A, SessionEvent::Down(retention));
+    f.pass(1299);
+    assert_eq!(f.footprint().len(), 1);
     f.pass(1);
     assert!(f.footprint().is_empty());
 }

@@ -19,6 +19,8 @@ use crate::wire::{DecodeError, Disposition, Finding, Update};
 
 /// How many changes of state are remembered.
 const STATES: usize = 100;
+/// The most changes of state of one attempt to have a session: Idle, Connect, OpenSent, OpenConfirm.
+const STEPS_OF_AN_ATTEMPT: usize = 4;
 /// How many messages are remembered.
 const MESSAGES: usize = 100;
 /// How many malformed messages are remembered.
@@ -31,10 +33,17 @@ const KEPT_BYTES: usize = 4096;
 const KEPT_FAULTS: usize = 16;
 
 /// A change of state (RFC 4271 §8.2.2).
+///
+/// A router that is away for a day is dialled a thousand times in vain. The same steps again, for the
+/// same reason and without a session between them, are counted: they do not push out what went before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StateChange {
-    /// When.
+    /// When; of several the first time.
     pub at: Timestamp,
+    /// How often.
+    pub times: u32,
+    /// When it was the last time.
+    pub last_at: Timestamp,
     /// The state before.
     pub from: State,
     /// The state after.
@@ -117,8 +126,15 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn state_changed(&mut self, change: StateChange) {
-        self.states.push(change);
+    pub(super) fn state_changed(&mut self, at: Timestamp, from: State, to: State, reason: String) {
+        let recent = self.states.0.iter_mut().rev().take(STEPS_OF_AN_ATTEMPT);
+        let mut attempt = recent.take_while(|c| ![c.from, c.to].contains(&State::Established));
+        if let Some(same) = attempt.find(|c| (c.from, c.to, &c.reason) == (from, to, &reason)) {
+            same.times = same.times.saturating_add(1);
+            same.last_at = at;
+        } else {
+            self.states.push(StateChange { at, times: 1, last_at: at, from, to, reason });
+        }
     }
 
     pub(super) fn message(&mut self, mut message: MessageRecord) {
@@ -251,16 +267,42 @@ mod tests {
     fn only_the_last_are_remembered() {
         let mut history = History::default();
         for i in 0..STATES + 7 {
-            history.state_changed(StateChange {
-                at: Timestamp::UNIX_EPOCH,
-                from: State::Idle,
-                to: State::Connect,
-                reason: i.to_string(),
-            });
+            let at = Timestamp::UNIX_EPOCH;
+            history.state_changed(at, State::Idle, State::Connect, i.to_string());
         }
         let states = history.of(NEIGHBOR).states;
         assert_eq!((states.len(), states[0].reason.as_str()), (STATES, "7"));
         assert_eq!(states.last().unwrap().reason, (STATES + 6).to_string());
+    }
+
+    #[test]
+    fn attempts_in_vain_are_counted_and_sessions_are_not() {
+        use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+        let mut history = History::default();
+        let mut second = 0;
+        let mut step = |from, to, reason: &str| {
+            second += 1;
+            let at = Timestamp::from_second(second).unwrap();
+            history.state_changed(at, from, to, reason.to_owned());
+        };
+        for _ in 0..50 {
+            step(Active, Connect, "dialling");
+            step(Connect, Active, "refused");
+        }
+        step(Active, Connect, "dialling");
+        for _ in 0..3 {
+            step(Connect, OpenSent, "connected");
+            step(OpenSent, OpenConfirm, "good");
+            step(OpenConfirm, Established, "up");
+            step(Established, Idle, "hold timer");
+            step(Idle, Connect, "dialling");
+        }
+        let states = history.of(NEIGHBOR).states;
+        let seen: Vec<_> = states.iter().map(|c| (c.from, c.to, c.times)).collect();
+        assert_eq!(seen[..2], [(Active, Connect, 51), (Connect, Active, 50)]);
+        assert_eq!((states[0].at.as_second(), states[0].last_at.as_second()), (1, 101));
+        assert_eq!(seen.len(), 2 + 3 * 5, "each loss of a session stands for itself: {seen:?}");
+        assert!(seen[2..].iter().all(|(.., times)| *times == 1), "{seen:?}");
     }
 
     #[test]

@@ -65,8 +65,9 @@ impl Link {
     pub(super) fn agree(&mut self, negotiated: &Negotiated) {
         let options = |family: Family| {
             let add_path = negotiated.add_path_receive.contains(&family);
+            let ipv6_next_hop = negotiated.extended_next_hop && family == Family::IPV4_UNICAST;
             let agreed = negotiated.families.contains(&family);
-            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop: false })
+            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop })
         };
         self.context = DecodeContext {
             neighbor: self.context.neighbor,

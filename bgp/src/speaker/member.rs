@@ -146,14 +146,7 @@ impl SessionMaker {
         let (over_limit, limit_receiver) = watch::channel(0);
         let address = neighbor.address;
         let source = neighbor.source.or_else(|| socket::source_address(&self.listen, address));
-        let settings = PeerSettings {
-            asn: neighbor.asn.get(),
-            local_asn: neighbor.effective_local_asn().get(),
-            router_id: self.router_id,
-            hold_time: neighbor.hold_time,
-            passive: neighbor.passive,
-            ipv6: self.ipv6,
-        };
+        let settings = PeerSettings::from_config(&neighbor, self.router_id, self.ipv6);
         let dial = DialSettings {
             target: SocketAddr::new(address, neighbor.port),
             source,

@@ -335,12 +335,13 @@ pub(crate) fn rules_of(
         local_asn: neighbor.effective_local_asn().get(),
         remote_asn: neighbor.asn.get(),
         router_id,
-        role: None,
+        role: neighbor.role,
     };
     Ok(NeighborRules {
         address: neighbor.address,
         asn: neighbor.asn.get(),
         max_prefixes: neighbor.max_prefixes,
+        stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
         policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?,
     })
 }

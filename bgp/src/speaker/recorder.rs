@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
-use super::history::{MalformedMessage, MessageRecord, StateChange};
+use super::history::{MalformedMessage, MessageRecord};
 use super::status::SessionBoard;
 use super::tap::{
     ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,
@@ -75,8 +75,7 @@ impl SessionRecorder {
     ) {
         let at = Timestamp::now();
         let reason = error.as_ref().map_or(usual, |error| &error.text).to_owned();
-        let change = StateChange { at, from, to, reason: reason.clone() };
-        self.board.history().state_changed(change);
+        self.board.history().state_changed(at, from, to, reason.clone());
         self.observe(|| Observed::State { from, to, reason, error });
     }
 

@@ -407,7 +407,7 @@ impl SessionTask {
         if error.direction == ErrorDirection::Dial
             && let Some(hint) = RefusedSegments::now().since(self.refused_segments)
         {
-            error.text = format!("{}; {hint}", error.text);
+            error.advice = Some(hint.to_owned());
         }
         let was_up = self.snapshot.state == State::Established;
         let last = match error.direction {
@@ -417,7 +417,7 @@ impl SessionTask {
             }
         };
         let known = last.as_ref().is_some_and(|last| last.error == error);
-        let (neighbor, reason) = (self.address, &error.text);
+        let (neighbor, reason) = (self.address, &error);
         if was_up {
             tracing::warn!(%neighbor, %reason, "BGP session ended");
         } else if !known {

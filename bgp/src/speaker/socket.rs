@@ -40,21 +40,6 @@ impl TcpSettings {
             hops: Hops::of(dynamic.multihop, dynamic.ttl_security),
         }
     }
-
-    /// What to look at when nothing comes from a neighbor.
-    pub(super) fn to_check(&self) -> &'static str {
-        match (&self.authentication, self.hops) {
-            (Authentication::None, Hops::Security(_)) => {
-                "check the address, firewalls, and TTL security on both sides"
-            }
-            (Authentication::Md5(_), Hops::Security(_)) => {
-                "check the address, firewalls, the password and TTL security on both sides"
-            }
-            (_, Hops::System | Hops::Multihop(_)) => {
-                "check the address, firewalls and the password on both sides"
-            }
-        }
-    }
 }
 
 /// Where and how to dial a neighbor.
@@ -141,7 +126,6 @@ pub(super) fn source_address(listen: &[SocketAddr], neighbor: IpAddr) -> Option<
 pub(super) fn dial_error(dial: &DialSettings, error: &io::Error) -> String {
     use io::ErrorKind::{
         AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied,
-        TimedOut,
     };
     let target = dial.target;
     match (error.kind(), dial.source) {
@@ -160,7 +144,6 @@ pub(super) fn dial_error(dial: &DialSettings, error: &io::Error) -> String {
         (PermissionDenied, _) => {
             format!("this node's own firewall forbids it to connect to {target}")
         }
-        (TimedOut, _) => format!("no answer from {target}: {}", dial.tcp.to_check()),
         _ => format!("cannot connect to {target}: {}", without_number(error)),
     }
 }
@@ -189,30 +172,25 @@ mod tests {
     #[test]
     fn failed_dials_say_what_to_look_at() {
         let neighbor: IpAddr = "192.0.2.1".parse().unwrap();
-        let tcp = |password: Option<&str>, ttl_security| TcpSettings {
+        let tcp = TcpSettings {
             neighbors: neighbor.into(),
-            authentication: Authentication::of(
-                password.map(|key| mcc_config::Secret::new(key.to_owned())).as_ref(),
-            ),
-            hops: Hops::of(None, ttl_security),
+            authentication: Authentication::None,
+            hops: Hops::System,
         };
         let source = Some("192.0.2.10".parse().unwrap());
         let target = SocketAddr::new(neighbor, 179);
-        let dial = DialSettings { target, source, tcp: tcp(None, Some(1)) };
+        let dial = DialSettings { target, source, tcp };
         for (number, text) in [
             (libc::ECONNREFUSED, "192.0.2.1:179 refused the connection: does the router run BGP"),
             (libc::EADDRNOTAVAIL, "from 192.0.2.10: this node does not have that address"),
             (libc::EHOSTUNREACH, "no host answers there"),
             (libc::ENETUNREACH, "this node has no route to it"),
             (libc::EACCES, "own firewall"),
-            (libc::ETIMEDOUT, "TTL security on both sides"),
             (libc::ENOBUFS, "cannot connect to 192.0.2.1:179: No buffer space available"),
         ] {
             let words = dial_error(&dial, &io::Error::from_raw_os_error(number));
             assert!(words.contains(text) && !words.contains("os error"), "{words}");
         }
-        assert!(!tcp(Some("s3cret"), None).to_check().contains("TTL"));
-        assert!(tcp(Some("s3cret"), Some(1)).to_check().contains("the password and TTL security"));
     }
 
     #[test]

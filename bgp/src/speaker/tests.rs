@@ -24,21 +24,8 @@ const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn neighbor(address: SocketAddr) -> Neighbor {
-    Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        source: None,
-        multihop: None,
-        ttl_security: None,
-        hold_time: 3,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    }
+    let neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    Neighbor { port: address.port(), hold_time: 3, ..neighbor }
 }
 
 /// A session task alone, with a RIB that is played by the test.
@@ -59,14 +46,7 @@ fn session(target: SocketAddr) -> Session {
     let (over_limit, limit_receiver) = watch::channel(0);
     let setup = SessionSetup {
         id: NeighborId(0),
-        settings: PeerSettings {
-            asn: ASN,
-            local_asn: ASN,
-            router_id: OURS,
-            hold_time: 3,
-            passive: false,
-            ipv6: false,
-        },
+        settings: PeerSettings::from_config(&neighbor(target), OURS, false),
         max_prefixes: 100_000,
         dial: DialSettings { target, source: None, tcp: TcpSettings::of(&neighbor(target)) },
         board: Arc::new(SessionBoard::new(neighbor(target), None, Instant::now())),
@@ -253,6 +233,8 @@ async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_
         }
     };
     let first = router(1, &["8.8.0.0/16"]);
+    let alone = |s: &SpeakerStatus| s.neighbors.iter().any(|n| n.accepted == 1);
+    timeout(Duration::from_secs(60), wait_for(&alone)).await.unwrap();
     let second = router(2, &["8.9.0.0/16"]);
     let there = |s: &SpeakerStatus| s.neighbors.iter().filter(|n| n.accepted == 1).count() == 2;
     timeout(Duration::from_secs(60), wait_for(&there)).await.unwrap();

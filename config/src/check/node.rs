@@ -7,7 +7,7 @@ use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
 use crate::neighbor::is_one_host;
-use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
+use crate::{AcceptRules, Bgp, ByteSize, ControlLink, DynamicNeighbors, Neighbor, NodeConfig};
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
@@ -150,6 +150,7 @@ fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
             let path = value.index.map_or(path.clone(), |index| path.index(index));
             findings.report(&[&path], value.accepted);
         }
+        dynamic_role(dynamic, &at, findings);
         accepted_lengths(&dynamic.accept, &at.key("accept"), findings);
         if bgp.listen.is_empty() {
             findings.report(
@@ -207,7 +208,40 @@ fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findin
         let path = value.index.map_or(path.clone(), |index| path.index(index));
         findings.report(&[&path], value.accepted);
     }
+    role(neighbor, at, findings);
     accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
+}
+
+/// A role is a relation between two ASes (RFC 9234 §4.1).
+fn role(neighbor: &Neighbor, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if neighbor.role.is_some() && neighbor.effective_local_asn() == neighbor.asn {
+        findings.report(
+            &[&at.key("role"), &at.key("asn"), &at.key("local_asn")],
+            "no role, since both sides have one AS number (iBGP); or a `local_asn` of your own",
+        );
+    }
+    if neighbor.role_strict && neighbor.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
+    }
+}
+
+/// Without an AS of its own the node is in the AS of each router, where there are no roles.
+fn dynamic_role(dynamic: &DynamicNeighbors, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if dynamic.role.is_some() && dynamic.local_asn.is_none() {
+        findings.report(
+            &[&at.key("role"), &at.key("local_asn")],
+            "no role, since without a `local_asn` the sessions are iBGP",
+        );
+    }
+    if dynamic.role_strict && dynamic.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
+    }
 }
 
 /// Two lengths that cross each other.

@@ -86,7 +86,7 @@ fn summary(file: &Path) -> Result<String> {
         }
     }
     Ok(format!(
-        "{} messages and {} changes of state in {} (MRT: `mcc bgp replay`, bgpdump, Wireshark)\n",
+        "{} messages and {} changes of state in {} (MRT: `mcc bgp replay` and bgpdump read it)\n",
         text::count(messages),
         text::count(changes),
         file.display()

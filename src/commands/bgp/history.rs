@@ -29,9 +29,21 @@ struct SessionHistory {
 #[derive(Debug, Deserialize)]
 pub(super) struct StateChange {
     pub(super) at: Timestamp,
+    times: u32,
+    last_at: Timestamp,
     pub(super) from: String,
     pub(super) to: String,
-    pub(super) reason: String,
+    reason: String,
+}
+
+impl StateChange {
+    /// Why, and how often if more than once.
+    pub(super) fn why(&self) -> String {
+        match self.times {
+            1 => self.reason.clone(),
+            n => format!("{} ({n} times, last {})", self.reason, text::time(self.last_at)),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,11 +79,11 @@ fn render(history: &History, messages: bool) -> String {
     for session in &history.neighbors {
         lines.extend(session.states.iter().map(|change| {
             let what = format!("{} → {}", change.from, change.to);
-            (change.at, session.address, what, change.reason.as_str())
+            (change.at, session.address, what, change.why())
         }));
         lines.extend(session.messages.iter().filter(|_| messages).map(|message| {
             let what = format!("{} {}", message.direction, message.kind);
-            (message.at, session.address, what, message.text.as_str())
+            (message.at, session.address, what, message.text.clone())
         }));
     }
     if lines.is_empty() {
@@ -80,7 +92,7 @@ fn render(history: &History, messages: bool) -> String {
     lines.sort_by_key(|(at, ..)| *at);
     let mut rows = Rows::new(&["Time", "Neighbor", "What", "Why"]);
     for (at, address, what, why) in lines {
-        rows.push([text::time_millis(at), address.to_string(), what, why.to_owned()]);
+        rows.push([text::time_millis(at), address.to_string(), what, why]);
     }
     rows.render()
 }
@@ -95,14 +107,17 @@ mod tests {
     fn states_and_messages_stand_in_the_order_of_time() {
         let history = History::deserialize(json!({ "neighbors": [
             { "address": "192.0.2.1",
-              "states": [{ "at": "2026-11-23T10:00:00Z", "from": "Idle", "to": "Connect",
+              "states": [{ "at": "2026-11-23T10:00:00Z", "times": 1,
+                           "last_at": "2026-11-23T10:00:00Z", "from": "Idle", "to": "Connect",
                            "reason": "dialling the router" },
-                         { "at": "2026-11-23T10:00:02Z", "from": "Connect", "to": "OpenSent",
+                         { "at": "2026-11-23T10:00:02Z", "times": 7,
+                           "last_at": "2026-11-23T11:00:00Z", "from": "Connect", "to": "OpenSent",
                            "reason": "connected" }],
               "messages": [{ "at": "2026-11-23T10:00:02.0005Z", "direction": "sent",
                              "type": "OPEN", "text": "AS 65100", "length": 53 }] },
             { "address": "192.0.2.2",
-              "states": [{ "at": "2026-11-23T10:00:01.25Z", "from": "Idle", "to": "Connect",
+              "states": [{ "at": "2026-11-23T10:00:01.25Z", "times": 1,
+                           "last_at": "2026-11-23T10:00:01.25Z", "from": "Idle", "to": "Connect",
                            "reason": "dialling the router" }],
               "messages": [] },
         ]}))
@@ -113,7 +128,7 @@ mod tests {
         assert_eq!(lines[0][..2], ["2026-11-23 10:00:00.000Z", "192.0.2.1"]);
         assert_eq!(lines[1][..2], ["2026-11-23 10:00:01.250Z", "192.0.2.2"]);
         assert!(text.contains("sent OPEN           AS 65100"), "{text}");
-        assert!(text.contains("Connect → OpenSent"), "{text}");
+        assert!(text.contains("connected (7 times, last 2026-11-23 11:00:00Z)"), "{text}");
         assert!(!render(&history, false).contains("OPEN  "));
         assert_eq!(render(&History { neighbors: vec![] }, true), "nothing has happened yet\n");
     }

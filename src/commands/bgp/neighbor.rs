@@ -39,6 +39,15 @@ struct Timers {
 #[derive(Debug, Deserialize)]
 struct Negotiated {
     remote_id: IpAddr,
+    offered: Vec<Capability>,
+    received: Vec<Capability>,
+}
+
+/// A capability in an OPEN.
+#[derive(Debug, Deserialize)]
+struct Capability {
+    name: String,
+    detail: Option<String>,
 }
 
 pub(super) async fn run(common: &Common, client: &AdminClient, address: IpAddr) -> Result<Verdict> {
@@ -72,9 +81,11 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     };
     page.line("State", &format!("{} for {since}, {flaps}", neighbor.state))?;
     render_timers(&mut page, detail)?;
-    page.line("Capabilities", &listed(&detail.capabilities))?;
     render_routes(&mut page, neighbor)?;
     render_errors(&mut page, neighbor)?;
+    if let Some(negotiated) = &detail.negotiated {
+        render_capabilities(&mut page, negotiated, &detail.capabilities)?;
+    }
     render_messages(&mut page, neighbor)?;
     render_states(&mut page, detail)?;
     Ok(page.0)
@@ -126,8 +137,8 @@ fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
 fn render_errors(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
     if neighbor.malformed() > 0 {
         let malformed = format!(
-            "{} updates treated as withdraw, {} with an attribute discarded, {} messages ended the \
-             session: `mcc bgp errors {}`",
+            "{} treated as withdraw, {} with an attribute discarded, {} ended the session: \
+             `mcc bgp errors {}`",
             text::count(neighbor.updates_treated_as_withdraw),
             text::count(neighbor.updates_with_discarded_attributes),
             text::count(neighbor.malformed_resets),
@@ -167,7 +178,7 @@ fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     let skipped = detail.states.len().saturating_sub(TAIL);
     let mut rows = Rows::new(&["Time", "State", "Why"]);
     for change in detail.states.iter().skip(skipped) {
-        rows.push([text::time(change.at), change.to.clone(), change.reason.clone()]);
+        rows.push([text::time(change.at), change.to.clone(), change.why()]);
     }
     write!(page.0, "\n{}", rows.render())?;
     if skipped > 0 {
@@ -177,8 +188,33 @@ fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     Ok(())
 }
 
-fn listed(items: &[String]) -> String {
-    if items.is_empty() { "-".to_owned() } else { items.join(", ") }
+/// What each side can do, and what of it is in use.
+fn render_capabilities(
+    page: &mut Page,
+    negotiated: &Negotiated,
+    in_use: &[String],
+) -> std::fmt::Result {
+    let mut names: Vec<&str> = Vec::new();
+    for capability in negotiated.offered.iter().chain(&negotiated.received) {
+        if !names.contains(&capability.name.as_str()) {
+            names.push(&capability.name);
+        }
+    }
+    let said = |capabilities: &[Capability], name: &str| {
+        let found = capabilities.iter().find(|capability| capability.name == name);
+        let words = found.map(|found| found.detail.clone().unwrap_or_else(|| "yes".to_owned()));
+        words.unwrap_or_else(|| "-".to_owned())
+    };
+    let mut rows = Rows::new(&["Capability", "in use", "of the router", "of this node"]);
+    for name in names {
+        rows.push([
+            name.to_owned(),
+            if in_use.iter().any(|used| used == name) { "yes" } else { "-" }.to_owned(),
+            said(&negotiated.received, name),
+            said(&negotiated.offered, name),
+        ]);
+    }
+    write!(page.0, "\n{}", rows.render())
 }
 
 #[cfg(test)]
@@ -195,7 +231,8 @@ mod tests {
         let states: Vec<_> = (0..10)
             .map(|i| {
                 let at = format!("2026-11-23T00:00:{i:02}Z");
-                json!({ "at": at, "from": "Connect", "to": "Idle", "reason": format!("why {i}") })
+                json!({ "at": at, "times": 1, "last_at": at, "from": "Connect", "to": "Idle",
+                        "reason": format!("why {i}") })
             })
             .collect();
         let neighbor = json!({
@@ -227,7 +264,32 @@ mod tests {
         ] {
             assert!(text.contains(line), "no {line} in:\n{text}");
         }
-        assert!(text.contains("3 updates treated as withdraw"), "{text}");
+        assert!(!text.contains("Capability"), "{text}");
+        assert!(text.contains("3 treated as withdraw"), "{text}");
         assert!(!text.contains("why 1\n"), "{text}");
+    }
+
+    #[test]
+    fn capabilities_are_shown_side_by_side() {
+        let negotiated = json!({
+            "remote_id": "192.0.2.1",
+            "offered": [{ "code": 2, "name": "route-refresh" },
+                        { "code": 65, "name": "four-octet-as", "detail": "65100" }],
+            "received": [{ "code": 65, "name": "four-octet-as", "detail": "65200" },
+                         { "code": 128, "name": "capability-128" }],
+        });
+        let negotiated = Negotiated::deserialize(negotiated).unwrap();
+        let mut page = Page(String::new());
+        render_capabilities(&mut page, &negotiated, &["four-octet-as".to_owned()]).unwrap();
+        let lines: Vec<Vec<&str>> =
+            page.0.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [
+                ["route-refresh", "-", "-", "yes"],
+                ["four-octet-as", "yes", "65200", "65100"],
+                ["capability-128", "-", "yes", "-"],
+            ]
+        );
     }
 }

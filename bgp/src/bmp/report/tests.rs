@@ -47,7 +47,12 @@ fn session(second: i64, port: u16) -> Arc<EstablishedSession> {
             route_refresh: true,
             enhanced_route_refresh: false,
             add_path_receive: vec![],
+            extended_next_hop: false,
             graceful_restart: None,
+            long_lived: vec![],
+            remote_role: None,
+            offered: vec![],
+            received: vec![],
         }),
     })
 }
@@ -84,6 +89,7 @@ fn down() -> Observed {
             code: None,
             subcode: None,
             text: String::new(),
+            advice: None,
         }),
     }
 }
