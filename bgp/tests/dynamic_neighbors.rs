@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
+use mcc_bgp::rib::ExportRules;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::{NeighborStatus, SessionKind, Speaker, SpeakerSettings, SpeakerStatus};
 use mcc_config::{Asn, DynamicNeighbors};
@@ -38,6 +39,8 @@ fn speaker(dynamic: Vec<DynamicNeighbors>) -> Speaker {
         dynamic,
         manual: vec![],
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     })
     .unwrap()
 }

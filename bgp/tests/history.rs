@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mcc_bgp::mrt::{Body, Reader};
+use mcc_bgp::rib::ExportRules;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::{
     CommandError, Direction, Observation, Observed, Speaker, SpeakerHandle, SpeakerSettings,
@@ -38,6 +39,8 @@ fn speaker(router: SocketAddr) -> Speaker {
         dynamic: vec![],
         manual: vec![],
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     })
     .unwrap()
 }

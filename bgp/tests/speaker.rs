@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict};
+use mcc_bgp::rib::{
+    ExportRules, FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
+};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
@@ -42,6 +44,8 @@ fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
         dynamic: vec![],
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     })
     .unwrap()
 }
@@ -97,7 +101,10 @@ async fn wait_for_neighbor(
 async fn footprint(handle: &SpeakerHandle) -> BTreeSet<IpNet> {
     let (mut all, mut after) = (BTreeSet::new(), None);
     loop {
-        let page = handle.footprint(after, 300).await.unwrap();
+        let page = handle
+            .footprint(FootprintQuery { after, limit: 300, ..FootprintQuery::default() })
+            .await
+            .unwrap();
         all.extend(page.prefixes.iter().map(|entry| entry.prefix));
         after = page.next;
         if after.is_none() {
@@ -121,7 +128,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     let reasons = [("bogon", 1), ("default_route", 1), ("too_long", 1)];
     assert_eq!(status.rejected, BTreeMap::from(reasons));
     assert_eq!(footprint(&handle).await, thousand());
-    let page = handle.footprint(None, 1).await.unwrap();
+    let page =
+        handle.footprint(FootprintQuery { limit: 1, ..FootprintQuery::default() }).await.unwrap();
     assert_eq!((page.count, page.addresses), (1000, 256_000));
 
     let query = RouteQuery { limit: 100, ..RouteQuery::default() };
@@ -262,7 +270,7 @@ async fn a_prefix_of_two_neighbors_goes_with_the_last_and_a_subscriber_follows()
     assert_eq!(followed[&prefixes(&["9.0.0.0/16"])[0]].source, PrefixSource::Manual);
     wait_for(&handle, |s| s.neighbors[0].accepted == 2 && s.neighbors[1].accepted == 1).await;
 
-    let page = handle.footprint(None, 10).await.unwrap();
+    let page = handle.footprint(FootprintQuery::default()).await.unwrap();
     let shown: Vec<_> =
         page.prefixes.iter().map(|p| (p.prefix.to_string(), p.neighbors.len())).collect();
     let expected = [("8.8.0.0/16", 2), ("8.9.0.0/16", 1), ("9.0.0.0/16", 0)];
@@ -376,6 +384,8 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
         dynamic: vec![],
         manual: prefixes(&["8.8.0.0/16"]),
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
@@ -395,6 +405,8 @@ async fn settings_that_cannot_be_are_refused() {
             dynamic: vec![],
             manual: vec![],
             ipv6: false,
+            export: ExportRules::default(),
+            last_good: None,
         };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
@@ -409,4 +421,46 @@ async fn settings_that_cannot_be_are_refused() {
     let error = start(vec![], vec![taken.local_addr().unwrap()]);
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
     assert_eq!(error.matches("in use").count(), 1, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("footprint.last-good");
+    let start = |address, passive| {
+        Speaker::start(SpeakerSettings {
+            router_id: OURS,
+            listen: vec![],
+            neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
+            dynamic: vec![],
+            manual: vec![],
+            ipv6: false,
+            export: ExportRules::default(),
+            last_good: Some(file.clone()),
+        })
+        .unwrap()
+    };
+    let (router, address) = router(1, routes(thousand()));
+    let first = start(address, false);
+    wait_for_neighbor(&first.handle(), |n| n.accepted == 1000).await;
+    first.shutdown(None).await;
+    drop(router);
+
+    let alone = start(address, true);
+    let status = alone.handle().status();
+    assert_eq!((status.neighbors[0].accepted, status.neighbors[0].stale), (1000, 1000));
+    assert_eq!(footprint(&alone.handle()).await, thousand());
+    alone.shutdown(None).await;
+
+    // What the router announces now takes the place of what was.
+    let half: BTreeSet<_> = thousand().into_iter().take(600).collect();
+    let (_router, address) = self::router(1, routes(half.iter().copied()));
+    let again = start(address, false);
+    wait_for_neighbor(&again.handle(), |n| n.received == 600 && n.stale == 0).await;
+    assert_eq!(footprint(&again.handle()).await, half);
+    again.shutdown(None).await;
+
+    std::fs::write(&file, b"mccfoot1 and then something else").unwrap();
+    let status = start(address, true).handle().status();
+    assert_eq!(status.neighbors[0].received, 0, "a damaged file is not used");
 }

@@ -194,6 +194,8 @@ pub(crate) const NODE: &[Key] = &[
     section("bgp.dynamic.accept"),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
+    value("footprint.max_change", "percent, 0 (never holds) to 100"),
+    value("footprint.damping", BOOLEAN),
     section("control"),
     value(
         "control.url",

@@ -25,7 +25,7 @@ use super::table::{RibEntry, RibPrefix, TablePeer};
 use super::{Body, ReadError, Record};
 use crate::policy::PolicyError;
 use crate::rebuilt_update::{MP_REACH_NLRI, RawAttribute, Reach, announce, family_of, split};
-use crate::rib::{NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
+use crate::rib::{ExportRules, NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
 use crate::session::Retention;
 use crate::speaker::{FootprintStatus, rules_of};
 use crate::wire::{
@@ -157,7 +157,7 @@ impl Replay {
         }
         let began = Instant::now();
         Ok(Self {
-            rib: Rib::new(Vec::new(), &settings.manual, began),
+            rib: Rib::new(Vec::new(), &settings.manual, ExportRules::default(), began),
             settings,
             peers: Vec::new(),
             by_address: HashMap::new(),
@@ -394,7 +394,7 @@ impl Replay {
     /// What has become of the file so far.
     #[must_use]
     pub fn report(&mut self) -> ReplayReport {
-        self.rib.count_addresses(self.clock.began);
+        self.rib.count_addresses();
         let summary = self.rib.summary();
         let (judged, skipped): (Vec<&Peer>, Vec<&Peer>) =
             self.peers.iter().partition(|peer| peer.judged.is_some());
@@ -427,7 +427,13 @@ impl Replay {
             to: self.clock.span.map(|(_, to)| to),
             peers: peers.collect(),
             skipped_peers: skipped.collect(),
-            footprint: FootprintStatus { prefixes: summary.prefixes, addresses: summary.addresses },
+            footprint: FootprintStatus {
+                prefixes: summary.prefixes,
+                addresses: summary.addresses,
+                // Nobody follows a replay.
+                held: None,
+                damped: 0,
+            },
             malformed_updates: self.malformed_updates,
             malformed: self.malformed.clone(),
         }

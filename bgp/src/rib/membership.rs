@@ -31,7 +31,7 @@ impl Rib {
     /// none left; with a full table it takes as long as withdrawing it.
     pub fn neighbor_leaves(&mut self, id: NeighborId, now: Instant) {
         self.session_lost(id, &Retention::Withdraw, now);
-        while self.sweep(id, usize::MAX) {}
+        while self.sweep(id, usize::MAX, now) {}
     }
 }
 
@@ -43,14 +43,14 @@ mod tests {
 
     use super::*;
     use crate::policy::{AcceptPolicy, Identity};
-    use crate::rib::SessionEvent;
     use crate::rib::tests::rules;
+    use crate::rib::{ExportRules, SessionEvent};
     use crate::testing::{announce, attributes};
 
     #[test]
     fn a_number_that_is_used_again_has_the_rules_of_the_new_neighbor() {
         let now = Instant::now();
-        let mut rib = Rib::new(vec![rules(1, 1000)], &[], now);
+        let mut rib = Rib::new(vec![rules(1, 1000)], &[], ExportRules::default(), now);
         let (first, second) = (NeighborId(0), NeighborId(1));
         rib.neighbor_joins(NeighborId(2), rules(3, 1000));
         assert_eq!(rib.summary().neighbors.len(), 1, "numbers leave no gap");

@@ -11,17 +11,20 @@ mod adj_rib_in;
 mod attributes;
 mod best_route;
 mod column;
+mod export;
 mod footprint;
 mod generation;
+pub mod last_good;
 mod membership;
 mod prefix_table;
 mod query;
 mod route;
 mod route_conditions;
-mod subscribers;
+mod set_hash;
 mod table_page;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -33,18 +36,19 @@ use crate::session::Retention;
 use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Update};
 use adj_rib_in::{AdjRibIn, Place};
 use attributes::AttributeTable;
+use export::Export;
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCount, RouteCursor, RouteCursorError, RouteFilter,
-    RoutePage, RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, FootprintQuery, RouteCount, RouteCursor, RouteCursorError,
+    RouteFilter, RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
 pub use route_conditions::{
     CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
 };
-pub use subscribers::SubscriberId;
-use subscribers::Subscribers;
+use set_hash::SetHash;
 pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// A neighbor that is back has this long at least to announce its table again.
@@ -135,6 +139,10 @@ pub struct RibSummary {
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
+    /// The footprint has changed so much that subscribers are not told before an operator has looked.
+    pub held: Option<Held>,
+    /// Prefixes that subscribers are not told of because they flap.
+    pub damped: usize,
 }
 
 /// The counters of one neighbor.
@@ -145,9 +153,12 @@ pub struct NeighborSummary {
     /// Those that are footprint.
     pub accepted: u32,
     /// The others, by [`Refusal::name`](crate::policy::Refusal::name); only what occurs.
-    pub rejected: std::collections::BTreeMap<&'static str, u32>,
+    pub rejected: BTreeMap<&'static str, u32>,
     /// Routes of a lost session that has not announced them again yet.
     pub stale: u32,
+    /// By family, a fingerprint of the prefixes that are footprint: equal for equal sets, on any node.
+    /// Only families that have any.
+    pub set_hash: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug)]
@@ -168,20 +179,25 @@ pub struct Rib {
     neighbors: Vec<Neighbor>,
     attributes: AttributeTable,
     footprint: Footprint,
-    subscribers: Subscribers,
+    export: Export,
 }
 
 impl Rib {
     /// A RIB with these neighbors (at most 65,536) and with the prefixes entered by hand.
     #[must_use]
-    pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
+    pub fn new(
+        neighbors: Vec<NeighborRules>,
+        manual: &[IpNet],
+        export: ExportRules,
+        now: Instant,
+    ) -> Self {
         let mut prefixes = PrefixTable::default();
-        let mut footprint = Footprint::new(now);
+        let mut footprint = Footprint::new();
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(id, Entry::new(true, None));
+            footprint.set(id, Entry::new(true, None), now);
         }
-        footprint.count_addresses(&prefixes, now);
+        footprint.count_addresses(&prefixes);
         let neighbor =
             |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
@@ -190,7 +206,7 @@ impl Rib {
             neighbors: neighbors.into_iter().map(neighbor).collect(),
             attributes: AttributeTable::default(),
             footprint,
-            subscribers: Subscribers::default(),
+            export: Export::new(export),
         }
     }
 
@@ -217,7 +233,7 @@ impl Rib {
             }
             SessionEvent::Update(update) => self.update(id, &update, now),
             SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
-                self.refresh_marker(id, family, kind);
+                self.refresh_marker(id, family, kind, now);
                 None
             }
             SessionEvent::Down(retention) => {
@@ -234,28 +250,45 @@ impl Rib {
             return Some(self.began);
         }
         let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
-        expiries.chain(self.footprint.count_due(&self.prefixes)).min()
+        let others = [self.footprint.count_due(&self.prefixes), self.export.next_deadline()];
+        expiries.chain(others.into_iter().flatten()).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, and
-    /// counts the addresses of the footprint.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, counts
+    /// the addresses of the footprint, and decides whether it may be told.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<ExportVerdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
                 for generations in neighbor.table.families_mut() {
-                    generations.expire(now);
+                    if generations.expire(now) {
+                        self.export.routes_expire(now);
+                    }
                 }
             }
-            self.sweep(id, SWEEP_SLICE);
+            self.sweep(id, SWEEP_SLICE, now);
         }
         if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
-            self.footprint.count_addresses(&self.prefixes, now);
+            self.footprint.count_addresses(&self.prefixes);
         }
+        let (footprint, prefixes) = (&mut self.footprint, &self.prefixes);
+        self.export.handle_timeout(|| footprint.totals(prefixes), now)
+    }
+
+    /// An operator says that the footprint is right as it is; whether anything was held.
+    pub fn approve(&mut self, now: Instant) -> bool {
+        let totals = self.footprint.totals(&self.prefixes);
+        self.export.approve(totals, now)
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    #[must_use]
+    pub fn damped(&self, now: Instant) -> Vec<DampedPrefix> {
+        self.export.damped_prefixes(now)
     }
 
     /// Counts the addresses of the footprint now, for a summary that has to be exact.
-    pub fn count_addresses(&mut self, now: Instant) {
-        self.footprint.count_addresses(&self.prefixes, now);
+    pub fn count_addresses(&mut self) {
+        self.footprint.count_addresses(&self.prefixes);
     }
 
     /// The counters. O(neighbors).
@@ -266,13 +299,21 @@ impl Rib {
             prefixes: self.footprint.len(),
             addresses: self.footprint.addresses(),
             attribute_sets: self.attributes.len(),
+            held: self.export.held(),
+            damped: self.export.damped(),
         }
     }
 
+    /// Whether subscribers may be told of the footprint now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.export.is_open()
+    }
+
     /// A new subscriber, and the footprint as it is now. The subscriber is there as long as someone
-    /// holds the id.
+    /// holds the id. Not to be asked while the export is [held](Rib::is_open).
     pub fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
-        let id = self.subscribers.add();
+        let id = self.export.subscribe();
         let all = self.footprint.iter_after(&self.prefixes, None);
         let snapshot =
             all.filter_map(|(prefix, _, entry)| Some((prefix, self.describe(entry)?))).collect();
@@ -286,7 +327,7 @@ impl Rib {
         id: &SubscriberId,
         max: usize,
     ) -> Vec<(IpNet, Option<PrefixAttributes>)> {
-        let changed = self.subscribers.take(id, max);
+        let changed = self.export.take(id, max);
         let now = |prefix: IpNet| {
             let entry = self.footprint.get(self.prefixes.get(&prefix)?)?;
             self.describe(entry)
@@ -304,7 +345,7 @@ impl Rib {
             return None;
         }
         for &nlri in &update.withdrawn {
-            self.withdraw(id, nlri);
+            self.withdraw(id, nlri, now);
         }
         let mut notice = None;
         if let Some(attributes) = &update.attributes {
@@ -326,7 +367,7 @@ impl Rib {
         attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
-        let now = Seconds::between(self.began, now);
+        let second = Seconds::between(self.began, now);
         let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
         let (set, refused) = self
@@ -341,14 +382,14 @@ impl Rib {
             let generation = neighbor.table.generations(&prefix).current();
             // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
             let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
-            let learned = same.map_or(now, Route::learned);
+            let learned = same.map_or(second, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(place, route);
             notice = neighbor.check_limit().or(notice);
             let stop = neighbor.over_limit;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
-                self.choose_best(place);
+                self.choose_best(place, now);
             }
             if let Some(replaced) = replaced {
                 self.attributes.release(replaced.attributes());
@@ -361,17 +402,17 @@ impl Rib {
         notice
     }
 
-    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri) {
+    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri, now: Instant) {
         if let Some(prefix_id) = self.prefixes.get(&prefix) {
-            self.remove(id, Place { prefix, id: prefix_id, path_id });
+            self.remove(id, Place { prefix, id: prefix_id, path_id }, now);
         }
     }
 
-    fn remove(&mut self, id: NeighborId, place: Place) {
+    fn remove(&mut self, id: NeighborId, place: Place, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
         let Some(removed) = neighbor.table.remove(place) else { return };
         if removed.is_accepted() {
-            self.choose_best(place);
+            self.choose_best(place, now);
         }
         self.attributes.release(removed.attributes());
         let has_route = |neighbor: &Neighbor| neighbor.table.of(place.id).next().is_some();
@@ -384,7 +425,7 @@ impl Rib {
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
-            self.free_generations(id);
+            self.free_generations(id, now);
             self.mark_lost(id, retention, now);
         }
     }
@@ -409,7 +450,13 @@ impl Rib {
         })
     }
 
-    fn refresh_marker(&mut self, id: NeighborId, family: Family, kind: RouteRefreshKind) {
+    fn refresh_marker(
+        &mut self,
+        id: NeighborId,
+        family: Family,
+        kind: RouteRefreshKind,
+        now: Instant,
+    ) {
         let begins = |rib: &mut Self| {
             let neighbor = rib.neighbors.get_mut(usize::from(id.0))?;
             Some(neighbor.table.family_mut(family)?.refresh_begins())
@@ -417,7 +464,7 @@ impl Rib {
         match kind {
             RouteRefreshKind::BeginningOfRefresh => {
                 if begins(self) == Some(false) {
-                    self.free_generations(id);
+                    self.free_generations(id, now);
                     begins(self);
                 }
             }
@@ -433,13 +480,13 @@ impl Rib {
     }
 
     /// Removes everything that is not of a current generation, at once.
-    fn free_generations(&mut self, id: NeighborId) {
+    fn free_generations(&mut self, id: NeighborId, now: Instant) {
         if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
             for generations in neighbor.table.families_mut() {
                 generations.doom_lost_and_replaced();
             }
         }
-        while self.sweep(id, usize::MAX) {}
+        while self.sweep(id, usize::MAX, now) {}
     }
 }
 
@@ -476,6 +523,12 @@ impl Neighbor {
                 .map(|(refusal, count)| (refusal.name(), count))
                 .collect(),
             stale: self.table.stale(),
+            set_hash: ["ipv4-unicast", "ipv6-unicast"]
+                .into_iter()
+                .zip(counts.accepted_sets)
+                .filter(|(_, hash)| *hash != SetHash::default())
+                .map(|(family, hash)| (family, hash.to_string()))
+                .collect(),
         }
     }
 }

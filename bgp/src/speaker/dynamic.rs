@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::first_open::{self, FirstOpen, NoOpen};
-use super::member::{Incoming, Member, SessionMaker};
+use super::member::{Incoming, Member, Origin, SessionMaker};
 use super::rib_task::ToRib;
 use super::rules_of;
 use super::session_task::Command;
@@ -252,7 +252,7 @@ impl DynamicTask {
             return;
         }
         tracing::info!(neighbor = %from, %asn, %prefix, "dynamic BGP neighbor");
-        let (member, task) = self.maker.make(id, neighbor, Some(prefix));
+        let (member, task) = self.maker.make(id, neighbor, Origin::Range(prefix));
         self.board.roster.add(id, &member);
         let task = self.sessions.spawn(task.run());
         member.take_connection(incoming);

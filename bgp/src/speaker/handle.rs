@@ -10,11 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::history::{MalformedMessage, SessionHistory};
 use super::member::Member;
-use super::rib_task::{Changes, Request};
+use super::rib_task::{Changes, Request, Subscription};
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
+use crate::rib::{
+    DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
+    SubscriberId, TablePage,
+};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
@@ -166,17 +169,29 @@ impl SpeakerHandle {
         }
     }
 
-    /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
-    /// size of the whole.
+    /// One page of the footprint, with the size of the whole.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn footprint(
-        &self,
-        after: Option<IpNet>,
-        limit: usize,
-    ) -> Result<FootprintPage, Stopped> {
-        self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    pub async fn footprint(&self, query: FootprintQuery) -> Result<FootprintPage, Stopped> {
+        self.ask(|reply| Request::Footprint { query, reply }).await
+    }
+
+    /// Says that the footprint is right as it is, so that subscribers are told of it; whether
+    /// anything was held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn approve(&self) -> Result<bool, Stopped> {
+        self.ask(|reply| Request::Approve { reply }).await
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
+        self.ask(|reply| Request::Damped { reply }).await
     }
 
     /// One page of the whole table, after `after`: of all neighbors, or of one.
@@ -263,7 +278,7 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>),
+    AwaitsSnapshot(oneshot::Receiver<Subscription>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }

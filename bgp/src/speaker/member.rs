@@ -119,6 +119,15 @@ impl Roster {
     }
 }
 
+/// Where a neighbor comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    /// The configuration. `restarted`: routes of it were kept over a restart of this node.
+    Configured { restarted: bool },
+    /// A `[[bgp.dynamic]]` with this prefix.
+    Range(IpNet),
+}
+
 /// Makes the sessions: what all of a speaker have in common.
 #[derive(Debug, Clone)]
 pub(super) struct SessionMaker {
@@ -133,20 +142,25 @@ pub(super) struct SessionMaker {
 }
 
 impl SessionMaker {
-    /// A neighbor and the task of its session, which is to be spawned; `range` is the prefix of a
-    /// dynamic one. The RIB has to know it by `id` before the task runs.
+    /// A neighbor and the task of its session, which is to be spawned. The RIB has to know it by `id`
+    /// before the task runs.
     pub(super) fn make(
         &self,
         id: NeighborId,
         neighbor: Neighbor,
-        range: Option<IpNet>,
+        origin: Origin,
     ) -> (Arc<Member>, SessionTask) {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let (incoming, incoming_receiver) = mpsc::channel(COMMANDS);
         let (over_limit, limit_receiver) = watch::channel(0);
         let address = neighbor.address;
         let source = neighbor.source.or_else(|| socket::source_address(&self.listen, address));
+        let (restarted, range) = match origin {
+            Origin::Configured { restarted } => (restarted, None),
+            Origin::Range(prefix) => (false, Some(prefix)),
+        };
         let settings = PeerSettings::from_config(&neighbor, self.router_id, self.ipv6);
+        let settings = PeerSettings { restarted, ..settings };
         let dial = DialSettings {
             target: SocketAddr::new(address, neighbor.port),
             source,

@@ -19,6 +19,7 @@ mod dynamic;
 mod first_open;
 mod handle;
 mod history;
+mod last_good;
 mod link;
 mod listener;
 mod member;
@@ -40,6 +41,7 @@ mod words;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -57,15 +59,16 @@ use tokio_util::task::TaskTracker;
 use dynamic::{ARRIVALS, DynamicTask, LINGER, Range};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
 pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
+use last_good::LastGoodTask;
 use listener::Listener;
-use member::{Roster, SessionMaker};
+use member::{Origin, Roster, SessionMaker};
 use rib_task::RibTask;
 use session_task::Command;
 use socket::{ListenError, TcpSettings};
 use status::Board;
 pub use status::{
-    CountsByType, DynamicRefusals, DynamicStatus, FootprintStatus, LastError, MessageCounts,
-    NeighborDetail, NeighborStatus, SessionKind, SpeakerStatus, TimerStatus,
+    CountsByType, DynamicRefusals, DynamicStatus, FootprintStatus, HeldStatus, LastError,
+    MessageCounts, NeighborDetail, NeighborStatus, SessionKind, SpeakerStatus, TimerStatus,
 };
 pub use tap::{
     ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,
@@ -73,7 +76,7 @@ pub use tap::{
 };
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
+use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib};
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
 /// what one read brought, up to 64 KiB, which is six times as much once it is decoded (of one-byte
@@ -99,6 +102,10 @@ pub struct SpeakerSettings {
     pub manual: Vec<IpNet>,
     /// Offers IPv6 unicast to the neighbors.
     pub ipv6: bool,
+    /// How subscribers are guarded against accidents of the routers.
+    pub export: ExportRules,
+    /// Where the footprint is kept for the next start; none: nowhere.
+    pub last_good: Option<PathBuf>,
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -160,9 +167,11 @@ pub struct Speaker {
     stop_accepting: CancellationToken,
     /// Of the RIB.
     stop: CancellationToken,
+    stop_saving: CancellationToken,
     accepting: TaskTracker,
     sessions: TaskTracker,
     closing: TaskTracker,
+    saving: TaskTracker,
     others: TaskTracker,
 }
 
@@ -184,11 +193,16 @@ impl Speaker {
         let listeners = listen(&settings)?;
         let local_addrs = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
 
+        let mut rib = Rib::new(rules, &settings.manual, settings.export, now);
+        if let Some(path) = &settings.last_good {
+            last_good::restore(path, &mut rib, now);
+        }
+        let restored = rib.summary();
         let board = Arc::new(Board {
             router_id: settings.router_id,
             roster: Roster::default(),
             ranges: settings.dynamic.into_iter().map(Range::new).collect(),
-            rib: ArcSwap::from_pointee(RibSummary::default()),
+            rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
         });
         let tap = Tap::new();
@@ -209,22 +223,29 @@ impl Speaker {
         let mut configured = HashMap::new();
         for (id, neighbor) in (0..=u16::MAX).map(NeighborId).zip(settings.neighbors) {
             let address = neighbor.address.to_canonical();
-            let (member, task) = maker.make(id, neighbor, None);
+            let routes = restored.neighbors.get(usize::from(id.0));
+            let origin = Origin::Configured { restarted: routes.is_some_and(|n| n.stale > 0) };
+            let (member, task) = maker.make(id, neighbor, origin);
             board.roster.add(id, &member);
             sessions.spawn(task.run());
             configured.insert(address, member);
         }
-        let rib = Rib::new(rules, &settings.manual, now);
-        board.rib.store(Arc::new(rib.summary()));
         let rib_task = RibTask {
             rib,
             board: Arc::clone(&board),
             events,
             requests,
             waiting: Vec::new(),
+            newcomers: Vec::new(),
             stop: stop.clone(),
         };
         others.spawn(rib_task.run());
+        let (saving, stop_saving) = (TaskTracker::new(), CancellationToken::new());
+        if let Some(path) = settings.last_good {
+            let requests = request_sender.clone();
+            let task = LastGoodTask::new(path, Arc::clone(&board), requests, stop_saving.clone());
+            saving.spawn(task.run());
+        }
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
         let (all, stop_all) = (sessions.clone(), stop_accepting.clone());
         let dynamic = DynamicTask::new(maker, Arc::clone(&board), arrivals, all, stop_all, linger);
@@ -241,7 +262,18 @@ impl Speaker {
             accepting.spawn(listener.run());
         }
         let handle = SpeakerHandle { board, tap, requests: request_sender };
-        Ok(Self { handle, local_addrs, stop_accepting, stop, accepting, sessions, closing, others })
+        Ok(Self {
+            handle,
+            local_addrs,
+            stop_accepting,
+            stop,
+            stop_saving,
+            accepting,
+            sessions,
+            closing,
+            saving,
+            others,
+        })
     }
 
     /// For the rest of the node.
@@ -257,7 +289,8 @@ impl Speaker {
     }
 
     /// Ends all sessions with Cease / Administrative Shutdown and `text` for the routers' operators
-    /// (RFC 9003, at most 255 bytes are sent), and waits up to 3 s for it to be written.
+    /// (RFC 9003, at most 255 bytes are sent), waits up to 3 s for it to be written, and up to 10 s
+    /// for the footprint to be saved.
     pub async fn shutdown(self, text: Option<&str>) {
         let shut_down = async {
             // First of all nobody joins any more.
@@ -273,13 +306,17 @@ impl Speaker {
             self.closing.close();
             self.closing.wait().await;
             self.handle.tap.close();
-            self.stop.cancel();
-            self.others.close();
-            self.others.wait().await;
         };
         if timeout(SHUTDOWN_TIME, shut_down).await.is_err() {
             tracing::warn!("some routers did not take the end of their session in time");
         }
+        // The tasks end by themselves, and soon; the routes are still there, as stale ones.
+        self.stop_saving.cancel();
+        self.saving.close();
+        self.saving.wait().await;
+        self.stop.cancel();
+        self.others.close();
+        self.others.wait().await;
     }
 }
 
@@ -292,6 +329,7 @@ impl Drop for Speaker {
         }
         self.handle.tap.close();
         self.stop.cancel();
+        self.stop_saving.cancel();
     }
 }
 

@@ -15,7 +15,7 @@ use super::socket::DialSettings;
 use super::status::SessionBoard;
 use super::tcp_hops::Hops;
 use super::*;
-use crate::rib::SessionEvent;
+use crate::rib::{ExportRules, SessionEvent};
 use crate::session::PeerSettings;
 use tokio::sync::watch;
 
@@ -138,6 +138,8 @@ async fn a_password_that_is_too_long_is_an_error() {
         dynamic: vec![],
         manual: vec![],
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };
@@ -216,6 +218,8 @@ async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_
         dynamic: vec![range],
         manual: vec![],
         ipv6: false,
+        export: ExportRules::default(),
+        last_good: None,
     };
     let speaker = Speaker::start_with(settings, Duration::ZERO).unwrap();
     let handle = speaker.handle();

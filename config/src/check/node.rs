@@ -260,6 +260,9 @@ fn accepted_lengths(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<
 }
 
 fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if config.footprint.max_change > 100 {
+        findings.wrong(&KeyPath::of("footprint.max_change"));
+    }
     let cidrs = KeyPath::of("footprint.cidrs");
     findings.prefixes(&cidrs, &config.footprint.cidrs, ipv6);
     for (i, cidr) in config.footprint.cidrs.iter().enumerate() {

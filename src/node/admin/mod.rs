@@ -93,6 +93,8 @@ async fn cache(State(view): State<Arc<View>>) -> impl IntoResponse {
 struct FootprintQuery {
     after: Option<IpNet>,
     limit: Option<usize>,
+    #[serde(default)]
+    inconsistent: bool,
 }
 
 async fn footprint(
@@ -101,7 +103,9 @@ async fn footprint(
 ) -> Result<impl IntoResponse, Problem> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
-    let page = view.speaker.footprint(query.after, limit).await?;
+    let FootprintQuery { after, inconsistent, .. } = query;
+    let query = mcc_bgp::rib::FootprintQuery { after, limit, inconsistent };
+    let page = view.speaker.footprint(query).await?;
     Ok(Json(page))
 }
 
