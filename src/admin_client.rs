@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 use crate::cli::Common;
 use crate::commands::DEFAULT_NODE_CONFIG;
 
+/// The time that a stream may take. There is no way to ask for none.
+const NO_END: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// A client of one node's admin API.
 pub(crate) struct AdminClient {
     base: String,
@@ -68,6 +71,16 @@ impl AdminClient {
         response.json().await.with_context(|| {
             format!("{url} answered something that is not from this version of mcc")
         })
+    }
+
+    /// `GET path?query` as bytes that come as long as there are any.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        query: &impl serde::Serialize,
+    ) -> Result<Response> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query);
+        self.checked(request.timeout(NO_END).send().await).await
     }
 
     /// `POST path`, for what it does.

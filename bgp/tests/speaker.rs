@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{ExportRules, FootprintQuery, PrefixSource, RouteFilter, RouteQuery};
+use mcc_bgp::rib::{
+    ExportRules, FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
+};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
@@ -39,6 +41,7 @@ fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
         router_id: OURS,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         neighbors,
+        dynamic: vec![],
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
         ipv6: false,
         export: ExportRules::default(),
@@ -140,7 +143,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     }
     assert_eq!(listed, announced);
 
-    let query = RouteQuery { rejected: true, ..RouteQuery::default() };
+    let conditions = RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() };
+    let query = RouteQuery { conditions, ..RouteQuery::default() };
     let page = handle.routes(query).await.unwrap();
     let listed: BTreeSet<_> = page.routes.iter().map(|route| route.prefix).collect();
     assert_eq!(listed, refused.into_iter().collect());
@@ -377,6 +381,7 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
         router_id: OURS,
         listen: vec![],
         neighbors: vec![],
+        dynamic: vec![],
         manual: prefixes(&["8.8.0.0/16"]),
         ipv6: false,
         export: ExportRules::default(),
@@ -397,6 +402,7 @@ async fn settings_that_cannot_be_are_refused() {
             router_id: OURS,
             listen,
             neighbors,
+            dynamic: vec![],
             manual: vec![],
             ipv6: false,
             export: ExportRules::default(),
@@ -426,6 +432,7 @@ async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_m
             router_id: OURS,
             listen: vec![],
             neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
+            dynamic: vec![],
             manual: vec![],
             ipv6: false,
             export: ExportRules::default(),

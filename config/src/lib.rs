@@ -5,9 +5,11 @@
 //! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
 //! found and what is accepted.
 
+mod bgp_export;
 mod check;
 mod control;
 mod document;
+mod dynamic;
 mod error;
 mod example;
 mod keys;
@@ -19,7 +21,9 @@ mod role;
 mod secret;
 mod size;
 
+pub use bgp_export::{BmpStation, Mrt};
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use dynamic::DynamicNeighbors;
 pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;

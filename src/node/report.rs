@@ -1,7 +1,6 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
-use mcc_bgp::session::{ErrorDirection, State};
-use mcc_bgp::speaker::{NeighborStatus, SpeakerStatus};
+use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
@@ -9,6 +8,7 @@ use serde::Serialize;
 
 use super::View;
 use super::control_link::LinkState;
+use super::neighbor_report::{NeighborReport, advice, neighbor_part};
 use super::status::{
     FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
 };
@@ -99,7 +99,8 @@ fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
 #[derive(Serialize)]
 pub(super) struct BgpReport {
     router_id: std::net::Ipv4Addr,
-    neighbors: Vec<NeighborStatus>,
+    neighbors: Vec<NeighborReport<NeighborStatus>>,
+    dynamic: Vec<DynamicStatus>,
     footprint: FootprintSummary,
     unknown_connections: u64,
 }
@@ -110,9 +111,15 @@ pub(super) fn bgp(view: &View) -> BgpReport {
     BgpReport {
         router_id: speaker.router_id,
         footprint: footprint(&speaker, link.as_deref()),
-        neighbors: speaker.neighbors,
+        neighbors: speaker.neighbors.into_iter().map(NeighborReport::from).collect(),
+        dynamic: speaker.dynamic,
         unknown_connections: speaker.unknown_connections,
     }
+}
+
+/// `GET /v1/bgp/neighbors/{address}`
+pub(super) fn neighbor(detail: NeighborDetail) -> impl Serialize {
+    NeighborReport { advice: advice(&detail.status), neighbor: detail }
 }
 
 fn parts(
@@ -183,71 +190,6 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
             advice: Some(offline.action.clone()),
         },
     }
-}
-
-fn neighbor_part(neighbor: &NeighborStatus) -> Part {
-    let detail = match (neighbor.state, &neighbor.last_error) {
-        (State::Established, _) => format!(
-            "AS {}, {} of {} prefixes accepted",
-            neighbor.asn, neighbor.accepted, neighbor.received
-        ),
-        (state, error) => {
-            let mut detail = format!("{state:?}");
-            if let Some(error) = error {
-                detail.push_str(&format!("; {}", error.error.text));
-            }
-            if neighbor.stale > 0 {
-                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
-            }
-            detail
-        }
-    };
-    let (state, advice) = match neighbor.state {
-        State::Established if neighbor.received == 0 => (
-            PartState::Warning,
-            Some(
-                "the router announces nothing: check its export policy towards this node"
-                    .to_owned(),
-            ),
-        ),
-        State::Established if neighbor.accepted == 0 => (
-            PartState::Warning,
-            Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned()),
-        ),
-        State::Established => (PartState::Up, None),
-        _ => (PartState::Down, Some(down_advice(neighbor))),
-    };
-    Part {
-        name: format!("neighbor {}", neighbor.address),
-        state,
-        since_seconds: Some(neighbor.state_seconds),
-        detail,
-        advice,
-    }
-}
-
-/// What to do about a session that is down: what the router's own words ask for, else by what ended
-/// it.
-fn down_advice(neighbor: &NeighborStatus) -> String {
-    use ErrorDirection::{Connection, Dial, Received, Sent};
-
-    let error = neighbor.last_error.as_ref().map(|last| &last.error);
-    if let Some(advice) = error.and_then(|error| error.advice.clone()) {
-        return advice;
-    }
-    // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
-    match error.map(|error| (error.direction, error.code, error.subcode)) {
-        Some((Sent, Some(6), Some(1))) => {
-            "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
-        }
-        Some((_, Some(2), _)) => {
-            "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
-        }
-        Some((Dial, _, _)) => "check address, port, firewalls and password on both sides",
-        Some((Connection | Received | Sent, _, _)) => "look at the router's log",
-        None => "check address, AS numbers, password and TTL on both sides",
-    }
-    .to_owned()
 }
 
 fn link_part(link: &LinkState) -> Part {
