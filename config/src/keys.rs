@@ -82,6 +82,9 @@ const HOST: &str = "a host name without scheme, port or path, such as `\"downloa
 const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
 const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
+const COMMUNITIES: &str = "a list of communities, such as `[\"65100:911\", \"65100:1:2\", \"rt:65100:1\", \"no-export\"]`";
+const PREFIX_RULES: &str = "a list of prefixes, such as `[\"198.51.0.0/16\", \"203.0.113.0/24 exact\", \"192.0.2.0/24 ge 25 le 28\"]`";
+const AS_PATHS: &str = "a list of patterns, such as `[\"^65100_\", \"_65200$\"]`";
 const PREFIXES: &str = "a list of prefixes, such as `[\"198.51.100.0/24\"]`";
 
 pub(crate) const NODE: &[Key] = &[
@@ -115,6 +118,7 @@ pub(crate) const NODE: &[Key] = &[
     section("bgp"),
     value("bgp.listen", SOCKETS),
     value("bgp.router_id", "an IPv4 address other than 0.0.0.0, such as `\"192.0.2.10\"`"),
+    value("bgp.ebgp_requires_rules", BOOLEAN),
     sections("bgp.neighbor"),
     value("bgp.neighbor.address", "an IP address, such as `\"192.0.2.1\"`").required(),
     value("bgp.neighbor.port", "a TCP port, 1 to 65535"),
@@ -126,14 +130,28 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.passive", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
     section("bgp.neighbor.accept"),
+    value("bgp.neighbor.accept.communities", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_all", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_none", COMMUNITIES),
+    value("bgp.neighbor.accept.allow_prefixes", PREFIX_RULES),
+    value("bgp.neighbor.accept.deny_prefixes", PREFIX_RULES),
     value(
-        "bgp.neighbor.accept.communities",
-        "a list of communities, each two numbers of 0 to 65535, such as `[\"65100:911\"]`",
+        "bgp.neighbor.accept.origin_asns",
+        "a list of AS numbers and ranges of them, such as `[65100, \"64512-65534\"]`",
     ),
+    value("bgp.neighbor.accept.as_path", AS_PATHS),
+    value("bgp.neighbor.accept.as_path_none", AS_PATHS),
+    value("bgp.neighbor.accept.max_as_path_length", "0 to 4294967295; no key: any length"),
     value("bgp.neighbor.accept.max_length", "0 to 32 bits"),
     value("bgp.neighbor.accept.min_length", "0 to 32 bits"),
+    value("bgp.neighbor.accept.max_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.min_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.enforce_first_as", BOOLEAN),
+    value("bgp.neighbor.accept.allow_as_sets", BOOLEAN),
+    value("bgp.neighbor.accept.allow_bogon_asns", BOOLEAN),
     value("bgp.neighbor.accept.allow_default_route", BOOLEAN),
     value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
+    value("bgp.neighbor.accept.allow_cgnat", BOOLEAN),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
     section("control"),

@@ -155,6 +155,8 @@ pub struct Bgp {
     /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
+    /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
@@ -162,7 +164,12 @@ pub struct Bgp {
 
 impl Default for Bgp {
     fn default() -> Self {
-        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new() }
+        Self {
+            listen: vec![any(179)],
+            router_id: None,
+            ebgp_requires_rules: false,
+            neighbors: Vec::new(),
+        }
     }
 }
 

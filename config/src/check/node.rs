@@ -1,5 +1,6 @@
 //! Checks of the node's file.
 
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
 use crate::neighbor::is_one_host;
-use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
+use crate::{Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
@@ -143,23 +144,12 @@ fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findin
     for value in neighbor.impossible_values() {
         let path = at.key(value.key);
         let path = value.index.map_or(path.clone(), |index| path.index(index));
-        findings.report(&[&path], value.accepted);
+        let beside = value.beside.map(|key| at.key(key));
+        let paths: Vec<_> = iter::once(&path).chain(&beside).collect();
+        findings.report(&paths, &value.accepted);
     }
-    accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
-}
-
-/// Two lengths that cross each other.
-fn accepted_lengths(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
-    let (min, max) = (at.key("min_length"), at.key("max_length"));
-    if accept.min_length > accept.max_length && accept.min_length <= 32 {
-        // The key that stands in the file, if one of the two is the default.
-        if findings.is_in_file(&min) {
-            let most = format!("at most {}, the `max_length`", accept.max_length);
-            findings.report(&[&min, &max], &most);
-        } else {
-            let least = format!("at least {}, the `min_length`", accept.min_length);
-            findings.report(&[&max, &min], &least);
-        }
+    for (key, index, _) in neighbor.accept.ipv6_prefixes() {
+        findings.family(&at.key(key).index(index), true, ipv6);
     }
 }
 
