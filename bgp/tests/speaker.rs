@@ -51,6 +51,7 @@ fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
         neighbors,
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
         ipv6: false,
+        ebgp_requires_rules: false,
     })
     .unwrap()
 }
@@ -367,6 +368,7 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
         neighbors: vec![],
         manual: prefixes(&["8.8.0.0/16"]),
         ipv6: false,
+        ebgp_requires_rules: false,
     };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
@@ -379,8 +381,14 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
 async fn settings_that_cannot_be_are_refused() {
     let address = SocketAddr::from(([127, 0, 0, 1], 179));
     let start = |neighbors: Vec<Neighbor>, listen: Vec<SocketAddr>| {
-        let settings =
-            SpeakerSettings { router_id: OURS, listen, neighbors, manual: vec![], ipv6: false };
+        let settings = SpeakerSettings {
+            router_id: OURS,
+            listen,
+            neighbors,
+            manual: vec![],
+            ipv6: false,
+            ebgp_requires_rules: false,
+        };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
         // As the program prints it: each cause once.

@@ -101,6 +101,18 @@ pub struct ImpossibleValue {
     pub beside: Option<&'static str>,
 }
 
+impl fmt::Display for ImpossibleValue {
+    /// ``accept.communities[1]: `x` is not possible; accepted: …``
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, index, found, accepted, beside: _ } = self;
+        f.write_str(key)?;
+        if let Some(index) = index {
+            write!(f, "[{index}]")?;
+        }
+        write!(f, ": `{found}` is not possible; accepted: {accepted}")
+    }
+}
+
 /// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
 const LONGEST_PASSWORD: usize = 80;
 

@@ -182,6 +182,7 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
         neighbors,
         manual: config.footprint.cidrs.clone(),
         ipv6: config.node.ipv6,
+        ebgp_requires_rules: config.bgp.as_ref().is_some_and(|bgp| bgp.ebgp_requires_rules),
     })
 }
 

@@ -72,6 +72,8 @@ pub struct SpeakerSettings {
     pub manual: Vec<IpNet>,
     /// Offers IPv6 unicast to the neighbors.
     pub ipv6: bool,
+    /// Accepts nothing from external neighbors without accept rules (RFC 8212).
+    pub ebgp_requires_rules: bool,
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -83,7 +85,7 @@ pub enum StartError {
     /// There are more neighbors than this speaker can number.
     #[error("bgp.neighbor: {0} neighbors; at most 65535 are possible")]
     TooManyNeighbors(usize),
-    /// An accept rule cannot be read.
+    /// Accept rules are impossible.
     #[error("bgp.neighbor {neighbor}: the accept rules cannot be used")]
     Policy {
         /// Whose rule.
@@ -267,7 +269,8 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
             role: None,
         };
         let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
-            .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?;
+            .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?
+            .requiring_ebgp_rules(settings.ebgp_requires_rules);
         Ok(NeighborRules {
             address: neighbor.address,
             asn: neighbor.asn.get(),

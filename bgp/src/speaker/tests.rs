@@ -139,6 +139,7 @@ async fn a_password_that_is_too_long_is_an_error() {
         neighbors: vec![long],
         manual: vec![],
         ipv6: false,
+        ebgp_requires_rules: false,
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };
