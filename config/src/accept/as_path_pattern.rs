@@ -14,7 +14,7 @@ use super::RuleError;
 /// A pattern over an AS path, in the form that routers use: `^65100_`, `_65200$`, `_6453_`.
 ///
 /// It is matched against the path as `mcc bgp routes` prints it: `65100 65200 {65300,65301}`, a
-/// set in `{ }`, the segments of a confederation in `( )` and `[ ]` at the begin. It may match
+/// set in `{ }`, the segments of a confederation in `( )` and `[ ]` at the beginning. It may match
 /// anywhere; `^` and `$` are the ends of the path, and `_` stands for whatever is beside a number:
 /// a space, a comma, a bracket, or an end.
 ///
