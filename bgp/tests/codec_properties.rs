@@ -197,7 +197,7 @@ fn read_all(mut bytes: &[u8], context: &DecodeContext) {
                 assert!(!(update.treated_as_withdraw() && update.attributes.is_some()));
                 assert!(update.findings.iter().all(|finding| finding.offset <= size));
                 if let Some(attributes) = &update.attributes {
-                    assert!(attributes.raw.len() <= size);
+                    assert!(attributes.attributes().len() <= size);
                 }
             }
             Ok(Message::Notification(notification)) => {
@@ -237,7 +237,7 @@ proptest! {
             prop_assert!(bytes.len() <= MAX_MESSAGE);
             let update = read_update(&bytes, &context).unwrap();
             prop_assert_eq!(update.findings, vec![]);
-            let attributes = update.attributes.unwrap();
+            let attributes = Arc::new(update.attributes.unwrap().decode());
             for nlri in update.announced {
                 let new = read.insert((nlri.prefix, nlri.path_id), Arc::clone(&attributes)).is_none();
                 prop_assert!(new, "sent twice: {}", nlri.prefix);

@@ -128,6 +128,18 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.password", "the TCP MD5 key, a string of 1 to 80 bytes").secret(),
     value("bgp.neighbor.hold_time", "seconds: 0 (never expires), or 3 to 65535"),
     value("bgp.neighbor.passive", BOOLEAN),
+    value("bgp.neighbor.connect_retry", "seconds, 1 to 65535"),
+    value("bgp.neighbor.delay_open", "seconds, 0 to 240"),
+    value("bgp.neighbor.graceful_restart", BOOLEAN),
+    value("bgp.neighbor.stale_time", "seconds, 0 to 4294967295"),
+    value("bgp.neighbor.long_lived_stale_time", "seconds, 0 (off) to 16777215"),
+    value("bgp.neighbor.add_path", BOOLEAN),
+    value(
+        "bgp.neighbor.role",
+        "what this node's AS is to the router's: `\"provider\"`, `\"rs\"`, `\"rs-client\"`, \
+         `\"customer\"` or `\"peer\"`",
+    ),
+    value("bgp.neighbor.role_strict", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
     section("bgp.neighbor.accept"),
     value("bgp.neighbor.accept.communities", COMMUNITIES),
@@ -154,6 +166,8 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.accept.allow_cgnat", BOOLEAN),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
+    value("footprint.max_change", "percent, 0 (never holds) to 100"),
+    value("footprint.damping", BOOLEAN),
     section("control"),
     value(
         "control.url",

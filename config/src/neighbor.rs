@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AcceptRules, Secret, keys};
+use crate::{AcceptRules, BgpRole, Secret, keys};
 
 /// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
 /// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
@@ -78,6 +78,33 @@ pub struct Neighbor {
     /// Waits for the router to connect instead of connecting too.
     #[serde(default)]
     pub passive: bool,
+    /// The longest wait between two attempts to connect, in seconds, 1 to 65535. Waits begin with
+    /// one second and double with each failure in a row (RFC 4271 §8, ConnectRetryTime).
+    #[serde(default = "default_connect_retry")]
+    pub connect_retry: u16,
+    /// How long to let the router send its OPEN first, in seconds, 0 to 240 (RFC 4271 §8,
+    /// DelayOpenTime).
+    #[serde(default)]
+    pub delay_open: u16,
+    /// Offers graceful restart (RFC 4724) with its notification extension (RFC 8538).
+    #[serde(default = "on")]
+    pub graceful_restart: bool,
+    /// How long routes of a lost session stay, in seconds, if graceful restart does not say longer.
+    #[serde(default = "default_stale_time")]
+    pub stale_time: u32,
+    /// The most that routes stay beyond that when the router asks for it (RFC 9494), in seconds, up
+    /// to 16777215. 0 does not offer it; nor can it be had without `graceful_restart`.
+    #[serde(default = "default_long_lived_stale_time")]
+    pub long_lived_stale_time: u32,
+    /// Lets the router send several paths a prefix (RFC 7911).
+    #[serde(default = "on")]
+    pub add_path: bool,
+    /// What this node's AS is to the router's (RFC 9234); without it no role is claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<BgpRole>,
+    /// Refuses a router that names no role of its own (RFC 9234 §4.2).
+    #[serde(default)]
+    pub role_strict: bool,
     /// The most prefixes that the router may announce, counted before the accept rules.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
@@ -115,8 +142,37 @@ impl fmt::Display for ImpossibleValue {
 
 /// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
 const LONGEST_PASSWORD: usize = 80;
+/// A router gives up a connection on which no OPEN comes for this long (RFC 4271 §8.2.2).
+const LONGEST_DELAY_OPEN: u16 = 240;
+/// The wire has 24 bits for it (RFC 9494 §3.1).
+const LONGEST_LONG_LIVED_STALE_TIME: u32 = (1 << 24) - 1;
 
 impl Neighbor {
+    /// A neighbor of which only address and AS number are known; all else is as by default.
+    #[must_use]
+    pub fn new(address: IpAddr, asn: Asn) -> Self {
+        Self {
+            address,
+            port: default_port(),
+            asn,
+            local_asn: None,
+            description: None,
+            password: None,
+            hold_time: default_hold_time(),
+            passive: false,
+            connect_retry: default_connect_retry(),
+            delay_open: 0,
+            graceful_restart: true,
+            stale_time: default_stale_time(),
+            long_lived_stale_time: default_long_lived_stale_time(),
+            add_path: true,
+            role: None,
+            role_strict: false,
+            max_prefixes: default_max_prefixes(),
+            accept: AcceptRules::default(),
+        }
+    }
+
     /// Every value that no session can work with. The node's file and the API of the control plane
     /// both refuse these, so that what one takes never stops the other.
     #[must_use]
@@ -141,6 +197,16 @@ impl Neighbor {
         }
         if matches!(self.hold_time, 1 | 2) {
             report("hold_time", None, self.hold_time.to_string(), accepted("hold_time"));
+        }
+        if self.connect_retry == 0 {
+            report("connect_retry", None, "0".to_owned(), accepted("connect_retry"));
+        }
+        if self.delay_open > LONGEST_DELAY_OPEN {
+            report("delay_open", None, self.delay_open.to_string(), accepted("delay_open"));
+        }
+        if self.long_lived_stale_time > LONGEST_LONG_LIVED_STALE_TIME {
+            let (key, found) = ("long_lived_stale_time", self.long_lived_stale_time.to_string());
+            report(key, None, found, accepted(key));
         }
         if self.max_prefixes == 0 {
             report("max_prefixes", None, "0".to_owned(), accepted("max_prefixes"));
@@ -170,6 +236,56 @@ fn default_hold_time() -> u16 {
     90
 }
 
+fn default_connect_retry() -> u16 {
+    60
+}
+
+fn default_stale_time() -> u32 {
+    300
+}
+
+fn default_long_lived_stale_time() -> u32 {
+    86_400
+}
+
 fn default_max_prefixes() -> u32 {
     100_000
+}
+
+fn on() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::NodeConfig;
+
+    #[test]
+    fn timers_and_roles_that_cannot_be() {
+        let problem = |settings: &str| {
+            let file = format!(
+                "node = {{ name = \"edge-1\", address = \"192.0.2.10\" }}\n\
+                 drive = [{{ path = \"/cache/1\", size = \"500GB\" }}]\n\
+                 [[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n{settings}\n"
+            );
+            NodeConfig::parse(&file, "mcc.toml").map_or_else(|e| e.to_string(), |_| String::new())
+        };
+        for (settings, expected) in [
+            ("connect_retry = 0", "`0`; accepted: seconds, 1 to 65535"),
+            ("delay_open = 241", "`241`; accepted: seconds, 0 to 240"),
+            (
+                "long_lived_stale_time = 16777216",
+                "`16777216`; accepted: seconds, 0 (off) to 16777215",
+            ),
+            ("stale_time = -1", "`-1`; accepted: seconds, 0 to 4294967295"),
+            ("local_asn = 65200\nrole = \"upstream\"", "`\"provider\"`, `\"rs\"`"),
+            ("role = \"customer\"", "accepted: no role, since both sides have one AS number"),
+            ("role_strict = true", "accepted: false, since without a `role`"),
+        ] {
+            let found = problem(settings);
+            assert!(found.contains(expected), "{settings}: {found}");
+        }
+        assert_eq!(problem("local_asn = 65200\nrole = \"rs-client\"\nrole_strict = true"), "");
+        assert_eq!(problem("delay_open = 240\nstale_time = 0\nlong_lived_stale_time = 0"), "");
+    }
 }

@@ -174,11 +174,22 @@ impl Default for Bgp {
 }
 
 /// `[footprint]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FootprintSettings {
     /// Prefixes entered by hand; they count whatever BGP says.
     pub cidrs: Vec<IpNet>,
+    /// By how many percent, 0 to 100, the footprint may grow or shrink within five minutes before
+    /// the control plane is told; more waits for `mcc footprint approve`. 0: by any.
+    pub max_change: u8,
+    /// Whether a prefix that comes and goes again and again is left as it was told last.
+    pub damping: bool,
+}
+
+impl Default for FootprintSettings {
+    fn default() -> Self {
+        Self { cidrs: Vec::new(), max_change: 50, damping: true }
+    }
 }
 
 /// `[control]`

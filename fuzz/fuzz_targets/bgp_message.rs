@@ -69,7 +69,7 @@ fn read_all(mut stream: &[u8], max: usize, context: &DecodeContext) {
                     assert!(context.family(family_of(nlri.prefix.addr().is_ipv4())).is_some());
                 }
                 if let Some(attributes) = &update.attributes {
-                    attributes.as_path.to_string();
+                    attributes.decode().as_path.to_string();
                 }
             }
             Ok(Message::Notification(notification)) => {

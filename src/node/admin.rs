@@ -194,6 +194,8 @@ async fn routes(
 struct FootprintQuery {
     after: Option<IpNet>,
     limit: Option<usize>,
+    #[serde(default)]
+    inconsistent: bool,
 }
 
 async fn footprint(
@@ -204,7 +206,11 @@ async fn footprint(
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let page = view
         .speaker
-        .footprint(query.after, limit)
+        .footprint(mcc_bgp::rib::FootprintQuery {
+            after: query.after,
+            limit,
+            inconsistent: query.inconsistent,
+        })
         .await
         .map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     Ok(Json(page))

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_cache::{Cache, CacheSettings, CertificateFiles, Limits};
 use mcc_config::NodeConfig;
@@ -183,6 +184,11 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
         manual: config.footprint.cidrs.clone(),
         ipv6: config.node.ipv6,
         ebgp_requires_rules: config.bgp.as_ref().is_some_and(|bgp| bgp.ebgp_requires_rules),
+        export: ExportRules {
+            max_change: config.footprint.max_change,
+            damping: config.footprint.damping,
+        },
+        last_good: Some(config.node.data_dir.join("footprint.last-good")),
     })
 }
 

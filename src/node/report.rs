@@ -183,11 +183,14 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     let (state, advice) = match neighbor.state {
         State::Established if neighbor.received == 0 => (
             PartState::Warning,
-            Some("the router announces nothing: check its export policy towards this node"),
+            Some(
+                "the router announces nothing: check its export policy towards this node"
+                    .to_owned(),
+            ),
         ),
         State::Established if neighbor.accepted == 0 => (
             PartState::Warning,
-            Some("everything is refused: `mcc bgp routes --rejected` says why"),
+            Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned()),
         ),
         State::Established => (PartState::Up, None),
         _ => (PartState::Down, Some(down_advice(neighbor))),
@@ -197,21 +200,24 @@ fn neighbor_part(neighbor: &NeighborStatus) -> Part {
         state,
         since_seconds: Some(neighbor.state_seconds),
         detail,
-        advice: advice.map(ToOwned::to_owned),
+        advice,
     }
 }
 
-/// What to do about a session that is down, by what ended it.
-fn down_advice(neighbor: &NeighborStatus) -> &'static str {
+/// What to do about a session that is down: what the router's own words ask for, else by what ended
+/// it.
+fn down_advice(neighbor: &NeighborStatus) -> String {
     use ErrorDirection::{Connection, Dial, Received, Sent};
 
     let error = neighbor.last_error.as_ref().map(|last| &last.error);
+    if let Some(advice) = error.and_then(|error| error.advice.clone()) {
+        return advice;
+    }
     // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
     match error.map(|error| (error.direction, error.code, error.subcode)) {
         Some((Sent, Some(6), Some(1))) => {
             "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
         }
-        Some((Received, Some(6), Some(2..=4))) => "it was ended on the router: ask who runs that",
         Some((_, Some(2), _)) => {
             "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
         }
@@ -219,6 +225,7 @@ fn down_advice(neighbor: &NeighborStatus) -> &'static str {
         Some((Connection | Received | Sent, _, _)) => "look at the router's log",
         None => "check address, AS numbers, password and TTL on both sides",
     }
+    .to_owned()
 }
 
 fn link_part(link: &LinkState) -> Part {

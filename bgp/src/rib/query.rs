@@ -13,11 +13,13 @@ use ipnet::IpNet;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::adj_rib_in::Position;
+use super::adj_rib_in::Place;
+use super::prefix_table::PrefixId;
+use super::set_hash::SetHash;
+use super::walk::Position;
 use super::{Neighbor, PrefixSource, Rib, Route, Seconds};
-use crate::wire::Nlri;
 
-/// How many routes one call looks at.
+/// How many prefixes one call looks at.
 const SLICE: usize = 8192;
 
 /// Which routes to list. The default is all of them.
@@ -65,7 +67,7 @@ impl fmt::Display for RouteCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
             Position::Start => write!(f, "{}", self.neighbor),
-            Position::After(Nlri { prefix, path_id }) => {
+            Position::After(prefix, path_id) => {
                 write!(f, "{}~{prefix}~{path_id}", self.neighbor)
             }
         }
@@ -83,8 +85,7 @@ impl FromStr for RouteCursor {
                 (None, ..) => Position::Start,
                 (Some(prefix), Some(path_id), None) => {
                     let prefix: IpNet = prefix.parse().ok()?;
-                    let nlri = Nlri { prefix: prefix.trunc(), path_id: path_id.parse().ok()? };
-                    Position::After(nlri)
+                    Position::After(prefix.trunc(), path_id.parse().ok()?)
                 }
                 _ => return None,
             };
@@ -166,6 +167,20 @@ pub struct FootprintPrefix {
     pub source: PrefixSource,
     /// The neighbors with an accepted route for it.
     pub neighbors: Vec<IpAddr>,
+    /// If asked for: the neighbors that announce other prefixes of the family, but not this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<IpAddr>,
+}
+
+/// Which prefixes of the footprint to list. The default is the first page of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FootprintQuery {
+    /// Go on after this prefix.
+    pub after: Option<IpNet>,
+    /// At most so many; 0 and more than 8,192 mean 8,192.
+    pub limit: usize,
+    /// Only prefixes that some neighbors announce and others do not.
+    pub inconsistent: bool,
 }
 
 impl RouteQuery {
@@ -194,9 +209,9 @@ impl Rib {
             RouteFilter::LongestMatch(_) | RouteFilter::Exact(_) => {
                 // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
                 let all = neighbors.flat_map(|neighbor| {
-                    let found = neighbor.find(query.filter).into_iter();
+                    let found = self.find(neighbor, query.filter).into_iter();
                     let found = found.filter(move |(_, route)| wanted(*route));
-                    found.filter_map(move |(nlri, route)| self.view(neighbor, nlri, route, now))
+                    found.filter_map(move |(place, route)| self.view(neighbor, place, route, now))
                 });
                 return RoutePage { routes: all.take(limit).collect(), next: None };
             }
@@ -206,65 +221,111 @@ impl Rib {
             Some(after) if after.neighbor == neighbor.rules.address => after.position,
             _ => Position::Start,
         };
-        let budget = if query.rejected { SLICE } else { limit.min(SLICE) };
-        let (slice, more) = neighbor.table.slice(position, within, budget);
-        let mut next = more.map(|position| (neighbor, position));
-        if next.is_none() {
-            next = neighbors.next().map(|neighbor| (neighbor, Position::Start));
-        }
+        let mut slice = self.slice(neighbor, position, within, SLICE);
         let mut routes = Vec::new();
-        for (nlri, route) in slice.into_iter().filter(|(_, route)| wanted(*route)) {
-            if routes.len() == limit {
+        let mut full = None;
+        for (place, route) in slice.by_ref().filter(|(_, route)| wanted(*route)) {
+            routes.extend(self.view(neighbor, place, route, now));
+            if routes.len() >= limit {
+                full = Some(Position::After(place.prefix, place.path_id));
                 break;
             }
-            routes.extend(self.view(neighbor, nlri, route, now));
-            if routes.len() == limit {
-                next = Some((neighbor, Position::After(nlri)));
-            }
         }
+        let next = match full.or(slice.more()) {
+            Some(position) => Some((neighbor, position)),
+            None => neighbors.next().map(|neighbor| (neighbor, Position::Start)),
+        };
         let next = next
             .map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position });
         RoutePage { routes, next }
     }
 
-    /// A page of the footprint, of at most `limit` prefixes, after `after`.
+    /// A page of the footprint. While there is a `next`, there may be more.
     #[must_use]
-    pub fn footprint(&self, after: Option<IpNet>, limit: usize) -> FootprintPage {
-        let limit = limit.min(SLICE);
-        let entries = self.footprint.iter_after(after).take(limit);
-        let prefixes: Vec<_> = entries
-            .map(|(prefix, entry)| FootprintPrefix {
-                prefix,
-                source: if entry.manual { PrefixSource::Manual } else { PrefixSource::Bgp },
-                neighbors: self.contributors(prefix),
-            })
-            .collect();
-        let next = prefixes.last().filter(|_| prefixes.len() == limit).map(|last| last.prefix);
-        FootprintPage {
-            prefixes,
+    pub fn footprint(&self, query: FootprintQuery) -> FootprintPage {
+        let limit = if query.limit == 0 { SLICE } else { query.limit.min(SLICE) };
+        let mut page = FootprintPage {
+            prefixes: Vec::new(),
             count: self.footprint.len(),
             addresses: self.footprint.addresses(),
-            next,
+            next: None,
+        };
+        let entries = self.footprint.iter_after(&self.prefixes, query.after);
+        for (looked_at, (prefix, id, entry)) in entries.enumerate() {
+            if page.prefixes.len() == limit || looked_at == SLICE {
+                return page;
+            }
+            page.next = Some(prefix);
+            let missing = if query.inconsistent { self.missing(prefix, id) } else { Vec::new() };
+            if query.inconsistent && missing.is_empty() {
+                continue;
+            }
+            page.prefixes.push(FootprintPrefix {
+                prefix,
+                source: if entry.is_manual() { PrefixSource::Manual } else { PrefixSource::Bgp },
+                neighbors: self.contributors(id),
+                missing,
+            });
         }
+        page.next = None;
+        page
     }
 
-    fn contributors(&self, prefix: IpNet) -> Vec<IpAddr> {
-        let has = |n: &&Neighbor| n.table.exact(prefix).any(|(_, route)| route.is_accepted());
-        self.neighbors.iter().filter(has).map(|neighbor| neighbor.rules.address).collect()
+    fn contributors(&self, id: PrefixId) -> Vec<IpAddr> {
+        let contributors = self.neighbors.iter().filter(|neighbor| neighbor.table.accepts(id));
+        contributors.map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    /// The neighbors that a prefix is not accepted from, but others of its family are. None if it
+    /// is accepted from nobody: then it was entered by hand.
+    fn missing(&self, prefix: IpNet, id: PrefixId) -> Vec<IpAddr> {
+        let family = usize::from(matches!(prefix, IpNet::V6(_)));
+        let contributes = |neighbor: &&Neighbor| {
+            let sets = neighbor.table.counts().accepted_sets;
+            sets.get(family).is_some_and(|set| *set != SetHash::default())
+        };
+        let (with, without): (Vec<_>, Vec<_>) = self
+            .neighbors
+            .iter()
+            .filter(contributes)
+            .partition(|neighbor| neighbor.table.accepts(id));
+        if with.is_empty() {
+            return Vec::new();
+        }
+        without.into_iter().map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    fn find(&self, neighbor: &Neighbor, filter: RouteFilter) -> Vec<(Place, Route)> {
+        let of = |(prefix, id): (IpNet, PrefixId)| -> Vec<_> {
+            let routes = neighbor.table.of(id);
+            routes.map(|(path_id, route)| (Place { prefix, id, path_id }, route)).collect()
+        };
+        match filter {
+            RouteFilter::LongestMatch(address) => {
+                let covering: Vec<_> = self.prefixes.covering(&address.into()).collect();
+                let mut routes = covering.into_iter().rev().map(of);
+                routes.find(|routes| !routes.is_empty()).unwrap_or_default()
+            }
+            RouteFilter::Exact(prefix) => {
+                let prefix = prefix.trunc();
+                self.prefixes.get(&prefix).map(|id| of((prefix, id))).unwrap_or_default()
+            }
+            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
+        }
     }
 
     fn view(
         &self,
         neighbor: &Neighbor,
-        nlri: Nlri,
+        place: Place,
         route: Route,
         now: Seconds,
     ) -> Option<RouteView> {
-        let attributes = self.attributes(route.attributes())?;
+        let attributes = self.attributes.get(route.attributes())?.decode();
         Some(RouteView {
-            prefix: nlri.prefix,
+            prefix: place.prefix,
             neighbor: neighbor.rules.address,
-            path_id: nlri.path_id,
+            path_id: place.path_id,
             as_path: attributes.as_path.to_string(),
             origin: attributes.origin.to_string(),
             next_hop: attributes.next_hop,
@@ -278,18 +339,8 @@ impl Rib {
                 .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),
-            stale: neighbor.table.is_stale(&nlri.prefix, route),
+            stale: neighbor.table.is_stale(&place.prefix, route),
             age_seconds: route.learned().until(now).as_secs(),
         })
-    }
-}
-
-impl Neighbor {
-    fn find(&self, filter: RouteFilter) -> Vec<(Nlri, Route)> {
-        match filter {
-            RouteFilter::LongestMatch(address) => self.table.longest_match(address.into()),
-            RouteFilter::Exact(prefix) => self.table.exact(prefix.trunc()).collect(),
-            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
-        }
     }
 }

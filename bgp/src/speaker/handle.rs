@@ -8,10 +8,13 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rib_task::{Changes, Request};
+use super::rib_task::{Changes, Request, Subscription};
 use super::session_task::Command;
 use super::status::{Board, SpeakerStatus};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
+use crate::rib::{
+    DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
+    SubscriberId,
+};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
@@ -85,17 +88,29 @@ impl SpeakerHandle {
         }
     }
 
-    /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
-    /// size of the whole.
+    /// One page of the footprint, with the size of the whole.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn footprint(
-        &self,
-        after: Option<IpNet>,
-        limit: usize,
-    ) -> Result<FootprintPage, Stopped> {
-        self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    pub async fn footprint(&self, query: FootprintQuery) -> Result<FootprintPage, Stopped> {
+        self.ask(|reply| Request::Footprint { query, reply }).await
+    }
+
+    /// Says that the footprint is right as it is, so that subscribers are told of it; whether
+    /// anything was held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn approve(&self) -> Result<bool, Stopped> {
+        self.ask(|reply| Request::Approve { reply }).await
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
+        self.ask(|reply| Request::Damped { reply }).await
     }
 
     /// Follows the footprint from now on.
@@ -164,7 +179,7 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>),
+    AwaitsSnapshot(oneshot::Receiver<Subscription>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }

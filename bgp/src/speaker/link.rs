@@ -15,8 +15,8 @@ use crate::wire::{
     NeighborKind, Outgoing, decode, frame,
 };
 
-/// How much is read at once: it holds several of the longest messages.
-const READ_SIZE: usize = 256 * 1024;
+/// How much is read at once: the longest message, or a thousand usual ones.
+const READ_SIZE: usize = 64 * 1024;
 /// How long a write may make no progress, when no hold time says so (RFC 9687 §3 has 8 minutes).
 const WRITE_STALL: Duration = Duration::from_secs(240);
 /// How long a closed connection may take to deliver its last words.
@@ -58,8 +58,9 @@ impl Link {
     pub(super) fn agree(&mut self, negotiated: &Negotiated) {
         let options = |family: Family| {
             let add_path = negotiated.add_path_receive.contains(&family);
+            let ipv6_next_hop = negotiated.extended_next_hop && family == Family::IPV4_UNICAST;
             let agreed = negotiated.families.contains(&family);
-            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop: false })
+            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop })
         };
         self.context = DecodeContext {
             neighbor: self.context.neighbor,

@@ -9,6 +9,7 @@
 //! the tasks publish of themselves is in [`status`], so that nobody who asks for the status waits.
 
 mod handle;
+mod last_good;
 mod link;
 mod listener;
 mod rib_task;
@@ -22,6 +23,7 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -37,20 +39,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
+use last_good::LastGoodTask;
 use listener::Listener;
 use rib_task::RibTask;
 use session_task::{Command, SessionSetup, SessionTask};
 use socket::{DialSettings, ListenError};
 use status::{Board, SessionBoard};
-pub use status::{FootprintStatus, LastError, NeighborStatus, SessionKind, SpeakerStatus};
+pub use status::{
+    FootprintStatus, HeldStatus, LastError, NeighborStatus, SessionKind, SpeakerStatus,
+};
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{NeighborId, NeighborRules, Rib, RibSummary};
+use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib};
 use crate::session::PeerSettings;
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
-/// what one read brought, up to 256 KiB, which is six times as much once it is decoded (of one-byte
-/// prefixes 24 times): usually some 12 MiB, 48 MiB at worst.
+/// what one read brought, up to 64 KiB, which is six times as much once it is decoded (of one-byte
+/// prefixes 24 times): usually some 3 MiB, 12 MiB at worst.
 const BATCHES: usize = 8;
 /// How many questions wait for the RIB; further askers wait too.
 const REQUESTS: usize = 64;
@@ -74,6 +79,10 @@ pub struct SpeakerSettings {
     pub ipv6: bool,
     /// Accepts nothing from external neighbors without accept rules (RFC 8212).
     pub ebgp_requires_rules: bool,
+    /// How subscribers are guarded against accidents of the routers.
+    pub export: ExportRules,
+    /// Where the footprint is kept for the next start; none: nowhere.
+    pub last_good: Option<PathBuf>,
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -120,8 +129,10 @@ pub struct Speaker {
     local_addrs: Vec<SocketAddr>,
     /// Listeners and RIB.
     stop: CancellationToken,
+    stop_saving: CancellationToken,
     sessions: TaskTracker,
     closing: TaskTracker,
+    saving: TaskTracker,
     others: TaskTracker,
 }
 
@@ -138,11 +149,17 @@ impl Speaker {
         let listeners = listen(&settings)?;
         let local_addrs = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
 
+        let mut rib = Rib::new(rules, &settings.manual, settings.export, now);
+        if let Some(path) = &settings.last_good {
+            last_good::restore(path, &mut rib, now);
+        }
+        let restored = rib.summary();
+
         let board = |neighbor| Arc::new(SessionBoard::new(neighbor, now));
         let board = Arc::new(Board {
             router_id: settings.router_id,
             sessions: settings.neighbors.into_iter().map(board).collect(),
-            rib: ArcSwap::from_pointee(RibSummary::default()),
+            rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
@@ -162,12 +179,8 @@ impl Speaker {
             let setup = SessionSetup {
                 id: NeighborId(u16::try_from(index).unwrap_or(u16::MAX)),
                 settings: PeerSettings {
-                    asn: neighbor.asn.get(),
-                    local_asn: neighbor.effective_local_asn().get(),
-                    router_id: settings.router_id,
-                    hold_time: neighbor.hold_time,
-                    passive: neighbor.passive,
-                    ipv6: settings.ipv6,
+                    restarted: restored.neighbors.get(index).is_some_and(|n| n.stale > 0),
+                    ..PeerSettings::from_config(neighbor, settings.router_id, settings.ipv6)
                 },
                 max_prefixes: neighbor.max_prefixes,
                 dial: DialSettings {
@@ -187,8 +200,6 @@ impl Speaker {
             incoming.insert(neighbor.address.to_canonical(), incoming_sender);
             over_limit.push(limit_sender);
         }
-        let rib = Rib::new(rules, &settings.manual, now);
-        board.rib.store(Arc::new(rib.summary()));
         let rib_task = RibTask {
             rib,
             board: Arc::clone(&board),
@@ -196,16 +207,23 @@ impl Speaker {
             requests,
             over_limit,
             waiting: Vec::new(),
+            newcomers: Vec::new(),
             stop: stop.clone(),
         };
         others.spawn(rib_task.run());
+        let (saving, stop_saving) = (TaskTracker::new(), CancellationToken::new());
+        if let Some(path) = settings.last_good {
+            let requests = request_sender.clone();
+            let task = LastGoodTask::new(path, Arc::clone(&board), requests, stop_saving.clone());
+            saving.spawn(task.run());
+        }
         let incoming = Arc::new(incoming);
         for listener in listeners {
             let (sessions, board) = (Arc::clone(&incoming), Arc::clone(&board));
             others.spawn(Listener { listener, sessions, board, stop: stop.clone() }.run());
         }
         let handle = SpeakerHandle { board, requests: request_sender, commands: commands.into() };
-        Ok(Self { handle, local_addrs, stop, sessions, closing, others })
+        Ok(Self { handle, local_addrs, stop, stop_saving, sessions, closing, saving, others })
     }
 
     /// For the rest of the node.
@@ -221,7 +239,8 @@ impl Speaker {
     }
 
     /// Ends all sessions with Cease / Administrative Shutdown and `text` for the routers' operators
-    /// (RFC 9003, at most 255 bytes are sent), and waits up to 3 s for it to be written.
+    /// (RFC 9003, at most 255 bytes are sent), waits up to 3 s for it to be written, and up to 10 s
+    /// for the footprint to be saved.
     pub async fn shutdown(self, text: Option<&str>) {
         let shut_down = async {
             for commands in self.handle.commands.iter() {
@@ -232,13 +251,17 @@ impl Speaker {
             self.sessions.wait().await;
             self.closing.close();
             self.closing.wait().await;
-            self.stop.cancel();
-            self.others.close();
-            self.others.wait().await;
         };
         if timeout(SHUTDOWN_TIME, shut_down).await.is_err() {
             tracing::warn!("some routers did not take the end of their session in time");
         }
+        // The tasks end by themselves, and soon; the routes are still there, as stale ones.
+        self.stop_saving.cancel();
+        self.saving.close();
+        self.saving.wait().await;
+        self.stop.cancel();
+        self.others.close();
+        self.others.wait().await;
     }
 }
 
@@ -249,6 +272,7 @@ impl Drop for Speaker {
             let _ = commands.try_send(Command::Shutdown(None));
         }
         self.stop.cancel();
+        self.stop_saving.cancel();
     }
 }
 
@@ -266,7 +290,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
             local_asn: neighbor.effective_local_asn().get(),
             remote_asn: neighbor.asn.get(),
             router_id: settings.router_id,
-            role: None,
+            role: neighbor.role,
         };
         let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
             .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?
@@ -275,6 +299,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
             address: neighbor.address,
             asn: neighbor.asn.get(),
             max_prefixes: neighbor.max_prefixes,
+            stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
             policy,
         })
     });

@@ -17,9 +17,10 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Board;
+use crate::rib::last_good::{SaveCursor, SavedPage};
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId,
+    DampedPrefix, FootprintPage, FootprintQuery, NeighborId, Notice, PrefixAttributes, Rib,
+    RoutePage, RouteQuery, SessionEvent, SubscriberId, Verdict,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -45,12 +46,23 @@ pub(super) enum Request {
         reply: oneshot::Sender<RoutePage>,
     },
     Footprint {
-        after: Option<IpNet>,
-        limit: usize,
+        query: FootprintQuery,
         reply: oneshot::Sender<FootprintPage>,
     },
     Subscribe {
-        reply: oneshot::Sender<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>,
+        reply: oneshot::Sender<Subscription>,
+    },
+    /// Answered with none while the footprint waits for review.
+    Save {
+        cursor: SaveCursor,
+        reply: oneshot::Sender<Option<SavedPage>>,
+    },
+    /// Answers whether anything was held.
+    Approve {
+        reply: oneshot::Sender<bool>,
+    },
+    Damped {
+        reply: oneshot::Sender<Vec<DampedPrefix>>,
     },
     /// Answered when there is a change.
     Changes {
@@ -59,6 +71,7 @@ pub(super) enum Request {
     },
 }
 
+pub(super) type Subscription = (SubscriberId, Vec<(IpNet, PrefixAttributes)>);
 pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 
 /// See the module's documentation.
@@ -72,6 +85,8 @@ pub(super) struct RibTask {
     pub(super) over_limit: Vec<watch::Sender<u64>>,
     /// Subscribers that have been told everything so far.
     pub(super) waiting: Vec<(SubscriberId, oneshot::Sender<Changes>)>,
+    /// Those who wait to become subscribers.
+    pub(super) newcomers: Vec<oneshot::Sender<Subscription>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -88,12 +103,29 @@ impl RibTask {
                     self.answer(request);
                     continue;
                 }
-                () = sleep_until_or_never(deadline) => self.rib.handle_timeout(Instant::now()),
+                () = sleep_until_or_never(deadline) => self.handle_timeout(),
             }
             if self.batches.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
                 self.publish();
             }
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        match self.rib.handle_timeout(Instant::now()) {
+            Some(Verdict::Held { before, now }) => tracing::error!(
+                prefixes_before = before.prefixes,
+                addresses_before = before.addresses,
+                prefixes = now.prefixes,
+                addresses = now.addresses,
+                "the footprint has changed too much at once: the control plane is not told before \
+                 `mcc footprint approve`"
+            ),
+            Some(Verdict::Released) => {
+                tracing::warn!("the footprint is back within its bound: the control plane is told");
+            }
+            None => {}
         }
     }
 
@@ -129,6 +161,11 @@ impl RibTask {
 
     fn publish(&mut self) {
         self.board.rib.store(Arc::new(self.rib.summary()));
+        for reply in std::mem::take(&mut self.newcomers) {
+            if !reply.is_closed() {
+                self.answer(Request::Subscribe { reply });
+            }
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for (id, reply) in waiting {
             self.answer(Request::Changes { id, reply });
@@ -141,9 +178,21 @@ impl RibTask {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
             }
-            Request::Footprint { after, limit, reply } => {
-                let _ = reply.send(self.rib.footprint(after, limit));
+            Request::Footprint { query, reply } => {
+                let _ = reply.send(self.rib.footprint(query));
             }
+            Request::Save { cursor, reply } => {
+                let _ = reply.send(self.rib.is_open().then(|| self.rib.save(cursor)));
+            }
+            Request::Approve { reply } => {
+                let _ = reply.send(self.rib.approve(Instant::now()));
+                self.publish();
+            }
+            Request::Damped { reply } => {
+                let _ = reply.send(self.rib.damped(Instant::now()));
+            }
+            // Who comes while the footprint is held must not take it for good.
+            Request::Subscribe { reply } if !self.rib.is_open() => self.newcomers.push(reply),
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());
             }

@@ -375,7 +375,7 @@ impl SessionTask {
             }
         };
         let known = last.as_ref().is_some_and(|last| last.error == error);
-        let (neighbor, reason) = (self.address, &error.text);
+        let (neighbor, reason) = (self.address, &error);
         if was_up {
             tracing::warn!(%neighbor, %reason, "BGP session ended");
         } else if !known {

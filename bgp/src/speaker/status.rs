@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use mcc_config::Neighbor;
 use serde::Serialize;
 
-use crate::rib::{NeighborSummary, RibSummary};
+use crate::rib::{NeighborSummary, RibSummary, Totals};
 use crate::session::{Negotiated, SessionError, State};
 
 /// `mcc bgp status --json`, without what only the node knows of its advertisement.
@@ -62,6 +62,8 @@ pub struct NeighborStatus {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes that are left of a lost session.
     pub stale: u32,
+    /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
+    pub set_hash: BTreeMap<&'static str, String>,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// Seconds: agreed on if the session is up, else proposed.
@@ -109,6 +111,19 @@ pub struct FootprintStatus {
     pub prefixes: usize,
     /// Addresses that they cover together.
     pub addresses: u128,
+    /// It has changed so much that the control plane is not told before an operator has looked.
+    pub held: Option<HeldStatus>,
+    /// Prefixes that the control plane is not told of because they flap.
+    pub damped: usize,
+}
+
+/// A footprint that waits for review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeldStatus {
+    /// How long.
+    pub since_seconds: u64,
+    /// What the control plane was told before.
+    pub before: Totals,
 }
 
 /// What a session task publishes on change.
@@ -182,6 +197,7 @@ impl SessionBoard {
             accepted: routes.accepted,
             rejected: routes.rejected.clone(),
             stale: routes.stale,
+            set_hash: routes.set_hash.clone(),
             max_prefixes: neighbor.max_prefixes,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
@@ -214,7 +230,15 @@ impl Board {
         SpeakerStatus {
             router_id: self.router_id,
             neighbors: sessions.map(|(session, routes)| session.status(routes, now)).collect(),
-            footprint: FootprintStatus { prefixes: rib.prefixes, addresses: rib.addresses },
+            footprint: FootprintStatus {
+                prefixes: rib.prefixes,
+                addresses: rib.addresses,
+                held: rib.held.map(|held| HeldStatus {
+                    since_seconds: now.saturating_duration_since(held.since).as_secs(),
+                    before: held.before,
+                }),
+                damped: rib.damped,
+            },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
         }
     }

@@ -16,18 +16,8 @@ const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn neighbor(address: SocketAddr) -> Neighbor {
-    Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        hold_time: 3,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    }
+    let neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    Neighbor { port: address.port(), hold_time: 3, ..neighbor }
 }
 
 /// A session task alone, with a RIB that is played by the test.
@@ -48,14 +38,7 @@ fn session(target: SocketAddr) -> Session {
     let (over_limit, limit_receiver) = watch::channel(0);
     let setup = SessionSetup {
         id: NeighborId(0),
-        settings: PeerSettings {
-            asn: ASN,
-            local_asn: ASN,
-            router_id: OURS,
-            hold_time: 3,
-            passive: false,
-            ipv6: false,
-        },
+        settings: PeerSettings::from_config(&neighbor(target), OURS, false),
         max_prefixes: 100_000,
         dial: DialSettings { target, source: None, key: None },
         board: Arc::new(SessionBoard::new(neighbor(target), Instant::now())),
@@ -140,6 +123,8 @@ async fn a_password_that_is_too_long_is_an_error() {
         manual: vec![],
         ipv6: false,
         ebgp_requires_rules: false,
+        export: ExportRules::default(),
+        last_good: None,
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };

@@ -151,9 +151,29 @@ fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findin
     for (key, index, _) in neighbor.accept.ipv6_prefixes() {
         findings.family(&at.key(key).index(index), true, ipv6);
     }
+    role(neighbor, at, findings);
+}
+
+/// A role is a relation between two ASes (RFC 9234 §4.1).
+fn role(neighbor: &Neighbor, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if neighbor.role.is_some() && neighbor.effective_local_asn() == neighbor.asn {
+        findings.report(
+            &[&at.key("role"), &at.key("asn"), &at.key("local_asn")],
+            "no role, since both sides have one AS number (iBGP); or a `local_asn` of your own",
+        );
+    }
+    if neighbor.role_strict && neighbor.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
+    }
 }
 
 fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if config.footprint.max_change > 100 {
+        findings.wrong(&KeyPath::of("footprint.max_change"));
+    }
     let cidrs = KeyPath::of("footprint.cidrs");
     findings.prefixes(&cidrs, &config.footprint.cidrs, ipv6);
     for (i, cidr) in config.footprint.cidrs.iter().enumerate() {

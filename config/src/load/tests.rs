@@ -68,7 +68,8 @@ fn keys_that_do_not_exist() {
         ),
         (
             "[footprint]\nzzz = 1",
-            "mcc.toml:6: key `footprint.zzz`: found an unknown key; accepted: `cidrs`",
+            "mcc.toml:6: key `footprint.zzz`: found an unknown key; accepted: `cidrs`, \
+             `max_change`, `damping`",
         ),
     ] {
         assert_node(added, expected);
