@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::ExportRules;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::{NeighborStatus, SessionKind, Speaker, SpeakerSettings, SpeakerStatus};
 use mcc_config::{Asn, DynamicNeighbors};
@@ -32,15 +31,11 @@ fn range(prefix: &str, change: impl FnOnce(&mut DynamicNeighbors)) -> DynamicNei
 
 fn speaker(dynamic: Vec<DynamicNeighbors>) -> Speaker {
     Speaker::start(SpeakerSettings {
-        router_id: Ipv4Addr::new(10, 0, 0, 5),
         // Two addresses: a router may come in on either.
         listen: ["127.0.0.1:0", "127.0.0.2:0"].map(|text| text.parse().unwrap()).to_vec(),
         neighbors: vec![dynamic[0].neighbor(IpAddr::from([127, 0, 9, 3]), asn(65100))],
         dynamic,
-        manual: vec![],
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(Ipv4Addr::new(10, 0, 0, 5))
     })
     .unwrap()
 }

@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mcc_bgp::mrt::{Body, Reader};
-use mcc_bgp::rib::ExportRules;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::{
     CommandError, Direction, Observation, Observed, Speaker, SpeakerHandle, SpeakerSettings,
@@ -33,14 +32,8 @@ fn speaker(router: SocketAddr) -> Speaker {
         ..Neighbor::new(router.ip(), Asn::new(ASN).unwrap())
     };
     Speaker::start(SpeakerSettings {
-        router_id: Ipv4Addr::new(10, 0, 0, 5),
-        listen: vec![],
         neighbors: vec![neighbor],
-        dynamic: vec![],
-        manual: vec![],
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(Ipv4Addr::new(10, 0, 0, 5))
     })
     .unwrap()
 }

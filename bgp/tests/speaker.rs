@@ -12,14 +12,14 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_bgp::rib::{
-    ExportRules, FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
+    FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
 };
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
     SpeakerStatus,
 };
-use mcc_bgp::wire::Family;
+use mcc_bgp::wire::{AsPathSegment, Family, SegmentKind};
 use mcc_config::{Asn, Neighbor};
 use tokio::time::{sleep, timeout};
 
@@ -38,14 +38,10 @@ fn neighbor(address: SocketAddr, change: impl FnOnce(&mut Neighbor)) -> Neighbor
 
 fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
     Speaker::start(SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         neighbors,
-        dynamic: vec![],
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(OURS)
     })
     .unwrap()
 }
@@ -157,6 +153,53 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     router.withdraw(thousand().into_iter().take(400).collect()).await.unwrap();
     wait_for_neighbor(&handle, |n| n.accepted == 600).await;
     assert_eq!(footprint(&handle).await, thousand().into_iter().skip(400).collect());
+    speaker.shutdown(None).await;
+}
+
+/// Rules of all kinds at once: each route is refused for its own reason, and listed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_beyond_the_prefix_are_told_apart() {
+    let next_hop = IpAddr::from([192, 0, 2, 1]);
+    let mut with_set = Attributes::new(next_hop, &[3356]);
+    let set = AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2] };
+    with_set.as_path.segments.push(set);
+    let good = Attributes::new(next_hop, &[3356, 65200]);
+    let transit = Attributes::new(next_hop, &[3356, 6453, 65200]);
+    let elsewhere = Attributes::new(next_hop, &[3356, 65300]);
+    let route = |text: &str, attributes: &Attributes| {
+        Route::new(text.parse().unwrap(), &Arc::new(attributes.clone()))
+    };
+    let all = vec![
+        route("8.8.0.0/24", &good),
+        route("8.9.0.0/24", &good),
+        route("9.0.0.0/24", &good),
+        route("8.8.1.0/24", &with_set),
+        route("8.8.2.0/24", &transit),
+        route("8.8.3.0/24", &elsewhere),
+    ];
+    let (_router, address) = router(1, all);
+    let neighbor = neighbor(address, |neighbor| {
+        neighbor.accept.allow_prefixes = vec!["8.0.0.0/8".to_owned()];
+        neighbor.accept.deny_prefixes = vec!["8.9.0.0/16".to_owned()];
+        neighbor.accept.as_path_none = vec!["_6453_".to_owned()];
+        neighbor.accept.origin_asns = vec![mcc_config::AsnEntry::Number(65200)];
+    });
+    let speaker = speaker(vec![neighbor], &[]);
+    let handle = speaker.handle();
+    let status = wait_for_neighbor(&handle, |n| n.received == 6).await;
+    let reasons = [
+        ("as_set", 1),
+        ("denied_as_path", 1),
+        ("denied_prefix", 1),
+        ("no_matching_origin", 1),
+        ("no_matching_prefix", 1),
+    ];
+    assert_eq!(status.rejected, BTreeMap::from(reasons));
+    assert_eq!(footprint(&handle).await, prefixes(&["8.8.0.0/24"]).into_iter().collect());
+    let filter = RouteFilter::Exact("8.8.1.0/24".parse().unwrap());
+    let page = handle.routes(RouteQuery { filter, ..RouteQuery::default() }).await.unwrap();
+    assert_eq!(page.routes[0].as_path, "3356 {1,2}");
+    assert_eq!(page.routes[0].refused_reason, Some("as_set"));
     speaker.shutdown(None).await;
 }
 
@@ -377,16 +420,8 @@ async fn commands_that_cannot_be_carried_out_say_why() {
 
 #[tokio::test]
 async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
-    let settings = SpeakerSettings {
-        router_id: OURS,
-        listen: vec![],
-        neighbors: vec![],
-        dynamic: vec![],
-        manual: prefixes(&["8.8.0.0/16"]),
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
-    };
+    let settings =
+        SpeakerSettings { manual: prefixes(&["8.8.0.0/16"]), ..SpeakerSettings::new(OURS) };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
     assert_eq!(handle.status().footprint.prefixes, 1);
@@ -398,16 +433,8 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
 async fn settings_that_cannot_be_are_refused() {
     let address = SocketAddr::from(([127, 0, 0, 1], 179));
     let start = |neighbors: Vec<Neighbor>, listen: Vec<SocketAddr>| {
-        let settings = SpeakerSettings {
-            router_id: OURS,
-            listen,
-            neighbors,
-            dynamic: vec![],
-            manual: vec![],
-            ipv6: false,
-            export: ExportRules::default(),
-            last_good: None,
-        };
+        let settings =
+            SpeakerSettings { listen, neighbors, last_good: None, ..SpeakerSettings::new(OURS) };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
         // As the program prints it: each cause once.
@@ -416,7 +443,7 @@ async fn settings_that_cannot_be_are_refused() {
     let twice = vec![neighbor(address, |_| {}), neighbor(address, |n| n.port = 180)];
     assert!(start(twice, vec![]).contains("127.0.0.1 is there twice"));
     let community = neighbor(address, |n| n.accept.communities = vec!["x".to_owned()]);
-    assert!(start(vec![community], vec![]).contains("`x` is no community"));
+    assert!(start(vec![community], vec![]).contains("accept.communities[0]: `x` is not possible"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let error = start(vec![], vec![taken.local_addr().unwrap()]);
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
@@ -429,14 +456,9 @@ async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_m
     let file = folder.path().join("footprint.last-good");
     let start = |address, passive| {
         Speaker::start(SpeakerSettings {
-            router_id: OURS,
-            listen: vec![],
             neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
-            dynamic: vec![],
-            manual: vec![],
-            ipv6: false,
-            export: ExportRules::default(),
             last_good: Some(file.clone()),
+            ..SpeakerSettings::new(OURS)
         })
         .unwrap()
     };

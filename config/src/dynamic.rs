@@ -137,7 +137,8 @@ impl DynamicNeighbors {
                 key: "max_sessions",
                 index: None,
                 found: "0".to_owned(),
-                accepted: "1 to 65535",
+                accepted: "1 to 65535".into(),
+                beside: None,
             });
         }
         all

@@ -99,6 +99,9 @@ const PASSWORD: &str = "the TCP MD5 key, a string of 1 to 80 bytes";
 const HOLD_TIME: &str = "seconds: 0 (never expires), or 3 to 65535";
 const TTL: &str = "the TTL to send with, 1 to 255";
 const HOPS: &str = "the most hops that the router is away, 1 to 254";
+const COMMUNITIES: &str = "a list of communities, such as `[\"65100:911\", \"65100:1:2\", \"rt:65100:1\", \"no-export\"]`";
+const PREFIX_RULES: &str = "a list of prefixes, such as `[\"198.51.0.0/16\", \"203.0.113.0/24 exact\", \"192.0.2.0/24 ge 25 le 28\"]`";
+const AS_PATHS: &str = "a list of patterns, such as `[\"^65100_\", \"_65200$\"]`";
 const PREFIXES: &str = "a list of prefixes, such as `[\"198.51.100.0/24\"]`";
 
 pub(crate) const NODE: &[Key] = &[
@@ -143,6 +146,7 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.bmp.pre_policy", BOOLEAN),
     value("bgp.bmp.post_policy", BOOLEAN),
     value("bgp.bmp.statistics_interval", "seconds, 0 to 4294967295; 0: no statistics"),
+    value("bgp.ebgp_requires_rules", BOOLEAN),
     sections("bgp.neighbor"),
     value("bgp.neighbor.address", "an IP address, such as `\"192.0.2.1\"`").required(),
     value("bgp.neighbor.port", "a TCP port, 1 to 65535"),
@@ -165,12 +169,25 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.role_strict", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
     section("bgp.neighbor.accept"),
+    value("bgp.neighbor.accept.communities", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_all", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_none", COMMUNITIES),
+    value("bgp.neighbor.accept.allow_prefixes", PREFIX_RULES),
+    value("bgp.neighbor.accept.deny_prefixes", PREFIX_RULES),
     value(
-        "bgp.neighbor.accept.communities",
-        "a list of communities, each two numbers of 0 to 65535, such as `[\"65100:911\"]`",
+        "bgp.neighbor.accept.origin_asns",
+        "a list of AS numbers and ranges of them, such as `[65100, \"64512-65534\"]`",
     ),
+    value("bgp.neighbor.accept.as_path", AS_PATHS),
+    value("bgp.neighbor.accept.as_path_none", AS_PATHS),
+    value("bgp.neighbor.accept.max_as_path_length", "0 to 4294967295; no key: any length"),
     value("bgp.neighbor.accept.max_length", "0 to 32 bits"),
     value("bgp.neighbor.accept.min_length", "0 to 32 bits"),
+    value("bgp.neighbor.accept.max_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.min_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.enforce_first_as", BOOLEAN),
+    value("bgp.neighbor.accept.allow_as_sets", BOOLEAN),
+    value("bgp.neighbor.accept.allow_bogon_asns", BOOLEAN),
     value("bgp.neighbor.accept.allow_default_route", BOOLEAN),
     value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
     sections("bgp.dynamic"),
@@ -192,6 +209,7 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.dynamic.max_prefixes", "1 to 4294967295"),
     // Its keys are those of `bgp.neighbor.accept`: see `canonical`.
     section("bgp.dynamic.accept"),
+    value("bgp.neighbor.accept.allow_cgnat", BOOLEAN),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
     value("footprint.max_change", "percent, 0 (never holds) to 100"),

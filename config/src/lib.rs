@@ -5,6 +5,7 @@
 //! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
 //! found and what is accepted.
 
+mod accept;
 mod bgp_export;
 mod check;
 mod control;
@@ -21,6 +22,10 @@ mod role;
 mod secret;
 mod size;
 
+pub use accept::{
+    AcceptLists, AcceptRules, AsPathPattern, AsnEntry, AsnRange, CommunityRule, PrefixRule,
+    RuleError,
+};
 pub use bgp_export::{BmpStation, Mrt};
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
 pub use dynamic::DynamicNeighbors;
@@ -28,7 +33,7 @@ pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;
 pub use name::{HostName, NameError, NodeName};
-pub use neighbor::{AcceptRules, Asn, ImpossibleValue, Neighbor};
+pub use neighbor::{Asn, ImpossibleValue, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };

@@ -1,11 +1,12 @@
 //! A BGP neighbor as the operator writes it, in the node's file or in the control plane's API.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BgpRole, Secret, keys};
+use crate::{AcceptRules, BgpRole, Secret, keys};
 
 /// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
 /// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
@@ -123,7 +124,7 @@ pub struct Neighbor {
     pub accept: AcceptRules,
 }
 
-/// A value that a [`Neighbor`] cannot have, whatever stands beside it.
+/// A value that a [`Neighbor`] cannot have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImpossibleValue {
     /// The key below the neighbor, as in `accept.max_length`.
@@ -133,7 +134,21 @@ pub struct ImpossibleValue {
     /// What stands there; words in its place for a password.
     pub found: String,
     /// What would be possible.
-    pub accepted: &'static str,
+    pub accepted: Cow<'static, str>,
+    /// The other key without which the value would be possible, if there is one.
+    pub beside: Option<&'static str>,
+}
+
+impl fmt::Display for ImpossibleValue {
+    /// ``accept.communities[1]: `x` is not possible; accepted: …``
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, index, found, accepted, beside: _ } = self;
+        f.write_str(key)?;
+        if let Some(index) = index {
+            write!(f, "[{index}]")?;
+        }
+        write!(f, ": `{found}` is not possible; accepted: {accepted}")
+    }
 }
 
 /// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
@@ -177,8 +192,9 @@ impl Neighbor {
     #[must_use]
     pub fn impossible_values(&self) -> Vec<ImpossibleValue> {
         let mut all = Vec::new();
-        let mut report = |key, index, found, accepted| {
-            all.push(ImpossibleValue { key, index, found, accepted });
+        let mut report = |key, index, found, accepted: &'static str| {
+            let accepted = accepted.into();
+            all.push(ImpossibleValue { key, index, found, accepted, beside: None });
         };
         let accepted = |key: &str| keys::accepted(keys::NODE, &format!("bgp.neighbor.{key}"));
         if !is_one_host(self.address) {
@@ -228,20 +244,7 @@ impl Neighbor {
         if self.max_prefixes == 0 {
             report("max_prefixes", None, "0".to_owned(), accepted("max_prefixes"));
         }
-        for (index, community) in self.accept.communities.iter().enumerate() {
-            if !is_community(community) {
-                let accepted = "two numbers of 0 to 65535, such as `\"65100:911\"`";
-                report("accept.communities", Some(index), community.clone(), accepted);
-            }
-        }
-        for (key, length) in [
-            ("accept.max_length", self.accept.max_length),
-            ("accept.min_length", self.accept.min_length),
-        ] {
-            if length > 32 {
-                report(key, None, length.to_string(), accepted(key));
-            }
-        }
+        all.extend(self.accept.impossible_values());
         all
     }
 
@@ -252,44 +255,10 @@ impl Neighbor {
     }
 }
 
-/// Which prefixes of a neighbor become footprint: `[bgp.neighbor.accept]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AcceptRules {
-    /// If not empty, a route must carry at least one of these, each `"65100:911"` (RFC 1997).
-    pub communities: Vec<String>,
-    /// Longest prefix, in bits; IPv6 prefixes have the fixed bound 48.
-    pub max_length: u8,
-    /// Shortest prefix, in bits; IPv6 prefixes have the fixed bound 16.
-    pub min_length: u8,
-    /// Accepts 0.0.0.0/0 (and ::/0), whatever `min_length` says.
-    pub allow_default_route: bool,
-    /// Accepts special-purpose space (RFC 6890): private, documentation, ….
-    pub allow_bogons: bool,
-}
-
-impl Default for AcceptRules {
-    fn default() -> Self {
-        Self {
-            communities: Vec::new(),
-            max_length: 24,
-            min_length: 8,
-            allow_default_route: false,
-            allow_bogons: false,
-        }
-    }
-}
-
 /// Whether an address can be that of a single host.
 pub(crate) fn is_one_host(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     !address.is_unspecified() && !address.is_multicast() && !broadcast
-}
-
-/// RFC 1997 communities are two 16-bit numbers, in plain digits.
-fn is_community(text: &str) -> bool {
-    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u16>().is_ok();
-    text.split_once(':').is_some_and(|(asn, value)| number(asn) && number(value))
 }
 
 fn default_port() -> u16 {

@@ -161,6 +161,8 @@ pub struct Bgp {
     /// Monitoring stations that are told everything.
     #[serde(rename = "bmp")]
     pub stations: Vec<BmpStation>,
+    /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
@@ -177,6 +179,7 @@ impl Default for Bgp {
             stations: Vec::new(),
             neighbors: Vec::new(),
             dynamic: Vec::new(),
+            ebgp_requires_rules: false,
         }
     }
 }

@@ -185,6 +185,7 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
         dynamic,
         manual: config.footprint.cidrs.clone(),
         ipv6: config.node.ipv6,
+        ebgp_requires_rules: config.bgp.as_ref().is_some_and(|bgp| bgp.ebgp_requires_rules),
         export: ExportRules {
             max_change: config.footprint.max_change,
             damping: config.footprint.damping,

@@ -43,6 +43,8 @@ pub struct ReplaySettings {
     pub neighbors: Vec<Neighbor>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
+    /// Whether an eBGP neighbor without rules of its own accepts nothing (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// Whether IPv6 is on; else IPv6 routes are counted and left out.
     pub ipv6: bool,
     /// Prefixes entered by hand: part of the footprint.
@@ -146,7 +148,7 @@ impl Replay {
     /// Rules that cannot be used.
     pub fn new(settings: ReplaySettings) -> Result<Self, ReplayError> {
         for neighbor in &settings.neighbors {
-            rules_of(neighbor, settings.router_id)
+            rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules)
                 .map_err(|source| ReplayError::Policy { neighbor: neighbor.address, source })?;
         }
         let has = |address| settings.neighbors.iter().any(|n| n.address == address);
@@ -233,7 +235,8 @@ impl Replay {
         }
         let wanted = self.settings.rules_of.unwrap_or(address);
         let neighbor = self.settings.neighbors.iter().find(|n| n.address == wanted)?;
-        let mut rules = rules_of(neighbor, self.settings.router_id).ok()?;
+        let mut rules =
+            rules_of(neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
         rules.address = address;
         rules.max_prefixes = u32::MAX;
         let internal = neighbor.asn == neighbor.effective_local_asn();

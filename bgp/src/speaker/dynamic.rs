@@ -242,7 +242,8 @@ impl DynamicTask {
         incoming: Incoming,
     ) {
         let (prefix, neighbor) = (range.prefix(), range.settings.neighbor(from, asn));
-        let rules = match rules_of(&neighbor, self.maker.router_id) {
+        let (router_id, requires_rules) = (self.maker.router_id, self.maker.ebgp_requires_rules);
+        let rules = match rules_of(&neighbor, router_id, requires_rules) {
             Ok(rules) => rules,
             // The start of the speaker has seen that they can be read.
             Err(error) => return tracing::error!(%from, %error, "the accept rules cannot be used"),

@@ -132,6 +132,7 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 pub(super) struct SessionMaker {
     pub(super) router_id: Ipv4Addr,
+    pub(super) ebgp_requires_rules: bool,
     pub(super) ipv6: bool,
     /// Where the speaker listens.
     pub(super) listen: Vec<SocketAddr>,

@@ -102,10 +102,30 @@ pub struct SpeakerSettings {
     pub manual: Vec<IpNet>,
     /// Offers IPv6 unicast to the neighbors.
     pub ipv6: bool,
+    /// Accepts nothing from external neighbors without accept rules (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// How subscribers are guarded against accidents of the routers.
     pub export: ExportRules,
     /// Where the footprint is kept for the next start; none: nowhere.
     pub last_good: Option<PathBuf>,
+}
+
+impl SpeakerSettings {
+    /// A speaker that listens nowhere and knows nobody, to be changed field by field.
+    #[must_use]
+    pub fn new(router_id: Ipv4Addr) -> Self {
+        Self {
+            router_id,
+            listen: Vec::new(),
+            neighbors: Vec::new(),
+            dynamic: Vec::new(),
+            manual: Vec::new(),
+            ipv6: false,
+            ebgp_requires_rules: false,
+            export: ExportRules::default(),
+            last_good: None,
+        }
+    }
 }
 
 /// Why the speaker does not start. What the system says is the `source`, not part of the text.
@@ -117,7 +137,7 @@ pub enum StartError {
     /// There are more neighbors than this speaker can number.
     #[error("bgp.neighbor: {0} neighbors; at most 65535 are possible")]
     TooManyNeighbors(usize),
-    /// An accept rule cannot be read.
+    /// Accept rules are impossible.
     #[error("bgp.neighbor {neighbor}: the accept rules cannot be used")]
     Policy {
         /// Whose rule.
@@ -214,6 +234,7 @@ impl Speaker {
 
         let maker = SessionMaker {
             router_id: settings.router_id,
+            ebgp_requires_rules: settings.ebgp_requires_rules,
             ipv6: settings.ipv6,
             listen: settings.listen,
             tap: tap.clone(),
@@ -343,7 +364,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         if !addresses.insert(neighbor.address.to_canonical()) {
             return Err(StartError::DuplicateNeighbor(neighbor.address));
         }
-        rules_of(neighbor, settings.router_id)
+        rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules)
             .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })
     });
     let mut prefixes = std::collections::HashSet::new();
@@ -354,8 +375,12 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         }
         // Rules that cannot be read are found now, not when the first router comes: any AS will do.
         if let Some(asn) = Asn::new(1) {
-            rules_of(&dynamic.neighbor(prefix.addr(), asn), settings.router_id)
-                .map_err(|source| StartError::DynamicPolicy { prefix, source })?;
+            rules_of(
+                &dynamic.neighbor(prefix.addr(), asn),
+                settings.router_id,
+                settings.ebgp_requires_rules,
+            )
+            .map_err(|source| StartError::DynamicPolicy { prefix, source })?;
         }
     }
     rules.collect()
@@ -368,6 +393,7 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
 pub(crate) fn rules_of(
     neighbor: &Neighbor,
     router_id: Ipv4Addr,
+    ebgp_requires_rules: bool,
 ) -> Result<NeighborRules, PolicyError> {
     let identity = Identity {
         local_asn: neighbor.effective_local_asn().get(),
@@ -380,7 +406,8 @@ pub(crate) fn rules_of(
         asn: neighbor.asn.get(),
         max_prefixes: neighbor.max_prefixes,
         stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
-        policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?,
+        policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?
+            .requiring_ebgp_rules(ebgp_requires_rules),
     })
 }
 

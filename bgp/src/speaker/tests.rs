@@ -15,7 +15,7 @@ use super::socket::DialSettings;
 use super::status::SessionBoard;
 use super::tcp_hops::Hops;
 use super::*;
-use crate::rib::{ExportRules, SessionEvent};
+use crate::rib::SessionEvent;
 use crate::session::PeerSettings;
 use tokio::sync::watch;
 
@@ -132,14 +132,9 @@ async fn a_password_that_is_too_long_is_an_error() {
         ..neighbor(SocketAddr::from((LOOPBACK, 179)))
     };
     let settings = SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from((LOOPBACK, 0))],
         neighbors: vec![long],
-        dynamic: vec![],
-        manual: vec![],
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(OURS)
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };
@@ -212,14 +207,9 @@ async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_
         ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
     };
     let settings = SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from((LOOPBACK, 0))],
-        neighbors: vec![],
         dynamic: vec![range],
-        manual: vec![],
-        ipv6: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(OURS)
     };
     let speaker = Speaker::start_with(settings, Duration::ZERO).unwrap();
     let handle = speaker.handle();
