@@ -163,7 +163,7 @@ async fn what_a_session_did_is_told_in_words() {
         }
     }
     assert_eq!(said, messages(Direction::Received));
-    assert_eq!(states.last(), Some(&1), "Idle at last: {states:?}");
+    assert_eq!(states.last(), Some(&3), "Active at last, to let the router in: {states:?}");
 
     let history = &handle.history(Some(address)).unwrap()[0];
     let states: Vec<_> =
@@ -175,7 +175,7 @@ async fn what_a_session_did_is_told_in_words() {
             (State::OpenSent, "connected to the router; our OPEN is sent"),
             (State::OpenConfirm, "the router's OPEN is good"),
             (State::Established, "the router's KEEPALIVE has come"),
-            (State::Idle, "Cease / Administrative Shutdown: maintenance"),
+            (State::Active, "Cease / Administrative Shutdown: maintenance"),
         ]
     );
     let messages: Vec<_> = history

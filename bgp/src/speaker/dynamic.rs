@@ -43,8 +43,8 @@ pub(super) const ARRIVALS: usize = 64;
 const WAITING: usize = 256;
 /// How often it is looked who has left.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a neighbor without connection and routes stays: its back-off goes on, and `mcc bgp
-/// status` says why it failed.
+/// How long a neighbor without connection and routes stays, once it has rested: `mcc bgp status` says
+/// why it failed, and what it did before counts when it comes again.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
 
 /// One `[[bgp.dynamic]]` with what came of it.

@@ -338,16 +338,23 @@ impl SessionBoard {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For how long there has been no connection; `None` if there is one.
+    /// For how long there has been no connection while there might have been one; `None` if there is
+    /// one, or the session rests after a failure.
     pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
         let snapshot = self.snapshot.load();
         let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
-        alone.then(|| now.saturating_duration_since(snapshot.since))
+        let rests = snapshot.retries_at.is_some_and(|at| now < at);
+        (alone && !rests).then(|| now.saturating_duration_since(snapshot.since))
     }
 
     /// Of the session that is up.
     pub(super) fn established(&self) -> Option<Arc<EstablishedSession>> {
         self.snapshot.load().established.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot(&self) -> SessionSnapshot {
+        self.snapshot.load().as_ref().clone()
     }
 
     pub(super) fn publish(&self, snapshot: SessionSnapshot) {

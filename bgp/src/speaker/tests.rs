@@ -260,3 +260,19 @@ async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_
     drop(third);
     speaker.shutdown(None).await;
 }
+
+/// A dynamic neighbor that went while it rests would come back at once, as a new one.
+#[test]
+fn a_session_that_rests_is_not_one_without_connection() {
+    let (now, seconds) = (Instant::now(), Duration::from_secs);
+    let board = SessionBoard::new(neighbor(SocketAddr::from((LOOPBACK, 179))), None, now);
+    assert_eq!(board.without_connection(now + seconds(9)), Some(seconds(9)));
+    let mut snapshot = board.snapshot();
+    snapshot.retries_at = Some(now + seconds(1800));
+    board.publish(snapshot.clone());
+    assert_eq!(board.without_connection(now + seconds(1799)), None);
+    assert_eq!(board.without_connection(now + seconds(1800)), Some(seconds(1800)));
+    snapshot.state = crate::session::State::OpenSent;
+    board.publish(snapshot);
+    assert_eq!(board.without_connection(now + seconds(1800)), None);
+}

@@ -1,6 +1,6 @@
 //! TCP options of a neighbor, and `[[bgp.dynamic]]`: one bad file for each rule.
 
-use super::tests::assert_node;
+use super::tests::{NODE, assert_node, node_messages};
 
 #[test]
 fn tcp_options_of_a_neighbor() {
@@ -73,12 +73,6 @@ fn dynamic_neighbors() {
              bits",
         ),
         (
-            "accept.max_lenght = 24",
-            "mcc.toml:7: key `bgp.dynamic[0].accept.max_lenght`: found an unknown key (did you \
-             mean `max_length`?); accepted: `communities`, `max_length`, `min_length`, \
-             `allow_default_route`, `allow_bogons`",
-        ),
-        (
             "password = \"\"",
             "mcc.toml:7: key `bgp.dynamic[0].password`: found a string of 0 bytes, not shown \
              here; accepted: the TCP MD5 key, a string of 1 to 80 bytes",
@@ -107,4 +101,18 @@ fn dynamic_neighbors() {
     ] {
         assert_node(&format!("{dynamic}{added}"), expected);
     }
+}
+
+#[test]
+fn the_accept_rules_of_dynamic_neighbors_are_those_of_a_neighbor() {
+    let hint = |section: &str| {
+        let rules = format!("{section}accept.max_lenght = 24");
+        let message = node_messages(&format!("{NODE}{rules}"));
+        let (_, hint) = message.split_once("found an unknown key").unwrap();
+        hint.to_owned()
+    };
+    let dynamic = hint("[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"\n");
+    assert!(dynamic.contains("did you mean `max_length`?"), "{dynamic}");
+    let neighbor = hint("[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n");
+    assert_eq!(dynamic, neighbor);
 }

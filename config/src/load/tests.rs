@@ -4,7 +4,7 @@ use super::*;
 use crate::{example_control, example_node};
 
 /// Four lines that are good; what a case adds begins on line 5, in the section `[node]`.
-const NODE: &str = r#"drive = [{ path = "/cache/1", size = "500GB" }]
+pub(super) const NODE: &str = r#"drive = [{ path = "/cache/1", size = "500GB" }]
 [node]
 name = "edge-1"
 address = "192.0.2.10"
@@ -14,7 +14,7 @@ fn messages<T>(read: Result<T, ConfigError>) -> String {
     read.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
-fn node_messages(text: &str) -> String {
+pub(super) fn node_messages(text: &str) -> String {
     messages(NodeConfig::parse(text, "mcc.toml"))
 }
 
