@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{ExportRules, FootprintQuery, PrefixSource, RouteFilter, RouteQuery};
+use mcc_bgp::rib::{
+    FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
+};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
@@ -36,14 +38,10 @@ fn neighbor(address: SocketAddr, change: impl FnOnce(&mut Neighbor)) -> Neighbor
 
 fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
     Speaker::start(SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         neighbors,
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
-        ipv6: false,
-        ebgp_requires_rules: false,
-        export: ExportRules::default(),
-        last_good: None,
+        ..SpeakerSettings::new(OURS)
     })
     .unwrap()
 }
@@ -141,7 +139,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     }
     assert_eq!(listed, announced);
 
-    let query = RouteQuery { rejected: true, ..RouteQuery::default() };
+    let conditions = RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() };
+    let query = RouteQuery { conditions, ..RouteQuery::default() };
     let page = handle.routes(query).await.unwrap();
     let listed: BTreeSet<_> = page.routes.iter().map(|route| route.prefix).collect();
     assert_eq!(listed, refused.into_iter().collect());
@@ -421,16 +420,8 @@ async fn commands_that_cannot_be_carried_out_say_why() {
 
 #[tokio::test]
 async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
-    let settings = SpeakerSettings {
-        router_id: OURS,
-        listen: vec![],
-        neighbors: vec![],
-        manual: prefixes(&["8.8.0.0/16"]),
-        ipv6: false,
-        ebgp_requires_rules: false,
-        export: ExportRules::default(),
-        last_good: None,
-    };
+    let settings =
+        SpeakerSettings { manual: prefixes(&["8.8.0.0/16"]), ..SpeakerSettings::new(OURS) };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
     assert_eq!(handle.status().footprint.prefixes, 1);
@@ -442,16 +433,8 @@ async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
 async fn settings_that_cannot_be_are_refused() {
     let address = SocketAddr::from(([127, 0, 0, 1], 179));
     let start = |neighbors: Vec<Neighbor>, listen: Vec<SocketAddr>| {
-        let settings = SpeakerSettings {
-            router_id: OURS,
-            listen,
-            neighbors,
-            manual: vec![],
-            ipv6: false,
-            ebgp_requires_rules: false,
-            export: ExportRules::default(),
-            last_good: None,
-        };
+        let settings =
+            SpeakerSettings { listen, neighbors, last_good: None, ..SpeakerSettings::new(OURS) };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
         // As the program prints it: each cause once.
@@ -473,14 +456,9 @@ async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_m
     let file = folder.path().join("footprint.last-good");
     let start = |address, passive| {
         Speaker::start(SpeakerSettings {
-            router_id: OURS,
-            listen: vec![],
             neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
-            manual: vec![],
-            ipv6: false,
-            ebgp_requires_rules: false,
-            export: ExportRules::default(),
             last_good: Some(file.clone()),
+            ..SpeakerSettings::new(OURS)
         })
         .unwrap()
     };

@@ -6,9 +6,11 @@
 //! found and what is accepted.
 
 mod accept;
+mod bgp_export;
 mod check;
 mod control;
 mod document;
+mod dynamic;
 mod error;
 mod example;
 mod keys;
@@ -24,7 +26,9 @@ pub use accept::{
     AcceptLists, AcceptRules, AsPathPattern, AsnEntry, AsnRange, CommunityRule, PrefixRule,
     RuleError,
 };
+pub use bgp_export::{BmpStation, Mrt};
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use dynamic::DynamicNeighbors;
 pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;

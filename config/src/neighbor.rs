@@ -72,6 +72,17 @@ pub struct Neighbor {
     /// TCP MD5 key (RFC 2385), at most 80 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// Our address to dial from; without it the one of `bgp.listen` if that is only one, else the
+    /// system's choice. Where the router may dial to is `bgp.listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// TTL (IPv6: hop limit) of what we send, 1 to 255; without it the system's, mostly 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multihop: Option<u8>,
+    /// How many hops away the router may be at most, 1 to 254: what has come further is dropped
+    /// (GTSM, RFC 5082). The router needs the same setting. Not together with `multihop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
     /// Hold time that is proposed, in seconds: 0 (never expires) or 3 to 65535 (RFC 4271 §4.2).
     #[serde(default = "default_hold_time")]
     pub hold_time: u16,
@@ -158,6 +169,9 @@ impl Neighbor {
             local_asn: None,
             description: None,
             password: None,
+            source: None,
+            multihop: None,
+            ttl_security: None,
             hold_time: default_hold_time(),
             passive: false,
             connect_retry: default_connect_retry(),
@@ -194,6 +208,25 @@ impl Neighbor {
         {
             let found = format!("a string of {} bytes", password.expose().len());
             report("password", None, found, accepted("password"));
+        }
+        if let Some(source) = self.source {
+            if !is_one_host(source) {
+                report("source", None, source.to_string(), accepted("source"));
+            } else if source.is_ipv4() != self.address.is_ipv4() {
+                let accepted = "an address of this node, of the same family as `address`";
+                report("source", None, source.to_string(), accepted);
+            }
+        }
+        if self.multihop == Some(0) {
+            report("multihop", None, "0".to_owned(), accepted("multihop"));
+        }
+        if let Some(hops) = self.ttl_security {
+            if !(1..=254).contains(&hops) {
+                report("ttl_security", None, hops.to_string(), accepted("ttl_security"));
+            } else if self.multihop.is_some() {
+                let accepted = "no `ttl_security` beside `multihop`: it always sends a TTL of 255";
+                report("ttl_security", None, hops.to_string(), accepted);
+            }
         }
         if matches!(self.hold_time, 1 | 2) {
             report("hold_time", None, self.hold_time.to_string(), accepted("hold_time"));
@@ -232,7 +265,7 @@ fn default_port() -> u16 {
     179
 }
 
-fn default_hold_time() -> u16 {
+pub(crate) fn default_hold_time() -> u16 {
     90
 }
 
@@ -240,19 +273,19 @@ fn default_connect_retry() -> u16 {
     60
 }
 
-fn default_stale_time() -> u32 {
+pub(crate) fn default_stale_time() -> u32 {
     300
 }
 
-fn default_long_lived_stale_time() -> u32 {
+pub(crate) fn default_long_lived_stale_time() -> u32 {
     86_400
 }
 
-fn default_max_prefixes() -> u32 {
+pub(crate) fn default_max_prefixes() -> u32 {
     100_000
 }
 
-fn on() -> bool {
+pub(crate) fn on() -> bool {
     true
 }
 

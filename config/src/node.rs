@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, HostName, Neighbor, NodeName};
+use crate::{BmpStation, ByteSize, DynamicNeighbors, HostName, Mrt, Neighbor, NodeName};
 
 /// Everything that `mcc run` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,11 +155,19 @@ pub struct Bgp {
     /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
+    /// Tables and messages, written to files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrt: Option<Mrt>,
+    /// Monitoring stations that are told everything.
+    #[serde(rename = "bmp")]
+    pub stations: Vec<BmpStation>,
     /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
     pub ebgp_requires_rules: bool,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
+    /// Prefixes whose routers may all connect.
+    pub dynamic: Vec<DynamicNeighbors>,
 }
 
 impl Default for Bgp {
@@ -167,8 +175,11 @@ impl Default for Bgp {
         Self {
             listen: vec![any(179)],
             router_id: None,
-            ebgp_requires_rules: false,
+            mrt: None,
+            stations: Vec::new(),
             neighbors: Vec::new(),
+            dynamic: Vec::new(),
+            ebgp_requires_rules: false,
         }
     }
 }

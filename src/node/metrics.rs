@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use mcc_bgp::session::State;
+use mcc_bgp::speaker::DynamicRefusals;
 use mcc_cache::HistogramSnapshot;
 use mcc_cache::store::DriveState;
 use prometheus_client::collector::Collector;
@@ -233,6 +234,24 @@ impl NodeCollector {
             "bgp_unknown_connections",
             "BGP connections from addresses that are no neighbor's",
             status.unknown_connections,
+        )?;
+        let refused = status.dynamic.iter().flat_map(|range| {
+            let DynamicRefusals { asn, max_sessions, no_open, busy } = range.refused;
+            let reasons = [
+                ("asn", asn),
+                ("max_sessions", max_sessions),
+                ("no_open", no_open),
+                ("busy", busy),
+            ];
+            let prefix = range.prefix.to_string();
+            reasons.map(|(reason, count)| {
+                ([("prefix", prefix.clone()), ("reason", reason.to_owned())], count)
+            })
+        });
+        page.counters(
+            "bgp_dynamic_refused",
+            "BGP connections from a [[bgp.dynamic]] prefix that came to nothing, by reason",
+            refused,
         )?;
         page.gauge(
             "footprint_prefixes",

@@ -5,6 +5,7 @@ mod admin;
 mod central_settings;
 mod control_link;
 mod metrics;
+mod neighbor_report;
 mod report;
 pub(crate) mod status;
 mod token_file;
@@ -173,14 +174,15 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
     let router_id = config
         .router_id()
         .context("bgp.router_id: an IPv6 node has to set it, to any IPv4 address of its own")?;
-    let (listen, neighbors) = match &config.bgp {
-        Some(bgp) => (bgp.listen.clone(), bgp.neighbors.clone()),
+    let (listen, neighbors, dynamic) = match &config.bgp {
+        Some(bgp) => (bgp.listen.clone(), bgp.neighbors.clone(), bgp.dynamic.clone()),
         None => Default::default(),
     };
     Ok(SpeakerSettings {
         router_id,
         listen,
         neighbors,
+        dynamic,
         manual: config.footprint.cidrs.clone(),
         ipv6: config.node.ipv6,
         ebgp_requires_rules: config.bgp.as_ref().is_some_and(|bgp| bgp.ebgp_requires_rules),

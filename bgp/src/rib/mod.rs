@@ -15,10 +15,13 @@ mod export;
 mod footprint;
 mod generation;
 pub mod last_good;
+mod membership;
 mod prefix_table;
 mod query;
 mod route;
+mod route_conditions;
 mod set_hash;
+mod table_page;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -34,15 +37,19 @@ use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Up
 use adj_rib_in::{AdjRibIn, Place};
 use attributes::AttributeTable;
 use export::Export;
-pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict};
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
 use footprint::{Entry, Footprint};
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, FootprintQuery, RouteCursor, RouteCursorError, RouteFilter,
-    RoutePage, RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, FootprintQuery, RouteCount, RouteCursor, RouteCursorError,
+    RouteFilter, RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
+pub use route_conditions::{
+    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
+};
 use set_hash::SetHash;
+pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// A neighbor that is back has this long at least to announce its table again.
 const SHORTEST_RETURN: Duration = Duration::from_secs(300);
@@ -203,6 +210,14 @@ impl Rib {
         }
     }
 
+    /// One neighbor more, after those that are there. `None`: there are 65,536 already.
+    pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
+        let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
+        let table = AdjRibIn::new();
+        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        Some(id)
+    }
+
     /// Takes in what a session says.
     pub fn handle(&mut self, id: NeighborId, event: SessionEvent, now: Instant) -> Option<Notice> {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -241,7 +256,7 @@ impl Rib {
 
     /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, counts
     /// the addresses of the footprint, and decides whether it may be told.
-    pub fn handle_timeout(&mut self, now: Instant) -> Option<Verdict> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<ExportVerdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
                 for generations in neighbor.table.families_mut() {
@@ -269,6 +284,11 @@ impl Rib {
     #[must_use]
     pub fn damped(&self, now: Instant) -> Vec<DampedPrefix> {
         self.export.damped_prefixes(now)
+    }
+
+    /// Counts the addresses of the footprint now, for a summary that has to be exact.
+    pub fn count_addresses(&mut self) {
+        self.footprint.count_addresses(&self.prefixes);
     }
 
     /// The counters. O(neighbors).

@@ -17,7 +17,7 @@ use super::adj_rib_in::Place;
 use super::prefix_table::PrefixId;
 use super::set_hash::SetHash;
 use super::walk::Position;
-use super::{Neighbor, PrefixSource, Rib, Route, Seconds};
+use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
 
 /// How many prefixes one call looks at.
 const SLICE: usize = 8192;
@@ -29,8 +29,8 @@ pub struct RouteQuery {
     pub filter: RouteFilter,
     /// Only of this neighbor.
     pub neighbor: Option<IpAddr>,
-    /// Only those that were refused.
-    pub rejected: bool,
+    /// Only those that are like this.
+    pub conditions: RouteConditions,
     /// At most so many; 0 means 1000.
     pub limit: usize,
     /// Go on where an earlier page ended.
@@ -111,6 +111,15 @@ pub struct RoutePage {
     pub next: Option<RouteCursor>,
 }
 
+/// How many routes a slice of the table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteCount {
+    /// Routes that were asked for.
+    pub count: usize,
+    /// Where the next slice begins; `None` after the last.
+    pub next: Option<RouteCursor>,
+}
+
 /// One route, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteView {
@@ -134,6 +143,8 @@ pub struct RouteView {
     pub communities: Vec<String>,
     /// `65100:1:2`.
     pub large_communities: Vec<String>,
+    /// `rt:65100:1`; see [`extended_community`].
+    pub extended_communities: Vec<String>,
     /// Whether it is footprint.
     pub accepted: bool,
     /// Why not.
@@ -196,12 +207,39 @@ impl Rib {
     #[must_use]
     pub fn routes(&self, query: &RouteQuery, limit: usize, now: Instant) -> RoutePage {
         let now = Seconds::between(self.began, now);
+        let mut routes = Vec::new();
+        let next = self.select(query, limit, |neighbor, place, route| {
+            routes.extend(self.view(neighbor, place, route, now));
+        });
+        RoutePage { routes, next }
+    }
+
+    /// How many routes are asked for, in a slice of the table. While there is a `next`, there may be
+    /// more.
+    #[must_use]
+    pub fn count_routes(&self, query: &RouteQuery) -> RouteCount {
+        let mut count = 0;
+        let next = self.select(query, usize::MAX, |_, _, _| count += 1);
+        RouteCount { count, next }
+    }
+
+    /// Gives some of the routes asked for to `take`, at most `limit`, and says where to go on.
+    fn select(
+        &self,
+        query: &RouteQuery,
+        limit: usize,
+        mut take: impl FnMut(&Neighbor, Place, Route),
+    ) -> Option<RouteCursor> {
         let begin = query.after.and_then(|after| {
             self.neighbors.iter().position(|n| n.rules.address == after.neighbor)
         });
         let asked = |n: &&Neighbor| query.neighbor.is_none_or(|address| n.rules.address == address);
         let mut neighbors = self.neighbors.iter().skip(begin.unwrap_or(0)).filter(asked);
-        let wanted = |route: Route| !query.rejected || !route.is_accepted();
+        let wanted = |neighbor: &Neighbor, place: &Place, route: Route| {
+            let stale = neighbor.table.is_stale(&place.prefix, route);
+            let attributes = || Some(self.attributes.get(route.attributes())?.decode());
+            query.conditions.hold(route.refusal(), stale, attributes)
+        };
 
         let within = match query.filter {
             RouteFilter::All => None,
@@ -210,34 +248,34 @@ impl Rib {
                 // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
                 let all = neighbors.flat_map(|neighbor| {
                     let found = self.find(neighbor, query.filter).into_iter();
-                    let found = found.filter(move |(_, route)| wanted(*route));
-                    found.filter_map(move |(place, route)| self.view(neighbor, place, route, now))
+                    found.map(move |(place, route)| (neighbor, place, route))
                 });
-                return RoutePage { routes: all.take(limit).collect(), next: None };
+                all.filter(|(neighbor, place, route)| wanted(neighbor, place, *route))
+                    .take(limit)
+                    .for_each(|(neighbor, place, route)| take(neighbor, place, route));
+                return None;
             }
         };
-        let Some(neighbor) = neighbors.next() else { return RoutePage::default() };
+        let neighbor = neighbors.next()?;
         let position = match query.after {
             Some(after) if after.neighbor == neighbor.rules.address => after.position,
             _ => Position::Start,
         };
         let mut slice = self.slice(neighbor, position, within, SLICE);
-        let mut routes = Vec::new();
-        let mut full = None;
-        for (place, route) in slice.by_ref().filter(|(_, route)| wanted(*route)) {
-            routes.extend(self.view(neighbor, place, route, now));
-            if routes.len() >= limit {
+        let (mut taken, mut full) = (0, None);
+        for (place, route) in slice.by_ref().filter(|(p, route)| wanted(neighbor, p, *route)) {
+            take(neighbor, place, route);
+            taken += 1;
+            if taken >= limit {
                 full = Some(Position::After(place.prefix, place.path_id));
                 break;
             }
         }
-        let next = match full.or(slice.more()) {
-            Some(position) => Some((neighbor, position)),
-            None => neighbors.next().map(|neighbor| (neighbor, Position::Start)),
+        let (neighbor, position) = match full.or(slice.more()) {
+            Some(position) => (neighbor, position),
+            None => (neighbors.next()?, Position::Start),
         };
-        let next = next
-            .map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position });
-        RoutePage { routes, next }
+        Some(RouteCursor { neighbor: neighbor.rules.address, position })
     }
 
     /// A page of the footprint. While there is a `next`, there may be more.
@@ -336,6 +374,11 @@ impl Rib {
                 .large_communities
                 .iter()
                 .map(ToString::to_string)
+                .collect(),
+            extended_communities: attributes
+                .extended_communities
+                .iter()
+                .map(|&bytes| extended_community(bytes))
                 .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),

@@ -14,7 +14,7 @@ const B: NeighborId = NeighborId(1);
 const STALE_TIME: Duration = Duration::from_secs(300);
 const KEEP: Retention = Retention::keep(Duration::ZERO);
 
-fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
+pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     let identity = Identity {
         local_asn: 65100,
         remote_asn: 65100,
@@ -83,6 +83,18 @@ impl Fixture {
         self.rib.summary().neighbors[usize::from(id.0)].clone()
     }
 
+    fn count_routes(&self, mut query: RouteQuery) -> usize {
+        let mut count = 0;
+        loop {
+            let slice = self.rib.count_routes(&query);
+            count += slice.count;
+            query.after = slice.next;
+            if query.after.is_none() {
+                return count;
+            }
+        }
+    }
+
     fn all_routes(&self, query: RouteQuery) -> Vec<RouteView> {
         let (mut query, mut routes) = (query, Vec::new());
         loop {
@@ -95,6 +107,10 @@ impl Fixture {
             }
         }
     }
+}
+
+fn refused() -> RouteConditions {
+    RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() }
 }
 
 fn marker(kind: RouteRefreshKind) -> SessionEvent {
@@ -111,7 +127,7 @@ fn refused_routes_are_kept_with_their_reason_and_out_of_the_footprint() {
     let expected = [("bogon", 1), ("default_route", 1), ("too_long", 1)];
     assert_eq!(counts.rejected, BTreeMap::from(expected));
 
-    let refused = f.all_routes(RouteQuery { rejected: true, ..RouteQuery::default() });
+    let refused = f.all_routes(RouteQuery { conditions: refused(), ..RouteQuery::default() });
     let refused: Vec<_> =
         refused.iter().map(|r| (r.prefix.to_string(), r.refused_reason.unwrap())).collect();
     let expected =
@@ -429,6 +445,14 @@ fn routes_by_address_prefix_and_neighbor() {
     assert_eq!(list(RouteFilter::All, Some([192, 0, 2, 2])), ["192.0.2.2 8.8.0.0/16"]);
     assert_eq!(list(RouteFilter::All, None).len(), 5);
     assert!(list(RouteFilter::LongestMatch(IpAddr::from([7, 0, 0, 1])), None).is_empty());
+    let from_as = |asn, filter| {
+        let conditions = RouteConditions { origin_as: Some(asn), ..RouteConditions::default() };
+        let query = RouteQuery { filter, conditions, ..RouteQuery::default() };
+        (f.all_routes(query.clone()).len(), f.count_routes(query))
+    };
+    assert_eq!(from_as(64500, RouteFilter::All), (4, 4));
+    assert_eq!(from_as(64501, RouteFilter::Longer(prefix("8.8.0.0/16"))), (1, 1));
+    assert_eq!(from_as(64501, RouteFilter::Exact(prefix("8.8.0.0/16"))), (1, 1));
     let route = &f.all_routes(RouteQuery::default())[0];
     assert_eq!(route.age_seconds, 4);
     assert_eq!(
@@ -436,7 +460,7 @@ fn routes_by_address_prefix_and_neighbor() {
         serde_json::json!({
             "prefix": "8.0.0.0/8", "neighbor": "192.0.2.1", "path_id": 0, "as_path": "64500",
             "origin": "IGP", "next_hop": null, "med": null, "local_pref": null,
-            "communities": [], "large_communities": [], "accepted": true,
+            "communities": [], "large_communities": [], "extended_communities": [], "accepted": true,
             "refused_reason": null, "stale": false, "age_seconds": 4
         })
     );

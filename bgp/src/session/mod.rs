@@ -23,6 +23,7 @@ mod retention;
 mod role;
 mod settings;
 mod stop;
+mod timers;
 
 pub use connection::ConnectionState;
 pub use error::{ErrorDirection, SessionError};
@@ -33,6 +34,7 @@ pub use peer::Peer;
 pub use retention::Retention;
 pub use settings::PeerSettings;
 pub use stop::StopReason;
+pub use timers::Timers;
 
 #[cfg(test)]
 mod fsm_properties;

@@ -24,6 +24,7 @@ use super::negotiation::Negotiated;
 use super::retention::Ending;
 use super::settings::PeerSettings;
 use super::stop::StopReason;
+use super::timers::Timers;
 use crate::wire::subcode::cease;
 use crate::wire::{Family, Message, Notification, NotificationCode, Open, Outgoing};
 
@@ -116,6 +117,14 @@ impl Peer {
         }
     }
 
+    /// When its timers run out: of two connections those of the one that has come further.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        let connection = self.connections().max_by_key(|connection| connection.state());
+        let (hold, keepalive) = connection.map(Connection::timers).unwrap_or_default();
+        Timers { hold, keepalive, retry: self.retries_at() }
+    }
+
     /// When [`Peer::handle_timeout`] is to be called next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -176,15 +185,16 @@ impl Peer {
             Dial::UnderWay { give_up } if give_up <= now => {
                 actions.push(Action::AbortDial);
                 let text = format!(
-                    "no answer for {} s: check the address, firewalls and the password on both sides",
-                    DIAL_TIME.as_secs()
+                    "no answer for {} s: {}",
+                    DIAL_TIME.as_secs(),
+                    self.settings.if_silent()
                 );
                 self.dial_failed(text, now, actions);
             }
             Dial::Off | Dial::At(_) | Dial::UnderWay { .. } => {}
         }
         for role in [Role::Dialled, Role::Accepted] {
-            let expired = self.connection(role).and_then(|c| c.hold_expired(now));
+            let expired = self.connection(role).and_then(|c| c.hold_expired(&self.settings, now));
             if let Some(failure) = expired {
                 self.fail(role, failure, now, actions);
             }

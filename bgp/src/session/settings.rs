@@ -45,6 +45,8 @@ pub struct PeerSettings {
     pub add_path: bool,
     /// What our AS is to the neighbor's (RFC 9234); not sent in an internal session.
     pub role: Option<BgpRole>,
+    /// Whether the neighbor has to be within a number of hops (RFC 5082): one more reason for silence.
+    pub ttl_security: bool,
     /// Refuses a neighbor without a role (RFC 9234 §4.2); means nothing without `role`.
     pub role_strict: bool,
 }
@@ -68,6 +70,7 @@ impl PeerSettings {
             long_lived_stale_time: seconds(neighbor.long_lived_stale_time),
             add_path: neighbor.add_path,
             role: neighbor.role,
+            ttl_security: neighbor.ttl_security.is_some(),
             role_strict: neighbor.role_strict,
         }
     }
@@ -76,6 +79,15 @@ impl PeerSettings {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.asn == self.local_asn
+    }
+
+    /// What to look at when nothing at all comes from the neighbor.
+    pub(super) fn if_silent(&self) -> &'static str {
+        if self.ttl_security {
+            "check the address, firewalls, the password and TTL security on both sides"
+        } else {
+            "check the address, firewalls and the password on both sides"
+        }
     }
 
     /// The families that we offer.

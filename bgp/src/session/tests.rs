@@ -34,6 +34,7 @@ pub(super) fn settings() -> PeerSettings {
         long_lived_stale_time: Duration::from_secs(86_400),
         add_path: true,
         role: None,
+        ttl_security: false,
         role_strict: false,
     }
 }

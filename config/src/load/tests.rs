@@ -19,7 +19,7 @@ fn node_messages(text: &str) -> String {
 }
 
 #[track_caller]
-fn assert_node(added: &str, expected: &str) {
+pub(super) fn assert_node(added: &str, expected: &str) {
     assert_eq!(node_messages(&format!("{NODE}{added}")), expected, "{added}");
 }
 
