@@ -7,9 +7,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::neighbor::{
-    default_hold_time, default_long_lived_stale_time, default_max_prefixes, default_stale_time, on,
+    default_hold_time, default_long_lived_stale_time, default_max_prefixes,
+    default_max_prefixes_rest, default_stale_time, on,
 };
-use crate::{AcceptRules, Asn, BgpRole, ImpossibleValue, Neighbor, Secret};
+use crate::{AcceptRules, Asn, BgpRole, ImpossibleValue, MaxPrefixesAction, Neighbor, Secret};
 
 /// Routers in a prefix: `[[bgp.dynamic]]`. They connect to the node, never the other way round.
 ///
@@ -65,6 +66,12 @@ pub struct DynamicNeighbors {
     /// As [`Neighbor::max_prefixes`], for each of them.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
+    /// As [`Neighbor::max_prefixes_action`].
+    #[serde(default)]
+    pub max_prefixes_action: MaxPrefixesAction,
+    /// As [`Neighbor::max_prefixes_rest`].
+    #[serde(default = "default_max_prefixes_rest")]
+    pub max_prefixes_rest: u32,
     /// Which prefixes of each become footprint.
     #[serde(default)]
     pub accept: AcceptRules,
@@ -91,6 +98,8 @@ impl DynamicNeighbors {
             role: None,
             role_strict: false,
             max_prefixes: default_max_prefixes(),
+            max_prefixes_action: MaxPrefixesAction::default(),
+            max_prefixes_rest: default_max_prefixes_rest(),
             accept: AcceptRules::default(),
         }
     }
@@ -113,6 +122,8 @@ impl DynamicNeighbors {
             role: self.role,
             role_strict: self.role_strict,
             max_prefixes: self.max_prefixes,
+            max_prefixes_action: self.max_prefixes_action,
+            max_prefixes_rest: self.max_prefixes_rest,
             accept: self.accept.clone(),
             // The others are for dialling, which is not done here.
             ..Neighbor::new(address, asn)

@@ -93,6 +93,7 @@ const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
 const ROLE: &str = "what this node's AS is to the router's: `\"provider\"`, `\"rs\"`, `\"rs-client\"`, \
      `\"customer\"` or `\"peer\"`";
+const MAX_PREFIXES_ACTION: &str = "`\"restart\"`, `\"discard-new\"` or `\"keep-last-good\"`";
 const STALE_TIME: &str = "seconds, 0 to 4294967295";
 const LONG_LIVED: &str = "seconds, 0 (off) to 16777215";
 const PASSWORD: &str = "the TCP MD5 key, a string of 1 to 80 bytes";
@@ -168,6 +169,8 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.neighbor.role", ROLE),
     value("bgp.neighbor.role_strict", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
+    value("bgp.neighbor.max_prefixes_action", MAX_PREFIXES_ACTION),
+    value("bgp.neighbor.max_prefixes_rest", "seconds, 1 to 4294967295"),
     section("bgp.neighbor.accept"),
     value("bgp.neighbor.accept.communities", COMMUNITIES),
     value("bgp.neighbor.accept.communities_all", COMMUNITIES),
@@ -207,6 +210,8 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.dynamic.role", ROLE),
     value("bgp.dynamic.role_strict", BOOLEAN),
     value("bgp.dynamic.max_prefixes", "1 to 4294967295"),
+    value("bgp.dynamic.max_prefixes_action", MAX_PREFIXES_ACTION),
+    value("bgp.dynamic.max_prefixes_rest", "seconds, 1 to 4294967295"),
     // Its keys are those of `bgp.neighbor.accept`: see `canonical`.
     section("bgp.dynamic.accept"),
     value("bgp.neighbor.accept.allow_cgnat", BOOLEAN),

@@ -33,7 +33,7 @@ pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;
 pub use name::{HostName, NameError, NodeName};
-pub use neighbor::{Asn, ImpossibleValue, Neighbor};
+pub use neighbor::{Asn, ImpossibleValue, MaxPrefixesAction, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };

@@ -119,9 +119,30 @@ pub struct Neighbor {
     /// The most prefixes that the router may announce, counted before the accept rules.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
+    /// What happens when it announces more.
+    #[serde(default)]
+    pub max_prefixes_action: MaxPrefixesAction,
+    /// Seconds, 1 to 4,294,967,295, that the session rests where it is ended then;
+    /// `mcc bgp reset` ends the rest.
+    #[serde(default = "default_max_prefixes_rest")]
+    pub max_prefixes_rest: u32,
     /// Which of its prefixes become footprint.
     #[serde(default)]
     pub accept: AcceptRules,
+}
+
+/// What happens when a neighbor announces more than `max_prefixes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxPrefixesAction {
+    /// The session ends and its routes go. It begins again after `max_prefixes_rest`.
+    #[default]
+    Restart,
+    /// The session goes on; further prefixes are not taken. When there is room again the router is
+    /// asked for its table.
+    DiscardNew,
+    /// The session ends as with `restart`, but what was there before the flood stays.
+    KeepLastGood,
 }
 
 /// A value that a [`Neighbor`] cannot have.
@@ -183,6 +204,8 @@ impl Neighbor {
             role: None,
             role_strict: false,
             max_prefixes: default_max_prefixes(),
+            max_prefixes_action: MaxPrefixesAction::default(),
+            max_prefixes_rest: default_max_prefixes_rest(),
             accept: AcceptRules::default(),
         }
     }
@@ -241,6 +264,9 @@ impl Neighbor {
             let (key, found) = ("long_lived_stale_time", self.long_lived_stale_time.to_string());
             report(key, None, found, accepted(key));
         }
+        if self.max_prefixes_rest == 0 {
+            report("max_prefixes_rest", None, "0".to_owned(), accepted("max_prefixes_rest"));
+        }
         if self.max_prefixes == 0 {
             report("max_prefixes", None, "0".to_owned(), accepted("max_prefixes"));
         }
@@ -279,6 +305,10 @@ pub(crate) fn default_stale_time() -> u32 {
 
 pub(crate) fn default_long_lived_stale_time() -> u32 {
     86_400
+}
+
+pub(crate) fn default_max_prefixes_rest() -> u32 {
+    1800
 }
 
 pub(crate) fn default_max_prefixes() -> u32 {

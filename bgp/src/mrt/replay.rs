@@ -238,7 +238,7 @@ impl Replay {
         let mut rules =
             rules_of(neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
         rules.address = address;
-        rules.max_prefixes = u32::MAX;
+        rules.prefix_limit.limit = u32::MAX;
         let internal = neighbor.asn == neighbor.effective_local_asn();
         Some(Judged {
             id: self.rib.add_neighbor(rules)?,

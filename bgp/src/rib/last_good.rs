@@ -260,25 +260,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::{AcceptPolicy, Identity};
-    use crate::rib::{ExportRules, NeighborRules};
+    use crate::rib::ExportRules;
     use crate::testing::{announce, attributes};
 
     fn rib() -> Rib {
-        let identity = Identity {
-            local_asn: 65100,
-            remote_asn: 65100,
-            router_id: Ipv4Addr::new(192, 0, 2, 10),
-            role: None,
-        };
-        let rules = mcc_config::AcceptRules::default();
-        let rules = |last| NeighborRules {
-            address: IpAddr::from([192, 0, 2, last]),
-            asn: 65100,
-            max_prefixes: 100_000,
-            stale_time: Duration::from_secs(300),
-            policy: AcceptPolicy::from_rules(&rules, identity).unwrap(),
-        };
+        let rules = |last| crate::rib::tests::rules(last, 100_000);
         Rib::new(vec![rules(1), rules(2)], &[], ExportRules::default(), Instant::now())
     }
 

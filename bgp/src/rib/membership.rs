@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::adj_rib_in::AdjRibIn;
 use super::{Neighbor, NeighborId, NeighborRules, Rib};
 use crate::session::Retention;
 
@@ -15,7 +14,7 @@ impl Rib {
     /// Takes in one more neighbor, without routes. `id` is the next number, or that of a neighbor
     /// that [`Rib::neighbor_leaves`] has removed; with any other nothing happens.
     pub fn neighbor_joins(&mut self, id: NeighborId, rules: NeighborRules) {
-        let neighbor = Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
+        let neighbor = Neighbor::new(rules);
         let count = self.neighbors.len();
         match self.neighbors.get_mut(usize::from(id.0)) {
             Some(left) if left.table.counts().received == 0 => {

@@ -16,6 +16,7 @@ mod footprint;
 mod generation;
 pub mod last_good;
 mod membership;
+mod prefix_limit;
 mod prefix_table;
 mod query;
 mod route;
@@ -39,6 +40,8 @@ use attributes::AttributeTable;
 use export::Export;
 pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
 use footprint::{Entry, Footprint};
+use prefix_limit::LimitState;
+pub use prefix_limit::PrefixLimit;
 use prefix_table::PrefixTable;
 pub use query::{
     FootprintPage, FootprintPrefix, FootprintQuery, RouteCount, RouteCursor, RouteCursorError,
@@ -67,8 +70,8 @@ pub struct NeighborRules {
     pub address: IpAddr,
     /// Its AS number.
     pub asn: u32,
-    /// The most routes that it may announce, counted before `policy`.
-    pub max_prefixes: u32,
+    /// How many routes it may announce, counted before `policy`.
+    pub prefix_limit: PrefixLimit,
     /// How long its routes stay after the session is lost, if graceful restart does not say longer.
     pub stale_time: Duration,
     /// Which of its routes become footprint.
@@ -103,6 +106,15 @@ pub enum Notice {
         /// Its `max_prefixes`.
         limit: u32,
     },
+    /// `discard-new`: there are `max_prefixes`, and this route was not taken.
+    Discarding {
+        /// Its `max_prefixes`.
+        limit: u32,
+        /// How many were not taken so far.
+        discarded: u32,
+    },
+    /// There is room again for what was not taken: the neighbor should be asked for its table.
+    RoomAgain,
 }
 
 /// What the control plane ranks nodes by, per prefix.
@@ -156,6 +168,8 @@ pub struct NeighborSummary {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes of a lost session that has not announced them again yet.
     pub stale: u32,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
     /// By family, a fingerprint of the prefixes that are footprint: equal for equal sets, on any node.
     /// Only families that have any.
     pub set_hash: BTreeMap<&'static str, String>,
@@ -165,10 +179,7 @@ pub struct NeighborSummary {
 struct Neighbor {
     rules: NeighborRules,
     table: AdjRibIn,
-    /// Whether 80 % were reported in this session.
-    warned: bool,
-    /// More than `max_prefixes`: nothing more is taken until the next session.
-    over_limit: bool,
+    limit: LimitState,
 }
 
 /// All tables. See the module's documentation.
@@ -198,12 +209,10 @@ impl Rib {
             footprint.set(id, Entry::new(true, None), now);
         }
         footprint.count_addresses(&prefixes);
-        let neighbor =
-            |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
         Self {
             began: now,
             prefixes,
-            neighbors: neighbors.into_iter().map(neighbor).collect(),
+            neighbors: neighbors.into_iter().map(Neighbor::new).collect(),
             attributes: AttributeTable::default(),
             footprint,
             export: Export::new(export),
@@ -213,8 +222,7 @@ impl Rib {
     /// One neighbor more, after those that are there. `None`: there are 65,536 already.
     pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
         let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
-        let table = AdjRibIn::new();
-        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        self.neighbors.push(Neighbor::new(rules));
         Some(id)
     }
 
@@ -223,8 +231,7 @@ impl Rib {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
         match event {
             SessionEvent::Up => {
-                neighbor.warned = false;
-                neighbor.over_limit = false;
+                neighbor.limit = LimitState::default();
                 let earliest = now + neighbor.rules.stale_time.max(SHORTEST_RETURN);
                 for generations in neighbor.table.families_mut() {
                     generations.session_back(earliest);
@@ -341,15 +348,18 @@ impl Rib {
     }
 
     fn update(&mut self, id: NeighborId, update: &Update, now: Instant) -> Option<Notice> {
-        if self.neighbors.get(usize::from(id.0))?.over_limit {
+        if self.neighbors.get(usize::from(id.0))?.limit.over {
             return None;
         }
         for &nlri in &update.withdrawn {
             self.withdraw(id, nlri, now);
         }
         let mut notice = None;
+        if !update.withdrawn.is_empty() {
+            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room();
+        }
         if let Some(attributes) = &update.attributes {
-            notice = self.announce(id, &update.announced, attributes, now);
+            notice = self.announce(id, &update.announced, attributes, now).or(notice);
         }
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -376,7 +386,15 @@ impl Rib {
         let mut notice = None;
         for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
-            let place = Place { prefix, id: self.prefixes.number(prefix), path_id };
+            let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
+            if known.and_then(|place| neighbor.table.get(place)).is_none()
+                && let Some(discarding) = neighbor.discards()
+            {
+                notice = Some(discarding);
+                continue;
+            }
+            let id = known.map_or_else(|| self.prefixes.number(prefix), |place| place.id);
+            let place = Place { prefix, id, path_id };
             let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
             let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
             let generation = neighbor.table.generations(&prefix).current();
@@ -386,8 +404,8 @@ impl Rib {
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(place, route);
-            notice = neighbor.check_limit().or(notice);
-            let stop = neighbor.over_limit;
+            notice = neighbor.check_limit(second).or(notice);
+            let stop = neighbor.limit.over;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
                 self.choose_best(place, now);
             }
@@ -422,6 +440,9 @@ impl Rib {
     }
 
     fn session_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) {
+        if let Some(kept) = self.end_flood(id, now) {
+            return self.session_lost(id, &kept, now);
+        }
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
@@ -491,25 +512,8 @@ impl Rib {
 }
 
 impl Neighbor {
-    /// To be called after each new route. Stale routes do not count: a router that comes back with
-    /// a different table has not announced both.
-    fn check_limit(&mut self) -> Option<Notice> {
-        let limit = self.rules.max_prefixes;
-        let received = self.table.counts().received;
-        // Asked for each route: look at the stale ones only when it matters.
-        if u64::from(received) * 5 < u64::from(limit) * 4 {
-            return None;
-        }
-        let received = received - self.table.stale();
-        if received > limit && !self.over_limit {
-            self.over_limit = true;
-            return Some(Notice::OverLimit { limit });
-        }
-        if u64::from(received) * 5 >= u64::from(limit) * 4 && !self.warned {
-            self.warned = true;
-            return Some(Notice::NearLimit { received, limit });
-        }
-        None
+    fn new(rules: NeighborRules) -> Self {
+        Self { rules, table: AdjRibIn::new(), limit: LimitState::default() }
     }
 
     fn summary(&self) -> NeighborSummary {
@@ -523,6 +527,7 @@ impl Neighbor {
                 .map(|(refusal, count)| (refusal.name(), count))
                 .collect(),
             stale: self.table.stale(),
+            discarded: self.limit.discarded,
             set_hash: ["ipv4-unicast", "ipv6-unicast"]
                 .into_iter()
                 .zip(counts.accepted_sets)

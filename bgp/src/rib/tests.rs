@@ -9,7 +9,7 @@ use crate::policy::Identity;
 use crate::testing::{announce, attributes, nlri, prefix, set, withdraw};
 use crate::wire::{Community, PathAttributes as Attributes};
 
-const A: NeighborId = NeighborId(0);
+pub(super) const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
 const STALE_TIME: Duration = Duration::from_secs(300);
 const KEEP: Retention = Retention::keep(Duration::ZERO);
@@ -25,30 +25,39 @@ pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     NeighborRules {
         address: IpAddr::from([192, 0, 2, last]),
         asn: 65100,
-        max_prefixes,
+        prefix_limit: PrefixLimit {
+            limit: max_prefixes,
+            action: mcc_config::MaxPrefixesAction::Restart,
+            rest: Duration::from_secs(1800),
+        },
         stale_time: STALE_TIME,
         policy,
     }
 }
 
-struct Fixture {
-    rib: Rib,
-    now: Instant,
+pub(super) struct Fixture {
+    pub(super) rib: Rib,
+    pub(super) now: Instant,
 }
 
 impl Fixture {
-    fn new(max_prefixes: u32, manual: &[&str]) -> Self {
+    pub(super) fn new(max_prefixes: u32, manual: &[&str]) -> Self {
         let now = Instant::now();
         let manual: Vec<_> = manual.iter().copied().map(prefix).collect();
         let neighbors = vec![rules(1, max_prefixes), rules(2, max_prefixes)];
         Self { rib: Rib::new(neighbors, &manual, ExportRules::default(), now), now }
     }
 
-    fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
+    pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
         self.rib.handle(id, event, self.now)
     }
 
-    fn announce(&mut self, id: NeighborId, prefixes: &[&str], path: &[u32]) -> Option<Notice> {
+    pub(super) fn announce(
+        &mut self,
+        id: NeighborId,
+        prefixes: &[&str],
+        path: &[u32],
+    ) -> Option<Notice> {
         self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
     }
 
@@ -62,24 +71,24 @@ impl Fixture {
         self.settle();
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.settle();
     }
 
     /// Does everything that is due.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while self.rib.next_deadline().is_some_and(|at| at <= self.now) {
             self.rib.handle_timeout(self.now);
         }
     }
 
-    fn footprint(&self) -> Vec<String> {
+    pub(super) fn footprint(&self) -> Vec<String> {
         let page = self.rib.footprint(FootprintQuery::default());
         page.prefixes.iter().map(|entry| entry.prefix.to_string()).collect()
     }
 
-    fn counts(&self, id: NeighborId) -> NeighborSummary {
+    pub(super) fn counts(&self, id: NeighborId) -> NeighborSummary {
         self.rib.summary().neighbors[usize::from(id.0)].clone()
     }
 

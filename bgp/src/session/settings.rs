@@ -32,6 +32,8 @@ pub struct PeerSettings {
     /// How long the neighbor may send its OPEN before ours (RFC 4271 §8, DelayOpenTime); 0: ours
     /// goes out at once.
     pub delay_open: Duration,
+    /// How long the neighbor rests after it has announced more than it may.
+    pub max_prefixes_rest: Duration,
     /// Whether to offer IPv6 unicast beside IPv4 unicast, and IPv6 next hops.
     pub ipv6: bool,
     /// Whether to offer graceful restart (RFC 4724, RFC 8538).
@@ -64,6 +66,7 @@ impl PeerSettings {
             passive: neighbor.passive,
             connect_retry: seconds(u32::from(neighbor.connect_retry)),
             delay_open: seconds(u32::from(neighbor.delay_open)),
+            max_prefixes_rest: seconds(neighbor.max_prefixes_rest),
             ipv6,
             graceful_restart: neighbor.graceful_restart,
             restarted: false,

@@ -21,6 +21,7 @@ pub(super) const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
 pub(super) fn settings() -> PeerSettings {
     PeerSettings {
+        max_prefixes_rest: Duration::from_secs(1800),
         asn: 65100,
         local_asn: 65100,
         router_id: OURS,

@@ -76,7 +76,7 @@ pub use tap::{
 };
 
 use crate::policy::{AcceptPolicy, Identity, PolicyError};
-use crate::rib::{ExportRules, NeighborId, NeighborRules, Rib};
+use crate::rib::{ExportRules, NeighborId, NeighborRules, PrefixLimit, Rib};
 
 /// How many batches wait for the RIB, of all neighbors together: enough to keep it busy. One holds
 /// what one read brought, up to 64 KiB, which is six times as much once it is decoded (of one-byte
@@ -404,7 +404,11 @@ pub(crate) fn rules_of(
     Ok(NeighborRules {
         address: neighbor.address,
         asn: neighbor.asn.get(),
-        max_prefixes: neighbor.max_prefixes,
+        prefix_limit: PrefixLimit {
+            limit: neighbor.max_prefixes,
+            action: neighbor.max_prefixes_action,
+            rest: Duration::from_secs(u64::from(neighbor.max_prefixes_rest)),
+        },
         stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
         policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?
             .requiring_ebgp_rules(ebgp_requires_rules),

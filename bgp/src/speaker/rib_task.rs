@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::session_task::Command;
 use super::status::Board;
 use crate::rib::last_good::{SaveCursor, SavedPage};
 use crate::rib::{
@@ -178,6 +179,22 @@ impl RibTask {
                         "more prefixes than max_prefixes: ending the session"
                     );
                     member.over_limit.send_replace(batch.session);
+                }
+                Notice::Discarding { limit, discarded } => {
+                    if discarded == 1 {
+                        tracing::error!(
+                            %neighbor,
+                            max_prefixes = limit,
+                            "max_prefixes are there: further prefixes are not taken"
+                        );
+                    }
+                }
+                Notice::RoomAgain => {
+                    tracing::warn!(%neighbor, "there is room again: asking for the table");
+                    // Nobody waits for the answer. A session with that many commands is asked soon
+                    // enough.
+                    let (reply, _) = oneshot::channel();
+                    let _ = member.commands.try_send(Command::Refresh(reply));
                 }
             }
         }

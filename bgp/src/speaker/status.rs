@@ -74,6 +74,8 @@ pub struct NeighborStatus {
     pub stale: u32,
     /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
     pub set_hash: BTreeMap<&'static str, String>,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// Seconds: agreed on if the session is up, else proposed.
@@ -384,6 +386,7 @@ impl SessionBoard {
             rejected: routes.rejected.clone(),
             stale: routes.stale,
             set_hash: routes.set_hash.clone(),
+            discarded: routes.discarded,
             max_prefixes: neighbor.max_prefixes,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
