@@ -1,18 +1,23 @@
 //! What the rest of the node sees of the speaker.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use mcc_config::Neighbor;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::{MalformedMessage, SessionHistory};
 use super::rib_task::{Changes, Request};
+use super::rules_of;
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
+use crate::mrt::TableDumpStream;
+use crate::policy::AcceptPolicy;
 use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
 use crate::session::CannotRefresh;
 
@@ -179,6 +184,36 @@ impl SpeakerHandle {
         limit: usize,
     ) -> Result<FootprintPage, Stopped> {
         self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    }
+
+    /// The whole table as an MRT file, of all neighbors or of one. `view` names the table in it.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn dump(
+        &self,
+        neighbor: Option<IpAddr>,
+        view: &str,
+    ) -> Result<TableDumpStream, CommandError> {
+        if let Some(address) = neighbor {
+            self.session(address)?;
+        }
+        Ok(TableDumpStream::new(self.clone(), neighbor, view))
+    }
+
+    /// The accept rules of each neighbor.
+    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
+        let neighbors = self.board.sessions.iter().map(|session| session.neighbor());
+        let policy = |neighbor: &Neighbor| {
+            // Rules that cannot be read have stopped the speaker from starting.
+            Some((neighbor.address, rules_of(neighbor, self.board.router_id).ok()?.policy))
+        };
+        neighbors.filter_map(policy).collect()
+    }
+
+    /// Waits until the speaker has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
     }
 
     /// One page of the whole table, after `after`: of all neighbors, or of one.
