@@ -130,6 +130,10 @@ pub(crate) enum BgpCommand {
     History(BgpHistory),
     /// Write the messages of sessions into a file (MRT), as they come and go
     Capture(BgpCapture),
+    /// Write the table into a file (MRT) that routing tools read
+    Dump(BgpDump),
+    /// Say what of a recorded table or log (MRT) the rules of a configuration would accept
+    Replay(BgpReplay),
     /// Ask a neighbor to send its table again (route refresh)
     Refresh {
         /// Its address
@@ -213,6 +217,34 @@ pub(crate) struct BgpCapture {
     /// How long, in seconds [default: until Ctrl-C]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpDump {
+    /// Where to; `-` is the standard output
+    pub(crate) file: PathBuf,
+    /// Only the routes of this neighbor
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpReplay {
+    /// An MRT file, not packed; `-` is the standard input
+    pub(crate) file: PathBuf,
+    /// Judge every peer of the file by the rules of this neighbor [default: each by those of the
+    /// neighbor with its address]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+    /// Only this peer of the file
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Option<IpAddr>,
+    /// List the routes, too
+    #[arg(long)]
+    pub(crate) routes: bool,
+    /// List the routes that would be refused, with the reason
+    #[arg(long, conflicts_with = "routes")]
+    pub(crate) rejected: bool,
 }
 
 /// Whose messages to capture.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::DynamicRefusals;
 use mcc_cache::HistogramSnapshot;
@@ -43,7 +44,8 @@ impl Collector for NodeCollector {
         let mut page = Page(encoder);
         self.node(&mut page)?;
         self.cache(&mut page)?;
-        self.bgp(&mut page)
+        self.bgp(&mut page)?;
+        self.exports(&mut page)
     }
 }
 
@@ -184,6 +186,30 @@ impl NodeCollector {
             per_drive(|d| d.counts.evicted),
         )?;
         page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))
+    }
+
+    fn exports(&self, page: &mut Page<'_>) -> fmt::Result {
+        let stations = self.0.exports.stations();
+        let of = |value: fn(&StationStatus) -> u64| {
+            stations.iter().map(move |s| ([("station", s.station.to_string())], value(s)))
+        };
+        page.gauges(
+            "bmp_station_connected",
+            "1 if the monitoring station is being told",
+            of(|s| u64::from(s.connected)),
+        )?;
+        page.counters(
+            "bmp_overruns",
+            "Connections begun anew because the station was too slow",
+            of(|s| s.overruns),
+        )?;
+        let Some(recorder) = self.0.exports.recorder() else { return Ok(()) };
+        page.counter("mrt_failures", "MRT files that could not be written", recorder.failures)?;
+        page.counter(
+            "mrt_lost_messages",
+            "Messages that are in no MRT file, though they should be",
+            recorder.lost_messages,
+        )
     }
 
     fn bgp(&self, page: &mut Page<'_>) -> fmt::Result {

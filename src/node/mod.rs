@@ -4,6 +4,7 @@
 mod admin;
 mod central_settings;
 mod control_link;
+mod exports;
 mod metrics;
 mod neighbor_report;
 mod report;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use central_settings::CentralSettings;
 use control_link::{ControlLink, LinkWatch, NewLink, Report};
+use exports::Exports;
 
 /// How long running downloads may go on after the node was told to stop.
 const DOWNLOADS_MAY_RUN: Duration = Duration::from_secs(30);
@@ -54,6 +56,7 @@ pub(crate) struct View {
     speaker: SpeakerHandle,
     cache: Arc<Cache>,
     link: Option<LinkWatch>,
+    exports: Exports,
     /// Generation of the settings from the control plane that are in `config`; 0: none.
     central_generation: u64,
 }
@@ -93,7 +96,9 @@ impl Node {
             }
             None => None,
         };
+        let exports = Exports::start(&config, &speaker.handle())?;
         let view = Arc::new(View {
+            exports,
             started: SystemTime::now(),
             addresses: addresses.clone(),
             speaker: speaker.handle(),
@@ -124,6 +129,7 @@ impl Node {
     pub(crate) async fn stop(self) {
         self.view.cache.drain(true);
         self.speaker.shutdown(Some("mcc is stopping")).await;
+        self.view.exports.finish().await;
         if let Some(link) = self.link {
             link.stop().await;
         }

@@ -1,5 +1,7 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
+use mcc_bgp::bmp::StationStatus;
+use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
@@ -103,6 +105,11 @@ pub(super) struct BgpReport {
     dynamic: Vec<DynamicStatus>,
     footprint: FootprintSummary,
     unknown_connections: u64,
+    /// Files of `[bgp.mrt]`; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrt: Option<RecorderStatus>,
+    /// Stations of `[[bgp.bmp]]`.
+    bmp: Vec<StationStatus>,
 }
 
 pub(super) fn bgp(view: &View) -> BgpReport {
@@ -114,6 +121,8 @@ pub(super) fn bgp(view: &View) -> BgpReport {
         neighbors: speaker.neighbors.into_iter().map(NeighborReport::from).collect(),
         dynamic: speaker.dynamic,
         unknown_connections: speaker.unknown_connections,
+        mrt: view.exports.recorder(),
+        bmp: view.exports.stations(),
     }
 }
 

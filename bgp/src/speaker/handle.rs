@@ -1,5 +1,6 @@
 //! What the rest of the node sees of the speaker.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,9 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::history::{MalformedMessage, SessionHistory};
 use super::member::Member;
 use super::rib_task::{Changes, Request, Subscription};
+use super::rules_of;
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
+use crate::mrt::TableDumpStream;
+use crate::policy::AcceptPolicy;
 use crate::rib::{
     DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
     SubscriberId, TablePage,
@@ -192,6 +196,38 @@ impl SpeakerHandle {
     /// [`Stopped`].
     pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
         self.ask(|reply| Request::Damped { reply }).await
+    }
+
+    /// The whole table as an MRT file, of all neighbors or of one. `view` names the table in it.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn dump(
+        &self,
+        neighbor: Option<IpAddr>,
+        view: &str,
+    ) -> Result<TableDumpStream, CommandError> {
+        if let Some(address) = neighbor {
+            self.member(address)?;
+        }
+        Ok(TableDumpStream::new(self.clone(), neighbor, view))
+    }
+
+    /// The accept rules of each neighbor.
+    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
+        let Board { router_id, ebgp_requires_rules, .. } = *self.board;
+        let policy = |session: Arc<SessionBoard>| {
+            let neighbor = session.neighbor();
+            // Rules that cannot be read have stopped the speaker from starting.
+            let rules = rules_of(neighbor, router_id, ebgp_requires_rules).ok()?;
+            Some((neighbor.address, rules.policy))
+        };
+        self.sessions().filter_map(policy).collect()
+    }
+
+    /// Waits until the speaker has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
     }
 
     /// One page of the whole table, after `after`: of all neighbors, or of one.

@@ -220,6 +220,7 @@ impl Speaker {
         let restored = rib.summary();
         let board = Arc::new(Board {
             router_id: settings.router_id,
+            ebgp_requires_rules: settings.ebgp_requires_rules,
             roster: Roster::default(),
             ranges: settings.dynamic.into_iter().map(Range::new).collect(),
             rib: ArcSwap::from_pointee(restored.clone()),

@@ -413,6 +413,7 @@ impl SessionBoard {
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) router_id: Ipv4Addr,
+    pub(super) ebgp_requires_rules: bool,
     pub(super) roster: Roster,
     /// The `[[bgp.dynamic]]` of the configuration.
     pub(super) ranges: Vec<Range>,
