@@ -364,7 +364,7 @@ impl Rib {
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
             if let Some(generations) = neighbor.table.family_mut(family) {
-                generations.end_of_rib();
+                generations.end_of_rib(now);
             }
         }
         notice
