@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::exports::Exports;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
@@ -23,6 +24,8 @@ struct Status {
     router_id: IpAddr,
     neighbors: Vec<Neighbor>,
     footprint: Footprint,
+    #[serde(flatten)]
+    exports: Exports,
 }
 
 /// What is shown of a neighbor.
@@ -231,5 +234,6 @@ pub(crate) fn render(json: &Value) -> Result<String> {
             text::count(footprint.advertised)
         ),
     }?;
+    out.push_str(&status.exports.render());
     Ok(out)
 }
