@@ -218,7 +218,6 @@ mod tests {
             four_octet_as,
             ipv4_unicast: options,
             ipv6_unicast: options,
-            accept_as_sets: true,
             ..DecodeContext::default()
         }
     }

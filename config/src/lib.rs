@@ -5,6 +5,7 @@
 //! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
 //! found and what is accepted.
 
+mod bgp_export;
 mod check;
 mod control;
 mod document;
@@ -19,6 +20,7 @@ mod role;
 mod secret;
 mod size;
 
+pub use bgp_export::{BmpStation, Mrt};
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
 pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, HostName, Neighbor, NodeName};
+use crate::{BmpStation, ByteSize, HostName, Mrt, Neighbor, NodeName};
 
 /// Everything that `mcc run` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +155,12 @@ pub struct Bgp {
     /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
+    /// Tables and messages, written to files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrt: Option<Mrt>,
+    /// Monitoring stations that are told everything.
+    #[serde(rename = "bmp")]
+    pub stations: Vec<BmpStation>,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
@@ -162,7 +168,13 @@ pub struct Bgp {
 
 impl Default for Bgp {
     fn default() -> Self {
-        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new() }
+        Self {
+            listen: vec![any(179)],
+            router_id: None,
+            mrt: None,
+            stations: Vec::new(),
+            neighbors: Vec::new(),
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! A file is a row of [`Record`]s. Two kinds matter here: TABLE_DUMP_V2, a whole table ([`table`]),
 //! and BGP4MP, messages and state changes as they happened ([`session`]). [`Reader`] takes them
 //! from any `Read`, one at a time; [`Record::encode`] makes them. Both are pure: no files, no clock.
-//! [`TableDump`] makes a file of a table.
+//! [`TableDump`] makes a file of a table, and [`Replay`] judges one by the accept rules.
+//! [`Recorder`] is the tokio edge, which writes files while a node runs.
 //!
 //! Records of other types, of other families and the geographic peer table of RFC 6397 are
 //! [`Body::Other`]: stepped over, never an error.
@@ -12,6 +13,8 @@
 mod dump;
 mod error;
 mod reader;
+mod recorder;
+mod replay;
 pub mod session;
 pub mod table;
 #[cfg(test)]
@@ -20,6 +23,10 @@ mod tests;
 pub use dump::{TableDump, TableDumpStream};
 pub use error::{Compression, ReadError};
 pub use reader::Reader;
+pub use recorder::{Recorder, RecorderSettings, RecorderStatus};
+pub use replay::{
+    MalformedUpdate, Replay, ReplayError, ReplayReport, ReplaySettings, ReplayedPeer, SkippedPeer,
+};
 
 use session::{SessionMessage, StateChange};
 use table::{PeerIndexTable, RibPrefix};

@@ -134,3 +134,17 @@ fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header that promises 16 MiB, and a source that never gives them.
+    #[test]
+    fn a_length_costs_no_memory() {
+        let bytes = [0, 0, 0, 1, 0, 11, 0, 0, 1, 0, 0, 0, 0xab];
+        let mut reader = Reader::new(bytes.as_slice());
+        assert!(matches!(reader.next(), Some(Err(ReadError::Truncated { .. }))));
+        assert!(reader.body.capacity() < 1 << 16);
+    }
+}

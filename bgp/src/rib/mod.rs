@@ -252,6 +252,11 @@ impl Rib {
         }
     }
 
+    /// Counts the addresses of the footprint now, for a summary that has to be exact.
+    pub fn count_addresses(&mut self, now: Instant) {
+        self.footprint.count_addresses(&self.prefixes, now);
+    }
+
     /// The counters. O(neighbors).
     #[must_use]
     pub fn summary(&self) -> RibSummary {

@@ -272,23 +272,33 @@ fn neighbor_rules(settings: &SpeakerSettings) -> Result<Vec<NeighborRules>, Star
         if !addresses.insert(neighbor.address.to_canonical()) {
             return Err(StartError::DuplicateNeighbor(neighbor.address));
         }
-        let identity = Identity {
-            local_asn: neighbor.effective_local_asn().get(),
-            remote_asn: neighbor.asn.get(),
-            router_id: settings.router_id,
-            role: neighbor.role,
-        };
-        let policy = AcceptPolicy::from_rules(&neighbor.accept, identity)
-            .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })?;
-        Ok(NeighborRules {
-            address: neighbor.address,
-            asn: neighbor.asn.get(),
-            max_prefixes: neighbor.max_prefixes,
-            stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
-            policy,
-        })
+        rules_of(neighbor, settings.router_id)
+            .map_err(|source| StartError::Policy { neighbor: neighbor.address, source })
     });
     rules.collect()
+}
+
+/// What the RIB has to know of a neighbor, from its settings.
+///
+/// # Errors
+/// An accept rule that cannot be read.
+pub(crate) fn rules_of(
+    neighbor: &Neighbor,
+    router_id: Ipv4Addr,
+) -> Result<NeighborRules, PolicyError> {
+    let identity = Identity {
+        local_asn: neighbor.effective_local_asn().get(),
+        remote_asn: neighbor.asn.get(),
+        router_id,
+        role: neighbor.role,
+    };
+    Ok(NeighborRules {
+        address: neighbor.address,
+        asn: neighbor.asn.get(),
+        max_prefixes: neighbor.max_prefixes,
+        stale_time: Duration::from_secs(u64::from(neighbor.stale_time)),
+        policy: AcceptPolicy::from_rules(&neighbor.accept, identity)?,
+    })
 }
 
 fn listen(settings: &SpeakerSettings) -> Result<Vec<TcpListener>, StartError> {

@@ -118,6 +118,7 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
         Some(_) => {}
     }
     findings.socket_families(&KeyPath::of("bgp.listen"), &bgp.listen, ipv6);
+    exports(bgp, ipv6, findings);
     let neighbors = KeyPath::of("bgp.neighbor");
     for (i, neighbor) in bgp.neighbors.iter().enumerate() {
         let at = neighbors.index(i);
@@ -135,6 +136,42 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
             .enumerate()
             .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
         "an address that no other neighbor has",
+    );
+}
+
+/// What is recorded and told.
+fn exports(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if let Some(mrt) = &bgp.mrt {
+        let at = KeyPath::of("bgp.mrt");
+        for (key, is_zero) in [("rotate", mrt.rotate == 0), ("keep", mrt.keep == 0)] {
+            if is_zero {
+                findings.wrong(&at.key(key));
+            }
+        }
+        if mrt.table_interval == 0 && !mrt.messages {
+            findings.report(
+                &[&at.key("messages"), &at.key("table_interval")],
+                "true, since `table_interval` is 0 and nothing would be written",
+            );
+        }
+    }
+    let stations = KeyPath::of("bgp.bmp");
+    for (i, station) in bgp.stations.iter().enumerate() {
+        let at = stations.index(i);
+        findings.family(&at.key("station"), station.station.is_ipv6(), ipv6);
+        if station.station.port() == 0 || !is_one_host(station.station.ip()) {
+            findings.wrong(&at.key("station"));
+        }
+        if !station.pre_policy && !station.post_policy {
+            findings.report(
+                &[&at.key("pre_policy"), &at.key("post_policy")],
+                "true, since `post_policy` is false and the station would hear of no route",
+            );
+        }
+    }
+    findings.unique(
+        bgp.stations.iter().enumerate().map(|(i, s)| (stations.index(i).key("station"), s.station)),
+        "an address and port that no other station has",
     );
 }
 
