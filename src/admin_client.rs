@@ -89,6 +89,12 @@ impl AdminClient {
         self.checked(request.send().await).await.map(|_| ())
     }
 
+    /// `POST path`, for what it answers.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let request = self.http.request(Method::POST, format!("{}{path}", self.base));
+        Ok(self.checked(request.send().await).await?.json().await?)
+    }
+
     async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {
         let response = sent.map_err(|error| {
             if error.is_connect() {

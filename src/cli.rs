@@ -130,6 +130,10 @@ pub(crate) enum BgpCommand {
     History(BgpHistory),
     /// Write the messages of sessions into a file (MRT), as they come and go
     Capture(BgpCapture),
+    /// Write the table into a file (MRT) that routing tools read
+    Dump(BgpDump),
+    /// Say what of a recorded table or log (MRT) the rules of a configuration would accept
+    Replay(BgpReplay),
     /// Ask a neighbor to send its table again (route refresh)
     Refresh {
         /// Its address
@@ -215,6 +219,34 @@ pub(crate) struct BgpCapture {
     pub(crate) duration: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BgpDump {
+    /// Where to; `-` is the standard output
+    pub(crate) file: PathBuf,
+    /// Only the routes of this neighbor
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpReplay {
+    /// An MRT file, not packed; `-` is the standard input
+    pub(crate) file: PathBuf,
+    /// Judge every peer of the file by the rules of this neighbor [default: each by those of the
+    /// neighbor with its address]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+    /// Only this peer of the file
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Option<IpAddr>,
+    /// List the routes, too
+    #[arg(long)]
+    pub(crate) routes: bool,
+    /// List the routes that would be refused, with the reason
+    #[arg(long, conflicts_with = "routes")]
+    pub(crate) rejected: bool,
+}
+
 /// Whose messages to capture.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CaptureTarget {
@@ -258,13 +290,28 @@ impl std::str::FromStr for Target {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Footprint {
+    #[command(subcommand)]
+    pub(crate) command: Option<FootprintCommand>,
+    /// Only prefixes that some neighbors announce and others do not
+    #[arg(long, conflicts_with = "aggregate")]
+    pub(crate) inconsistent: bool,
+    /// Only prefixes that the control plane is not told of because they flap
+    #[arg(long, conflicts_with_all = ["aggregate", "inconsistent", "csv"])]
+    pub(crate) damped: bool,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
     /// The fewest prefixes that cover the same addresses
     #[arg(long)]
     pub(crate) aggregate: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FootprintCommand {
+    /// Tell the control plane of a footprint that is held because it changed too much at once
+    Approve,
 }
 
 #[derive(Debug, Args)]

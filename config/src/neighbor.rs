@@ -1,11 +1,12 @@
 //! A BGP neighbor as the operator writes it, in the node's file or in the control plane's API.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BgpRole, Secret, keys};
+use crate::{AcceptRules, BgpRole, Secret, keys};
 
 /// An autonomous system number (RFC 6793): 1 to 4,294,967,295, as a TOML or JSON number.
 /// AS 0 is refused (RFC 7607), and so is `AS_TRANS` 23456 (RFC 6793 §9).
@@ -71,6 +72,17 @@ pub struct Neighbor {
     /// TCP MD5 key (RFC 2385), at most 80 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// Our address to dial from; without it the one of `bgp.listen` if that is only one, else the
+    /// system's choice. Where the router may dial to is `bgp.listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// TTL (IPv6: hop limit) of what we send, 1 to 255; without it the system's, mostly 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multihop: Option<u8>,
+    /// How many hops away the router may be at most, 1 to 254: what has come further is dropped
+    /// (GTSM, RFC 5082). The router needs the same setting. Not together with `multihop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
     /// Hold time that is proposed, in seconds: 0 (never expires) or 3 to 65535 (RFC 4271 §4.2).
     #[serde(default = "default_hold_time")]
     pub hold_time: u16,
@@ -107,12 +119,33 @@ pub struct Neighbor {
     /// The most prefixes that the router may announce, counted before the accept rules.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
+    /// What happens when it announces more.
+    #[serde(default)]
+    pub max_prefixes_action: MaxPrefixesAction,
+    /// Seconds, 1 to 4,294,967,295, that the session rests where it is ended then;
+    /// `mcc bgp reset` ends the rest.
+    #[serde(default = "default_max_prefixes_rest")]
+    pub max_prefixes_rest: u32,
     /// Which of its prefixes become footprint.
     #[serde(default)]
     pub accept: AcceptRules,
 }
 
-/// A value that a [`Neighbor`] cannot have, whatever stands beside it.
+/// What happens when a neighbor announces more than `max_prefixes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxPrefixesAction {
+    /// The session ends and its routes go. It begins again after `max_prefixes_rest`.
+    #[default]
+    Restart,
+    /// The session goes on; further prefixes are not taken. When there is room again the router is
+    /// asked for its table.
+    DiscardNew,
+    /// The session ends as with `restart`, but what was there before the flood stays.
+    KeepLastGood,
+}
+
+/// A value that a [`Neighbor`] cannot have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImpossibleValue {
     /// The key below the neighbor, as in `accept.max_length`.
@@ -122,7 +155,21 @@ pub struct ImpossibleValue {
     /// What stands there; words in its place for a password.
     pub found: String,
     /// What would be possible.
-    pub accepted: &'static str,
+    pub accepted: Cow<'static, str>,
+    /// The other key without which the value would be possible, if there is one.
+    pub beside: Option<&'static str>,
+}
+
+impl fmt::Display for ImpossibleValue {
+    /// ``accept.communities[1]: `x` is not possible; accepted: …``
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, index, found, accepted, beside: _ } = self;
+        f.write_str(key)?;
+        if let Some(index) = index {
+            write!(f, "[{index}]")?;
+        }
+        write!(f, ": `{found}` is not possible; accepted: {accepted}")
+    }
 }
 
 /// The longest TCP MD5 key that Linux takes (`TCP_MD5SIG_MAXKEYLEN`).
@@ -143,6 +190,9 @@ impl Neighbor {
             local_asn: None,
             description: None,
             password: None,
+            source: None,
+            multihop: None,
+            ttl_security: None,
             hold_time: default_hold_time(),
             passive: false,
             connect_retry: default_connect_retry(),
@@ -154,6 +204,8 @@ impl Neighbor {
             role: None,
             role_strict: false,
             max_prefixes: default_max_prefixes(),
+            max_prefixes_action: MaxPrefixesAction::default(),
+            max_prefixes_rest: default_max_prefixes_rest(),
             accept: AcceptRules::default(),
         }
     }
@@ -163,8 +215,9 @@ impl Neighbor {
     #[must_use]
     pub fn impossible_values(&self) -> Vec<ImpossibleValue> {
         let mut all = Vec::new();
-        let mut report = |key, index, found, accepted| {
-            all.push(ImpossibleValue { key, index, found, accepted });
+        let mut report = |key, index, found, accepted: &'static str| {
+            let accepted = accepted.into();
+            all.push(ImpossibleValue { key, index, found, accepted, beside: None });
         };
         let accepted = |key: &str| keys::accepted(keys::NODE, &format!("bgp.neighbor.{key}"));
         if !is_one_host(self.address) {
@@ -179,6 +232,25 @@ impl Neighbor {
             let found = format!("a string of {} bytes", password.expose().len());
             report("password", None, found, accepted("password"));
         }
+        if let Some(source) = self.source {
+            if !is_one_host(source) {
+                report("source", None, source.to_string(), accepted("source"));
+            } else if source.is_ipv4() != self.address.is_ipv4() {
+                let accepted = "an address of this node, of the same family as `address`";
+                report("source", None, source.to_string(), accepted);
+            }
+        }
+        if self.multihop == Some(0) {
+            report("multihop", None, "0".to_owned(), accepted("multihop"));
+        }
+        if let Some(hops) = self.ttl_security {
+            if !(1..=254).contains(&hops) {
+                report("ttl_security", None, hops.to_string(), accepted("ttl_security"));
+            } else if self.multihop.is_some() {
+                let accepted = "no `ttl_security` beside `multihop`: it always sends a TTL of 255";
+                report("ttl_security", None, hops.to_string(), accepted);
+            }
+        }
         if matches!(self.hold_time, 1 | 2) {
             report("hold_time", None, self.hold_time.to_string(), accepted("hold_time"));
         }
@@ -192,23 +264,13 @@ impl Neighbor {
             let (key, found) = ("long_lived_stale_time", self.long_lived_stale_time.to_string());
             report(key, None, found, accepted(key));
         }
+        if self.max_prefixes_rest == 0 {
+            report("max_prefixes_rest", None, "0".to_owned(), accepted("max_prefixes_rest"));
+        }
         if self.max_prefixes == 0 {
             report("max_prefixes", None, "0".to_owned(), accepted("max_prefixes"));
         }
-        for (index, community) in self.accept.communities.iter().enumerate() {
-            if !is_community(community) {
-                let accepted = "two numbers of 0 to 65535, such as `\"65100:911\"`";
-                report("accept.communities", Some(index), community.clone(), accepted);
-            }
-        }
-        for (key, length) in [
-            ("accept.max_length", self.accept.max_length),
-            ("accept.min_length", self.accept.min_length),
-        ] {
-            if length > 32 {
-                report(key, None, length.to_string(), accepted(key));
-            }
-        }
+        all.extend(self.accept.impossible_values());
         all
     }
 
@@ -219,51 +281,17 @@ impl Neighbor {
     }
 }
 
-/// Which prefixes of a neighbor become footprint: `[bgp.neighbor.accept]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AcceptRules {
-    /// If not empty, a route must carry at least one of these, each `"65100:911"` (RFC 1997).
-    pub communities: Vec<String>,
-    /// Longest prefix, in bits; IPv6 prefixes have the fixed bound 48.
-    pub max_length: u8,
-    /// Shortest prefix, in bits; IPv6 prefixes have the fixed bound 16.
-    pub min_length: u8,
-    /// Accepts 0.0.0.0/0 (and ::/0), whatever `min_length` says.
-    pub allow_default_route: bool,
-    /// Accepts special-purpose space (RFC 6890): private, documentation, ….
-    pub allow_bogons: bool,
-}
-
-impl Default for AcceptRules {
-    fn default() -> Self {
-        Self {
-            communities: Vec::new(),
-            max_length: 24,
-            min_length: 8,
-            allow_default_route: false,
-            allow_bogons: false,
-        }
-    }
-}
-
 /// Whether an address can be that of a single host.
 pub(crate) fn is_one_host(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     !address.is_unspecified() && !address.is_multicast() && !broadcast
 }
 
-/// RFC 1997 communities are two 16-bit numbers, in plain digits.
-fn is_community(text: &str) -> bool {
-    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()) && s.parse::<u16>().is_ok();
-    text.split_once(':').is_some_and(|(asn, value)| number(asn) && number(value))
-}
-
 fn default_port() -> u16 {
     179
 }
 
-fn default_hold_time() -> u16 {
+pub(crate) fn default_hold_time() -> u16 {
     90
 }
 
@@ -271,19 +299,23 @@ fn default_connect_retry() -> u16 {
     60
 }
 
-fn default_stale_time() -> u32 {
+pub(crate) fn default_stale_time() -> u32 {
     300
 }
 
-fn default_long_lived_stale_time() -> u32 {
+pub(crate) fn default_long_lived_stale_time() -> u32 {
     86_400
 }
 
-fn default_max_prefixes() -> u32 {
+pub(crate) fn default_max_prefixes_rest() -> u32 {
+    1800
+}
+
+pub(crate) fn default_max_prefixes() -> u32 {
     100_000
 }
 
-fn on() -> bool {
+pub(crate) fn on() -> bool {
     true
 }
 

@@ -1,6 +1,8 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
-use mcc_bgp::speaker::{NeighborDetail, NeighborStatus, SpeakerStatus};
+use mcc_bgp::bmp::StationStatus;
+use mcc_bgp::mrt::RecorderStatus;
+use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
@@ -9,7 +11,9 @@ use serde::Serialize;
 use super::View;
 use super::control_link::LinkState;
 use super::neighbor_report::{NeighborReport, advice, neighbor_part};
-use super::status::{FootprintSummary, Part, PartState, Status, Traffic, seconds_since};
+use super::status::{
+    FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
+};
 
 /// Why the node is not fit to serve; empty when it is.
 pub(super) fn not_ready(view: &View) -> Vec<String> {
@@ -71,7 +75,26 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
         acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        held: speaker.footprint.held.map(|held| HeldFootprint {
+            since_seconds: held.since_seconds,
+            before_prefixes: held.before.prefixes as u64,
+            before_addresses: u64::try_from(held.before.addresses).unwrap_or(u64::MAX),
+        }),
+        damped: speaker.footprint.damped as u64,
     }
+}
+
+/// Only there when it needs somebody.
+fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
+    let held = footprint.held?;
+    let (detail, advice) = held.in_words(footprint.prefixes);
+    Some(Part {
+        name: "footprint".to_owned(),
+        state: PartState::Warning,
+        since_seconds: Some(held.since_seconds),
+        detail,
+        advice: Some(advice),
+    })
 }
 
 /// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
@@ -79,8 +102,14 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
 pub(super) struct BgpReport {
     router_id: std::net::Ipv4Addr,
     neighbors: Vec<NeighborReport<NeighborStatus>>,
+    dynamic: Vec<DynamicStatus>,
     footprint: FootprintSummary,
     unknown_connections: u64,
+    /// Files of `[bgp.mrt]`; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrt: Option<RecorderStatus>,
+    /// Stations of `[[bgp.bmp]]`.
+    bmp: Vec<StationStatus>,
 }
 
 pub(super) fn bgp(view: &View) -> BgpReport {
@@ -90,7 +119,10 @@ pub(super) fn bgp(view: &View) -> BgpReport {
         router_id: speaker.router_id,
         footprint: footprint(&speaker, link.as_deref()),
         neighbors: speaker.neighbors.into_iter().map(NeighborReport::from).collect(),
+        dynamic: speaker.dynamic,
         unknown_connections: speaker.unknown_connections,
+        mrt: view.exports.recorder(),
+        bmp: view.exports.stations(),
     }
 }
 
@@ -135,6 +167,7 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
+    parts.extend(footprint_part(&footprint(speaker, link)));
     parts.extend(link.map(link_part));
     parts
 }

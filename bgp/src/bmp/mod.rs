@@ -9,5 +9,5 @@ pub mod message;
 pub mod report;
 pub mod station;
 
-pub use report::StationReport;
+pub use report::{ReportSettings, StationReport};
 pub use station::{Station, StationSettings, StationStatus};

@@ -42,7 +42,7 @@ pub struct ReportSettings {
     /// Routes that the accept rules let through (flag L); the others as withdrawn.
     pub post_policy: bool,
     /// The accept rules by neighbor. A neighbor without is told pre-policy only.
-    pub policies: Arc<HashMap<IpAddr, AcceptPolicy>>,
+    pub policies: HashMap<IpAddr, AcceptPolicy>,
 }
 
 /// What one station is told over one connection. Each method appends to `out` what it has to say.

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{interval, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::report::{ReportSettings, StationReport};
 use crate::speaker::{CommandError, SpeakerHandle, Stopped, TapSubscription};
@@ -44,8 +44,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub struct StationSettings {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What it is told.
-    pub report: ReportSettings,
+    /// Name of the node.
+    pub name: String,
+    /// Whether it is told the routes as the routers sent them.
+    pub pre_policy: bool,
+    /// Whether it is told the routes that the accept rules let through.
+    pub post_policy: bool,
     /// Time between two reports of counters; `None`: never.
     pub statistics_interval: Option<Duration>,
 }
@@ -100,8 +104,6 @@ enum Ended {
     Overrun { dropped: u64 },
     #[error(transparent)]
     SpeakerStopped(#[from] Stopped),
-    #[error("the node stops")]
-    Cancelled,
 }
 
 impl From<CommandError> for Ended {
@@ -112,14 +114,10 @@ impl From<CommandError> for Ended {
 }
 
 impl Station {
-    /// Dials the station and tells it what the speaker does, until `stop`. To be called inside a
-    /// tokio runtime.
+    /// Dials the station and tells it what the speaker does, until that stops: a task of `tasks`. To
+    /// be called inside a tokio runtime.
     #[must_use]
-    pub fn start(
-        settings: StationSettings,
-        speaker: SpeakerHandle,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn start(settings: StationSettings, speaker: SpeakerHandle, tasks: &TaskTracker) -> Self {
         let shared = Arc::new(Shared {
             address: settings.address,
             connected: AtomicBool::new(false),
@@ -128,8 +126,8 @@ impl Station {
             sent_bytes: AtomicU64::new(0),
             last_error: Mutex::new(None),
         });
-        let task = Task { settings, speaker, stop, shared: Arc::clone(&shared) };
-        tokio::spawn(task.run());
+        let task = Task { settings, speaker, shared: Arc::clone(&shared) };
+        tasks.spawn(task.run());
         Self { shared }
     }
 
@@ -152,7 +150,6 @@ impl Station {
 struct Task {
     settings: StationSettings,
     speaker: SpeakerHandle,
-    stop: CancellationToken,
     shared: Arc<Shared>,
 }
 
@@ -167,7 +164,7 @@ impl Task {
                 Err(ended) => ended,
             };
             self.shared.connected.store(false, Ordering::Relaxed);
-            if matches!(ended, Ended::Cancelled | Ended::SpeakerStopped(_)) {
+            if matches!(ended, Ended::SpeakerStopped(_)) {
                 return;
             }
             if matches!(ended, Ended::Overrun { .. }) {
@@ -179,7 +176,7 @@ impl Task {
             }
             tracing::debug!(%station, seconds = wait.as_secs(), "BMP station: next attempt");
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.speaker.stopped() => return,
                 () = sleep(wait) => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -201,7 +198,7 @@ impl Task {
     async fn connection(&self) -> Result<std::convert::Infallible, Ended> {
         let dial = timeout(DIAL_TIME, TcpStream::connect(self.settings.address));
         let stream = tokio::select! {
-            () = self.stop.cancelled() => return Err(Ended::Cancelled),
+            () = self.speaker.stopped() => return Err(Stopped.into()),
             dialled = dial => dialled.map_err(|_| Ended::DialTime)?.map_err(Ended::Dial)?,
         };
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
@@ -213,17 +210,22 @@ impl Task {
         tracing::info!(station = %self.settings.address, "BMP station connected");
 
         let mut out = Vec::with_capacity(2 * WRITE_SIZE);
-        let report = StationReport::begin(self.settings.report.clone(), &mut out);
+        let report = ReportSettings {
+            name: self.settings.name.clone(),
+            pre_policy: self.settings.pre_policy,
+            post_policy: self.settings.post_policy,
+            policies: self.speaker.policies(),
+        };
+        let report = StationReport::begin(report, &mut out);
         let mut connection = Connection { task: self, report, writer, out };
         let ended = tokio::select! {
-            () = self.stop.cancelled() => Ended::Cancelled,
             ended = hang_up(reader) => ended,
             told = connection.tell() => match told {
                 Ok(never) => match never {},
                 Err(ended) => ended,
             },
         };
-        if matches!(ended, Ended::Cancelled | Ended::SpeakerStopped(_) | Ended::Overrun { .. }) {
+        if matches!(ended, Ended::SpeakerStopped(_) | Ended::Overrun { .. }) {
             connection.last_words(&ended.to_string()).await;
         }
         Err(ended)

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::TableDumpStream;
 use crate::speaker::{CommandError, SpeakerHandle, Stopped, TapSubscription};
@@ -117,14 +117,15 @@ impl Shared {
 }
 
 impl Recorder {
-    /// Records what the speaker does until `stop`. To be called inside a tokio runtime.
+    /// Records what the speaker does until it stops, in tasks of `tasks`. To be called inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// The speaker has stopped.
     pub fn start(
         settings: RecorderSettings,
         speaker: &SpeakerHandle,
-        stop: &CancellationToken,
+        tasks: &TaskTracker,
     ) -> Result<Self, CommandError> {
         let shared = Arc::new(Shared::default());
         let settings = Arc::new(settings);
@@ -134,7 +135,7 @@ impl Recorder {
                 speaker: speaker.clone(),
                 shared: Arc::clone(&shared),
             };
-            tokio::spawn(stop.clone().run_until_cancelled_owned(tables.run(every)));
+            tasks.spawn(tables.run(every));
         }
         if settings.messages {
             let messages = Messages {
@@ -146,7 +147,7 @@ impl Recorder {
                 file: None,
                 not_before: Instant::now(),
             };
-            tokio::spawn(messages.run(stop.clone()));
+            tasks.spawn(messages.run());
         }
         Ok(Self { shared })
     }
@@ -235,7 +236,10 @@ impl Tables {
         let mut due = interval_at(Instant::now() + every, every);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            due.tick().await;
+            tokio::select! {
+                () = self.speaker.stopped() => return,
+                _ = due.tick() => {}
+            }
             match self.write().await {
                 Ok(()) => self.shared.succeeded(&self.shared.tables),
                 Err(Failure::Stopped(_)) => return,
@@ -281,12 +285,11 @@ struct Messages {
 }
 
 impl Messages {
-    async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self) {
         let mut tick = interval(WRITE_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
                 observation = self.tap.next() => {
                     let Some(observation) = observation else { break };
                     if let Some(record) = observation.record() {

@@ -25,7 +25,7 @@ use super::table::{RibEntry, RibPrefix, TablePeer};
 use super::{Body, ReadError, Record};
 use crate::policy::PolicyError;
 use crate::rebuilt_update::{MP_REACH_NLRI, RawAttribute, Reach, announce, family_of, split};
-use crate::rib::{NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
+use crate::rib::{ExportRules, NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
 use crate::session::Retention;
 use crate::speaker::{FootprintStatus, rules_of};
 use crate::wire::{
@@ -43,6 +43,8 @@ pub struct ReplaySettings {
     pub neighbors: Vec<Neighbor>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
+    /// Whether an eBGP neighbor without rules of its own accepts nothing (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// Whether IPv6 is on; else IPv6 routes are counted and left out.
     pub ipv6: bool,
     /// Prefixes entered by hand: part of the footprint.
@@ -146,7 +148,7 @@ impl Replay {
     /// Rules that cannot be used.
     pub fn new(settings: ReplaySettings) -> Result<Self, ReplayError> {
         for neighbor in &settings.neighbors {
-            rules_of(neighbor, settings.router_id)
+            rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules)
                 .map_err(|source| ReplayError::Policy { neighbor: neighbor.address, source })?;
         }
         let has = |address| settings.neighbors.iter().any(|n| n.address == address);
@@ -157,7 +159,7 @@ impl Replay {
         }
         let began = Instant::now();
         Ok(Self {
-            rib: Rib::new(Vec::new(), &settings.manual, began),
+            rib: Rib::new(Vec::new(), &settings.manual, ExportRules::default(), began),
             settings,
             peers: Vec::new(),
             by_address: HashMap::new(),
@@ -233,9 +235,10 @@ impl Replay {
         }
         let wanted = self.settings.rules_of.unwrap_or(address);
         let neighbor = self.settings.neighbors.iter().find(|n| n.address == wanted)?;
-        let mut rules = rules_of(neighbor, self.settings.router_id).ok()?;
+        let mut rules =
+            rules_of(neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
         rules.address = address;
-        rules.max_prefixes = u32::MAX;
+        rules.prefix_limit.limit = u32::MAX;
         let internal = neighbor.asn == neighbor.effective_local_asn();
         Some(Judged {
             id: self.rib.add_neighbor(rules)?,
@@ -394,7 +397,7 @@ impl Replay {
     /// What has become of the file so far.
     #[must_use]
     pub fn report(&mut self) -> ReplayReport {
-        self.rib.count_addresses(self.clock.began);
+        self.rib.count_addresses();
         let summary = self.rib.summary();
         let (judged, skipped): (Vec<&Peer>, Vec<&Peer>) =
             self.peers.iter().partition(|peer| peer.judged.is_some());
@@ -427,7 +430,13 @@ impl Replay {
             to: self.clock.span.map(|(_, to)| to),
             peers: peers.collect(),
             skipped_peers: skipped.collect(),
-            footprint: FootprintStatus { prefixes: summary.prefixes, addresses: summary.addresses },
+            footprint: FootprintStatus {
+                prefixes: summary.prefixes,
+                addresses: summary.addresses,
+                // Nobody follows a replay.
+                held: None,
+                damped: 0,
+            },
             malformed_updates: self.malformed_updates,
             malformed: self.malformed.clone(),
         }

@@ -121,7 +121,13 @@ impl Refusal {
         }
     }
 
-    /// What the name stands for, in an operator's words: reads after "refused: ".
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.name() == name)
+    }
+
+    /// What the name stands for, in an operator's words.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use super::column::Column;
 use super::generation::Generations;
 use super::prefix_table::PrefixId;
 use super::route::Route;
+use super::set_hash::SetHash;
 use crate::policy::Refusal;
 use crate::wire::Family;
 
@@ -35,6 +36,8 @@ pub(super) struct Counts {
     pub(super) accepted: u32,
     /// The others, in the order of [`Refusal::ALL`].
     pub(super) refused: [u32; Refusal::ALL.len()],
+    /// Of the prefixes that have an accepted route: IPv4, IPv6.
+    pub(super) accepted_sets: [SetHash; 2],
 }
 
 /// Where a route is in an [`AdjRibIn`].
@@ -112,6 +115,7 @@ impl AdjRibIn {
 
     /// Stores a route and returns the one it replaces.
     pub(super) fn insert(&mut self, place: Place, route: Route) -> Option<Route> {
+        let was_accepted = self.accepts(place.id);
         let replaced = match place.path_id {
             0 => self.routes.insert(place.id, route),
             path_id => self.paths.insert((place.id, path_id), route),
@@ -122,17 +126,33 @@ impl AdjRibIn {
         self.counts.received += 1;
         *self.counts.of(route) += 1;
         self.generations_mut(&place.prefix).added(route.generation());
+        self.note_acceptance(place, was_accepted);
         replaced
     }
 
     /// Removes a route and returns it.
     pub(super) fn remove(&mut self, place: Place) -> Option<Route> {
+        let was_accepted = self.accepts(place.id);
         let removed = match place.path_id {
             0 => self.routes.remove(place.id),
             path_id => self.paths.remove(&(place.id, path_id)),
         }?;
         self.uncount(&place.prefix, removed);
+        self.note_acceptance(place, was_accepted);
         Some(removed)
+    }
+
+    /// Whether any route of a prefix is accepted.
+    pub(super) fn accepts(&self, id: PrefixId) -> bool {
+        self.of(id).any(|(_, route)| route.is_accepted())
+    }
+
+    fn note_acceptance(&mut self, place: Place, was_accepted: bool) {
+        if self.accepts(place.id) != was_accepted {
+            let [ipv4, ipv6] = &mut self.counts.accepted_sets;
+            let set = if matches!(place.prefix, IpNet::V4(_)) { ipv4 } else { ipv6 };
+            set.toggle(&place.prefix);
+        }
     }
 
     fn uncount(&mut self, prefix: &IpNet, route: Route) {

@@ -147,6 +147,14 @@ impl AttributeTable {
         Some((id, refusal))
     }
 
+    /// Forgets what the accept rules of `neighbor` said: its number gets other rules. A walk over all
+    /// sets.
+    pub(super) fn forget_verdicts_of(&mut self, neighbor: NeighborId) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.judged_for == neighbor) {
+            slot.judged_for = NeighborId::NOBODY;
+        }
+    }
+
     pub(super) fn add_user(&mut self, id: AttributesId) {
         if let Some(slot) = self.slots.get_mut(id.index()) {
             slot.users += 1;

@@ -1,35 +1,40 @@
 //! Which accepted route of a prefix the footprint shows (RFC 4271 §9.1.1, §9.1.2.2 a and c).
 
 use std::num::NonZeroU32;
+use std::time::Instant;
 
 use super::adj_rib_in::Place;
 use super::attributes::Traits;
+use super::export::Change;
 use super::footprint::{Best, Entry};
 use super::prefix_table::PrefixId;
 use super::{PrefixAttributes, PrefixSource, Rib};
 
 impl Rib {
     /// Finds the best accepted route of a prefix and brings the footprint in line with it.
-    pub(super) fn choose_best(&mut self, place: Place) {
+    pub(super) fn choose_best(&mut self, place: Place, now: Instant) {
         let before = self.footprint.get(place.id);
-        let described_before = self.describe_for_subscribers(before);
         let best = self.best_route(place.id);
         if let Some(best) = best {
             self.attributes.add_user(best.attributes);
         }
         let entry = Entry::new(before.is_some_and(Entry::is_manual), best);
-        self.footprint.set(place.id, entry);
-        if self.describe_for_subscribers(entry) != described_before {
-            self.subscribers.changed(place.prefix);
+        self.footprint.set(place.id, entry, now);
+        let change = match (before, entry) {
+            (None, Some(_)) => Some(Change::Come),
+            (Some(_), None) => Some(Change::Gone),
+            (Some(before), Some(entry)) if self.export.has_subscribers() => {
+                let same = self.describe(before) == self.describe(entry);
+                (!same).then_some(Change::Attributes)
+            }
+            _ => None,
+        };
+        if let Some(change) = change {
+            self.export.changed(place.prefix, change, now);
         }
         if let Some(old) = before.and_then(Entry::best) {
             self.attributes.release(old.attributes);
         }
-    }
-
-    /// Nothing if there is nobody to tell.
-    fn describe_for_subscribers(&self, entry: Option<Entry>) -> Option<PrefixAttributes> {
-        entry.filter(|_| !self.subscribers.is_empty()).and_then(|entry| self.describe(entry))
     }
 
     pub(super) fn best_route(&self, id: PrefixId) -> Option<Best> {

@@ -7,22 +7,21 @@ use ipnet::IpNet;
 use super::NeighborId;
 use super::attributes::AttributesId;
 use super::column::Column;
+use super::export::Totals;
 use super::prefix_table::{Inclusive, PrefixId, PrefixTable};
 
 /// The prefixes, with how many addresses they cover together.
 ///
-/// Addresses are counted by a walk over everything, some 60 ns a prefix. So after a change the count
-/// is due one microsecond a prefix after the count before: at once for a small table, once a second
-/// for the full one, and never more than a sixteenth of the time.
+/// Addresses are counted by a walk over everything, some 60 ns a prefix. So the count is due in a
+/// pause of changes of one microsecond a prefix, and without a pause after eight: at once for a small
+/// table, and for the full one never more than a hundredth of the time.
 #[derive(Debug)]
 pub(super) struct Footprint {
     entries: Column<Entry>,
     count: usize,
     addresses: u128,
-    /// When `addresses` was right.
-    counted: Instant,
-    /// A prefix has come or gone since.
-    changed: bool,
+    /// The first and the last change that `addresses` does not know of.
+    uncounted: Option<(Instant, Instant)>,
 }
 
 /// Why a prefix is in the footprint: it was entered by hand, there is an accepted route, or both.
@@ -63,8 +62,8 @@ impl Entry {
 }
 
 impl Footprint {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { entries: Column::new(), count: 0, addresses: 0, counted: now, changed: false }
+    pub(super) fn new() -> Self {
+        Self { entries: Column::new(), count: 0, addresses: 0, uncounted: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,12 +82,21 @@ impl Footprint {
 
     /// When [`Footprint::count_addresses`] is due.
     pub(super) fn count_due(&self, prefixes: &PrefixTable) -> Option<Instant> {
-        let interval = u64::try_from(prefixes.len()).unwrap_or(u64::MAX);
-        self.changed.then(|| self.counted + Duration::from_micros(interval))
+        let pause = Duration::from_micros(u64::try_from(prefixes.len()).unwrap_or(u64::MAX));
+        let (first, last) = self.uncounted?;
+        Some((last + pause).min(first + pause.saturating_mul(8)))
+    }
+
+    /// How large it is now.
+    pub(super) fn totals(&mut self, prefixes: &PrefixTable) -> Totals {
+        if self.uncounted.is_some() {
+            self.count_addresses(prefixes);
+        }
+        Totals { prefixes: self.count, addresses: self.addresses }
     }
 
     /// Counts the addresses.
-    pub(super) fn count_addresses(&mut self, prefixes: &PrefixTable, now: Instant) {
+    pub(super) fn count_addresses(&mut self, prefixes: &PrefixTable) {
         let mut outermost: Option<IpNet> = None;
         let mut addresses = 0u128;
         for (prefix, ..) in self.iter_after(prefixes, None) {
@@ -97,7 +105,7 @@ impl Footprint {
                 outermost = Some(prefix);
             }
         }
-        (self.addresses, self.counted, self.changed) = (addresses, now, false);
+        (self.addresses, self.uncounted) = (addresses, None);
     }
 
     /// In order of address, then length; after `after` if given.
@@ -111,7 +119,7 @@ impl Footprint {
     }
 
     /// Sets or removes the entry of a prefix.
-    pub(super) fn set(&mut self, id: PrefixId, entry: Option<Entry>) {
+    pub(super) fn set(&mut self, id: PrefixId, entry: Option<Entry>, now: Instant) {
         let before = match entry {
             Some(entry) => self.entries.insert(id, entry),
             None => self.entries.remove(id),
@@ -121,7 +129,8 @@ impl Footprint {
             (Some(_), None) => self.count -= 1,
             _ => return,
         }
-        self.changed = true;
+        let (first, _) = self.uncounted.unwrap_or((now, now));
+        self.uncounted = Some((first, now));
     }
 }
 
@@ -147,7 +156,7 @@ mod tests {
             default_route in any::<bool>(),
         ) {
             let now = Instant::now();
-            let mut footprint = Footprint::new(now);
+            let mut footprint = Footprint::new();
             let mut prefixes = PrefixTable::default();
             let mut there = BTreeSet::new();
             let first = default_route.then(|| (true, Ipv4Net::default()));
@@ -158,9 +167,9 @@ mod tests {
             for (add, prefix) in first.into_iter().chain(steps) {
                 // Prefixes that are no entries are between them.
                 let id = prefixes.number(prefix.into());
-                footprint.set(id, Entry::new(add, None));
+                footprint.set(id, Entry::new(add, None), now);
                 if add { there.insert(prefix) } else { there.remove(&prefix) };
-                footprint.count_addresses(&prefixes, now);
+                footprint.count_addresses(&prefixes);
                 let union = Ipv4Net::aggregate(&there.iter().copied().collect());
                 let anew: u64 = union.iter().map(|net| 1u64 << (32 - net.prefix_len())).sum();
                 prop_assert_eq!(footprint.addresses(), u128::from(anew));

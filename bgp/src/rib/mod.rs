@@ -11,16 +11,21 @@ mod adj_rib_in;
 mod attributes;
 mod best_route;
 mod column;
+mod export;
 mod footprint;
 mod generation;
+pub mod last_good;
+mod membership;
+mod prefix_limit;
 mod prefix_table;
 mod query;
 mod route;
 mod route_conditions;
-mod subscribers;
+mod set_hash;
 mod table_page;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -32,18 +37,21 @@ use crate::session::Retention;
 use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Update};
 use adj_rib_in::{AdjRibIn, Place};
 use attributes::AttributeTable;
+use export::Export;
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
 use footprint::{Entry, Footprint};
+use prefix_limit::LimitState;
+pub use prefix_limit::PrefixLimit;
 use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCount, RouteCursor, RouteCursorError, RouteFilter,
-    RoutePage, RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, FootprintQuery, RouteCount, RouteCursor, RouteCursorError,
+    RouteFilter, RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
 pub use route_conditions::{
     CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
 };
-pub use subscribers::SubscriberId;
-use subscribers::Subscribers;
+use set_hash::SetHash;
 pub use table_page::{TablePage, TablePrefix, TableRoute};
 
 /// A neighbor that is back has this long at least to announce its table again.
@@ -62,8 +70,8 @@ pub struct NeighborRules {
     pub address: IpAddr,
     /// Its AS number.
     pub asn: u32,
-    /// The most routes that it may announce, counted before `policy`.
-    pub max_prefixes: u32,
+    /// How many routes it may announce, counted before `policy`.
+    pub prefix_limit: PrefixLimit,
     /// How long its routes stay after the session is lost, if graceful restart does not say longer.
     pub stale_time: Duration,
     /// Which of its routes become footprint.
@@ -98,6 +106,15 @@ pub enum Notice {
         /// Its `max_prefixes`.
         limit: u32,
     },
+    /// `discard-new`: there are `max_prefixes`, and this route was not taken.
+    Discarding {
+        /// Its `max_prefixes`.
+        limit: u32,
+        /// How many were not taken so far.
+        discarded: u32,
+    },
+    /// There is room again for what was not taken: the neighbor should be asked for its table.
+    RoomAgain,
 }
 
 /// What the control plane ranks nodes by, per prefix.
@@ -134,6 +151,10 @@ pub struct RibSummary {
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
+    /// The footprint has changed so much that subscribers are not told before an operator has looked.
+    pub held: Option<Held>,
+    /// Prefixes that subscribers are not told of because they flap.
+    pub damped: usize,
 }
 
 /// The counters of one neighbor.
@@ -144,19 +165,21 @@ pub struct NeighborSummary {
     /// Those that are footprint.
     pub accepted: u32,
     /// The others, by [`Refusal::name`](crate::policy::Refusal::name); only what occurs.
-    pub rejected: std::collections::BTreeMap<&'static str, u32>,
+    pub rejected: BTreeMap<&'static str, u32>,
     /// Routes of a lost session that has not announced them again yet.
     pub stale: u32,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
+    /// By family, a fingerprint of the prefixes that are footprint: equal for equal sets, on any node.
+    /// Only families that have any.
+    pub set_hash: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug)]
 struct Neighbor {
     rules: NeighborRules,
     table: AdjRibIn,
-    /// Whether 80 % were reported in this session.
-    warned: bool,
-    /// More than `max_prefixes`: nothing more is taken until the next session.
-    over_limit: bool,
+    limit: LimitState,
 }
 
 /// All tables. See the module's documentation.
@@ -167,37 +190,39 @@ pub struct Rib {
     neighbors: Vec<Neighbor>,
     attributes: AttributeTable,
     footprint: Footprint,
-    subscribers: Subscribers,
+    export: Export,
 }
 
 impl Rib {
     /// A RIB with these neighbors (at most 65,536) and with the prefixes entered by hand.
     #[must_use]
-    pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
+    pub fn new(
+        neighbors: Vec<NeighborRules>,
+        manual: &[IpNet],
+        export: ExportRules,
+        now: Instant,
+    ) -> Self {
         let mut prefixes = PrefixTable::default();
-        let mut footprint = Footprint::new(now);
+        let mut footprint = Footprint::new();
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(id, Entry::new(true, None));
+            footprint.set(id, Entry::new(true, None), now);
         }
-        footprint.count_addresses(&prefixes, now);
-        let neighbor =
-            |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
+        footprint.count_addresses(&prefixes);
         Self {
             began: now,
             prefixes,
-            neighbors: neighbors.into_iter().map(neighbor).collect(),
+            neighbors: neighbors.into_iter().map(Neighbor::new).collect(),
             attributes: AttributeTable::default(),
             footprint,
-            subscribers: Subscribers::default(),
+            export: Export::new(export),
         }
     }
 
     /// One neighbor more, after those that are there. `None`: there are 65,536 already.
     pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
         let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
-        let table = AdjRibIn::new();
-        self.neighbors.push(Neighbor { rules, table, warned: false, over_limit: false });
+        self.neighbors.push(Neighbor::new(rules));
         Some(id)
     }
 
@@ -206,8 +231,7 @@ impl Rib {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
         match event {
             SessionEvent::Up => {
-                neighbor.warned = false;
-                neighbor.over_limit = false;
+                neighbor.limit = LimitState::default();
                 let earliest = now + neighbor.rules.stale_time.max(SHORTEST_RETURN);
                 for generations in neighbor.table.families_mut() {
                     generations.session_back(earliest);
@@ -216,7 +240,7 @@ impl Rib {
             }
             SessionEvent::Update(update) => self.update(id, &update, now),
             SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
-                self.refresh_marker(id, family, kind);
+                self.refresh_marker(id, family, kind, now);
                 None
             }
             SessionEvent::Down(retention) => {
@@ -233,28 +257,45 @@ impl Rib {
             return Some(self.began);
         }
         let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
-        expiries.chain(self.footprint.count_due(&self.prefixes)).min()
+        let others = [self.footprint.count_due(&self.prefixes), self.export.next_deadline()];
+        expiries.chain(others.into_iter().flatten()).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, and
-    /// counts the addresses of the footprint.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, counts
+    /// the addresses of the footprint, and decides whether it may be told.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<ExportVerdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
                 for generations in neighbor.table.families_mut() {
-                    generations.expire(now);
+                    if generations.expire(now) {
+                        self.export.routes_expire(now);
+                    }
                 }
             }
-            self.sweep(id, SWEEP_SLICE);
+            self.sweep(id, SWEEP_SLICE, now);
         }
         if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
-            self.footprint.count_addresses(&self.prefixes, now);
+            self.footprint.count_addresses(&self.prefixes);
         }
+        let (footprint, prefixes) = (&mut self.footprint, &self.prefixes);
+        self.export.handle_timeout(|| footprint.totals(prefixes), now)
+    }
+
+    /// An operator says that the footprint is right as it is; whether anything was held.
+    pub fn approve(&mut self, now: Instant) -> bool {
+        let totals = self.footprint.totals(&self.prefixes);
+        self.export.approve(totals, now)
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    #[must_use]
+    pub fn damped(&self, now: Instant) -> Vec<DampedPrefix> {
+        self.export.damped_prefixes(now)
     }
 
     /// Counts the addresses of the footprint now, for a summary that has to be exact.
-    pub fn count_addresses(&mut self, now: Instant) {
-        self.footprint.count_addresses(&self.prefixes, now);
+    pub fn count_addresses(&mut self) {
+        self.footprint.count_addresses(&self.prefixes);
     }
 
     /// The counters. O(neighbors).
@@ -265,13 +306,21 @@ impl Rib {
             prefixes: self.footprint.len(),
             addresses: self.footprint.addresses(),
             attribute_sets: self.attributes.len(),
+            held: self.export.held(),
+            damped: self.export.damped(),
         }
     }
 
+    /// Whether subscribers may be told of the footprint now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.export.is_open()
+    }
+
     /// A new subscriber, and the footprint as it is now. The subscriber is there as long as someone
-    /// holds the id.
+    /// holds the id. Not to be asked while the export is [held](Rib::is_open).
     pub fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
-        let id = self.subscribers.add();
+        let id = self.export.subscribe();
         let all = self.footprint.iter_after(&self.prefixes, None);
         let snapshot =
             all.filter_map(|(prefix, _, entry)| Some((prefix, self.describe(entry)?))).collect();
@@ -285,7 +334,7 @@ impl Rib {
         id: &SubscriberId,
         max: usize,
     ) -> Vec<(IpNet, Option<PrefixAttributes>)> {
-        let changed = self.subscribers.take(id, max);
+        let changed = self.export.take(id, max);
         let now = |prefix: IpNet| {
             let entry = self.footprint.get(self.prefixes.get(&prefix)?)?;
             self.describe(entry)
@@ -299,15 +348,18 @@ impl Rib {
     }
 
     fn update(&mut self, id: NeighborId, update: &Update, now: Instant) -> Option<Notice> {
-        if self.neighbors.get(usize::from(id.0))?.over_limit {
+        if self.neighbors.get(usize::from(id.0))?.limit.over {
             return None;
         }
         for &nlri in &update.withdrawn {
-            self.withdraw(id, nlri);
+            self.withdraw(id, nlri, now);
         }
         let mut notice = None;
+        if !update.withdrawn.is_empty() {
+            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room();
+        }
         if let Some(attributes) = &update.attributes {
-            notice = self.announce(id, &update.announced, attributes, now);
+            notice = self.announce(id, &update.announced, attributes, now).or(notice);
         }
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -325,7 +377,7 @@ impl Rib {
         attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
-        let now = Seconds::between(self.began, now);
+        let second = Seconds::between(self.began, now);
         let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
         let (set, refused) = self
@@ -334,20 +386,28 @@ impl Rib {
         let mut notice = None;
         for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
-            let place = Place { prefix, id: self.prefixes.number(prefix), path_id };
+            let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
+            if known.and_then(|place| neighbor.table.get(place)).is_none()
+                && let Some(discarding) = neighbor.discards()
+            {
+                notice = Some(discarding);
+                continue;
+            }
+            let id = known.map_or_else(|| self.prefixes.number(prefix), |place| place.id);
+            let place = Place { prefix, id, path_id };
             let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
             let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
             let generation = neighbor.table.generations(&prefix).current();
             // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
             let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
-            let learned = same.map_or(now, Route::learned);
+            let learned = same.map_or(second, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(place, route);
-            notice = neighbor.check_limit().or(notice);
-            let stop = neighbor.over_limit;
+            notice = neighbor.check_limit(second).or(notice);
+            let stop = neighbor.limit.over;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
-                self.choose_best(place);
+                self.choose_best(place, now);
             }
             if let Some(replaced) = replaced {
                 self.attributes.release(replaced.attributes());
@@ -360,17 +420,17 @@ impl Rib {
         notice
     }
 
-    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri) {
+    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri, now: Instant) {
         if let Some(prefix_id) = self.prefixes.get(&prefix) {
-            self.remove(id, Place { prefix, id: prefix_id, path_id });
+            self.remove(id, Place { prefix, id: prefix_id, path_id }, now);
         }
     }
 
-    fn remove(&mut self, id: NeighborId, place: Place) {
+    fn remove(&mut self, id: NeighborId, place: Place, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
         let Some(removed) = neighbor.table.remove(place) else { return };
         if removed.is_accepted() {
-            self.choose_best(place);
+            self.choose_best(place, now);
         }
         self.attributes.release(removed.attributes());
         let has_route = |neighbor: &Neighbor| neighbor.table.of(place.id).next().is_some();
@@ -380,10 +440,13 @@ impl Rib {
     }
 
     fn session_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) {
+        if let Some(kept) = self.end_flood(id, now) {
+            return self.session_lost(id, &kept, now);
+        }
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
-            self.free_generations(id);
+            self.free_generations(id, now);
             self.mark_lost(id, retention, now);
         }
     }
@@ -408,7 +471,13 @@ impl Rib {
         })
     }
 
-    fn refresh_marker(&mut self, id: NeighborId, family: Family, kind: RouteRefreshKind) {
+    fn refresh_marker(
+        &mut self,
+        id: NeighborId,
+        family: Family,
+        kind: RouteRefreshKind,
+        now: Instant,
+    ) {
         let begins = |rib: &mut Self| {
             let neighbor = rib.neighbors.get_mut(usize::from(id.0))?;
             Some(neighbor.table.family_mut(family)?.refresh_begins())
@@ -416,7 +485,7 @@ impl Rib {
         match kind {
             RouteRefreshKind::BeginningOfRefresh => {
                 if begins(self) == Some(false) {
-                    self.free_generations(id);
+                    self.free_generations(id, now);
                     begins(self);
                 }
             }
@@ -432,36 +501,19 @@ impl Rib {
     }
 
     /// Removes everything that is not of a current generation, at once.
-    fn free_generations(&mut self, id: NeighborId) {
+    fn free_generations(&mut self, id: NeighborId, now: Instant) {
         if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
             for generations in neighbor.table.families_mut() {
                 generations.doom_lost_and_replaced();
             }
         }
-        while self.sweep(id, usize::MAX) {}
+        while self.sweep(id, usize::MAX, now) {}
     }
 }
 
 impl Neighbor {
-    /// To be called after each new route. Stale routes do not count: a router that comes back with
-    /// a different table has not announced both.
-    fn check_limit(&mut self) -> Option<Notice> {
-        let limit = self.rules.max_prefixes;
-        let received = self.table.counts().received;
-        // Asked for each route: look at the stale ones only when it matters.
-        if u64::from(received) * 5 < u64::from(limit) * 4 {
-            return None;
-        }
-        let received = received - self.table.stale();
-        if received > limit && !self.over_limit {
-            self.over_limit = true;
-            return Some(Notice::OverLimit { limit });
-        }
-        if u64::from(received) * 5 >= u64::from(limit) * 4 && !self.warned {
-            self.warned = true;
-            return Some(Notice::NearLimit { received, limit });
-        }
-        None
+    fn new(rules: NeighborRules) -> Self {
+        Self { rules, table: AdjRibIn::new(), limit: LimitState::default() }
     }
 
     fn summary(&self) -> NeighborSummary {
@@ -475,6 +527,13 @@ impl Neighbor {
                 .map(|(refusal, count)| (refusal.name(), count))
                 .collect(),
             stale: self.table.stale(),
+            discarded: self.limit.discarded,
+            set_hash: ["ipv4-unicast", "ipv6-unicast"]
+                .into_iter()
+                .zip(counts.accepted_sets)
+                .filter(|(_, hash)| *hash != SetHash::default())
+                .map(|(family, hash)| (family, hash.to_string()))
+                .collect(),
         }
     }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::adj_rib_in::Place;
 use super::prefix_table::PrefixId;
+use super::set_hash::SetHash;
 use super::walk::Position;
 use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
 
@@ -177,6 +178,20 @@ pub struct FootprintPrefix {
     pub source: PrefixSource,
     /// The neighbors with an accepted route for it.
     pub neighbors: Vec<IpAddr>,
+    /// If asked for: the neighbors that announce other prefixes of the family, but not this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<IpAddr>,
+}
+
+/// Which prefixes of the footprint to list. The default is the first page of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FootprintQuery {
+    /// Go on after this prefix.
+    pub after: Option<IpNet>,
+    /// At most so many; 0 and more than 8,192 mean 8,192.
+    pub limit: usize,
+    /// Only prefixes that some neighbors announce and others do not.
+    pub inconsistent: bool,
 }
 
 impl RouteQuery {
@@ -263,30 +278,59 @@ impl Rib {
         Some(RouteCursor { neighbor: neighbor.rules.address, position })
     }
 
-    /// A page of the footprint, of at most `limit` prefixes, after `after`.
+    /// A page of the footprint. While there is a `next`, there may be more.
     #[must_use]
-    pub fn footprint(&self, after: Option<IpNet>, limit: usize) -> FootprintPage {
-        let limit = limit.min(SLICE);
-        let entries = self.footprint.iter_after(&self.prefixes, after).take(limit);
-        let prefixes: Vec<_> = entries
-            .map(|(prefix, id, entry)| FootprintPrefix {
+    pub fn footprint(&self, query: FootprintQuery) -> FootprintPage {
+        let limit = if query.limit == 0 { SLICE } else { query.limit.min(SLICE) };
+        let mut page = FootprintPage {
+            prefixes: Vec::new(),
+            count: self.footprint.len(),
+            addresses: self.footprint.addresses(),
+            next: None,
+        };
+        let entries = self.footprint.iter_after(&self.prefixes, query.after);
+        for (looked_at, (prefix, id, entry)) in entries.enumerate() {
+            if page.prefixes.len() == limit || looked_at == SLICE {
+                return page;
+            }
+            page.next = Some(prefix);
+            let missing = if query.inconsistent { self.missing(prefix, id) } else { Vec::new() };
+            if query.inconsistent && missing.is_empty() {
+                continue;
+            }
+            page.prefixes.push(FootprintPrefix {
                 prefix,
                 source: if entry.is_manual() { PrefixSource::Manual } else { PrefixSource::Bgp },
                 neighbors: self.contributors(id),
-            })
-            .collect();
-        let next = prefixes.last().filter(|_| prefixes.len() == limit).map(|last| last.prefix);
-        FootprintPage {
-            prefixes,
-            count: self.footprint.len(),
-            addresses: self.footprint.addresses(),
-            next,
+                missing,
+            });
         }
+        page.next = None;
+        page
     }
 
     fn contributors(&self, id: PrefixId) -> Vec<IpAddr> {
-        let has = |n: &&Neighbor| n.table.of(id).any(|(_, route)| route.is_accepted());
-        self.neighbors.iter().filter(has).map(|neighbor| neighbor.rules.address).collect()
+        let contributors = self.neighbors.iter().filter(|neighbor| neighbor.table.accepts(id));
+        contributors.map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    /// The neighbors that a prefix is not accepted from, but others of its family are. None if it
+    /// is accepted from nobody: then it was entered by hand.
+    fn missing(&self, prefix: IpNet, id: PrefixId) -> Vec<IpAddr> {
+        let family = usize::from(matches!(prefix, IpNet::V6(_)));
+        let contributes = |neighbor: &&Neighbor| {
+            let sets = neighbor.table.counts().accepted_sets;
+            sets.get(family).is_some_and(|set| *set != SetHash::default())
+        };
+        let (with, without): (Vec<_>, Vec<_>) = self
+            .neighbors
+            .iter()
+            .filter(contributes)
+            .partition(|neighbor| neighbor.table.accepts(id));
+        if with.is_empty() {
+            return Vec::new();
+        }
+        without.into_iter().map(|neighbor| neighbor.rules.address).collect()
     }
 
     fn find(&self, neighbor: &Neighbor, filter: RouteFilter) -> Vec<(Place, Route)> {

@@ -70,7 +70,7 @@ impl Route {
 }
 
 /// Whole seconds since the RIB began; 8.5 years fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seconds(u32);
 
 impl Seconds {

@@ -70,8 +70,7 @@ impl Verdict {
     /// # Errors
     /// There is no such reason; names those there are.
     pub fn refused_for(name: &str) -> Result<Self, ReasonError> {
-        let reason = Refusal::ALL.into_iter().find(|refusal| refusal.name() == name);
-        reason.map(Self::RefusedFor).ok_or_else(|| ReasonError {
+        Refusal::named(name).map(Self::RefusedFor).ok_or_else(|| ReasonError {
             found: name.to_owned(),
             known: Refusal::ALL.map(Refusal::name).join(", "),
         })

@@ -9,12 +9,12 @@ use crate::policy::Identity;
 use crate::testing::{announce, attributes, nlri, prefix, set, withdraw};
 use crate::wire::{Community, PathAttributes as Attributes};
 
-const A: NeighborId = NeighborId(0);
+pub(super) const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
 const STALE_TIME: Duration = Duration::from_secs(300);
 const KEEP: Retention = Retention::keep(Duration::ZERO);
 
-fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
+pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     let identity = Identity {
         local_asn: 65100,
         remote_asn: 65100,
@@ -25,30 +25,39 @@ fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
     NeighborRules {
         address: IpAddr::from([192, 0, 2, last]),
         asn: 65100,
-        max_prefixes,
+        prefix_limit: PrefixLimit {
+            limit: max_prefixes,
+            action: mcc_config::MaxPrefixesAction::Restart,
+            rest: Duration::from_secs(1800),
+        },
         stale_time: STALE_TIME,
         policy,
     }
 }
 
-struct Fixture {
-    rib: Rib,
-    now: Instant,
+pub(super) struct Fixture {
+    pub(super) rib: Rib,
+    pub(super) now: Instant,
 }
 
 impl Fixture {
-    fn new(max_prefixes: u32, manual: &[&str]) -> Self {
+    pub(super) fn new(max_prefixes: u32, manual: &[&str]) -> Self {
         let now = Instant::now();
         let manual: Vec<_> = manual.iter().copied().map(prefix).collect();
         let neighbors = vec![rules(1, max_prefixes), rules(2, max_prefixes)];
-        Self { rib: Rib::new(neighbors, &manual, now), now }
+        Self { rib: Rib::new(neighbors, &manual, ExportRules::default(), now), now }
     }
 
-    fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
+    pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
         self.rib.handle(id, event, self.now)
     }
 
-    fn announce(&mut self, id: NeighborId, prefixes: &[&str], path: &[u32]) -> Option<Notice> {
+    pub(super) fn announce(
+        &mut self,
+        id: NeighborId,
+        prefixes: &[&str],
+        path: &[u32],
+    ) -> Option<Notice> {
         self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
     }
 
@@ -62,24 +71,24 @@ impl Fixture {
         self.settle();
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.settle();
     }
 
     /// Does everything that is due.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while self.rib.next_deadline().is_some_and(|at| at <= self.now) {
             self.rib.handle_timeout(self.now);
         }
     }
 
-    fn footprint(&self) -> Vec<String> {
-        let page = self.rib.footprint(None, usize::MAX);
+    pub(super) fn footprint(&self) -> Vec<String> {
+        let page = self.rib.footprint(FootprintQuery::default());
         page.prefixes.iter().map(|entry| entry.prefix.to_string()).collect()
     }
 
-    fn counts(&self, id: NeighborId) -> NeighborSummary {
+    pub(super) fn counts(&self, id: NeighborId) -> NeighborSummary {
         self.rib.summary().neighbors[usize::from(id.0)].clone()
     }
 
@@ -154,7 +163,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
     f.announce(A, &["8.8.0.0/16", "8.9.0.0/16"], &[64500]);
     f.announce(B, &["8.8.0.0/16"], &[64501, 1]);
     f.pass(1);
-    let page = f.rib.footprint(None, 10);
+    let page = f.rib.footprint(FootprintQuery::default());
     let [first, second] = page.prefixes.as_slice() else { panic!("{page:?}") };
     assert_eq!(first.neighbors, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
     assert_eq!(first.source, PrefixSource::Bgp);
@@ -249,7 +258,10 @@ fn a_lost_session_leaves_stale_routes_that_expire() {
     f.pass(1);
     assert!(f.footprint().is_empty());
     assert_eq!(f.counts(A), NeighborSummary::default());
-    assert_eq!(f.rib.next_deadline(), None);
+    for _ in 0..3 {
+        f.pass(1000);
+    }
+    assert_eq!(f.rib.next_deadline(), None, "nothing is left to wait for");
 }
 
 #[test]
@@ -463,6 +475,79 @@ fn routes_by_address_prefix_and_neighbor() {
     );
 }
 
+#[test]
+fn what_neighbors_disagree_on_is_listed_and_their_fingerprints_differ() {
+    let mut f = Fixture::new(100, &["8.9.0.0/16"]);
+    let inconsistent = |f: &Fixture| {
+        let query = FootprintQuery { inconsistent: true, ..FootprintQuery::default() };
+        let page = f.rib.footprint(query);
+        page.prefixes.into_iter().map(|p| (p.prefix, p.missing)).collect::<Vec<_>>()
+    };
+    f.announce(A, &["8.7.0.0/16", "8.8.0.0/16", "10.0.0.0/8"], &[64500]);
+    assert!(inconsistent(&f).is_empty(), "one neighbor alone agrees with itself");
+    f.announce(B, &["8.7.0.0/16"], &[64501]);
+    let b = IpAddr::from([192, 0, 2, 2]);
+    assert_eq!(inconsistent(&f), [(prefix("8.8.0.0/16"), vec![b])]);
+    assert_ne!(f.counts(A).set_hash, f.counts(B).set_hash);
+    f.announce(B, &["8.8.0.0/16"], &[64502]);
+    assert!(inconsistent(&f).is_empty());
+    assert_eq!(f.counts(A).set_hash, f.counts(B).set_hash);
+    assert_eq!(f.counts(A).set_hash.len(), 1);
+}
+
+#[test]
+fn a_flapping_prefix_stays_as_it_was_told_until_it_is_calm() {
+    let mut f = Fixture::new(100, &[]);
+    let (id, _) = f.rib.subscribe();
+    let mut told = 0;
+    for _ in 0..10 {
+        f.announce(A, &["8.8.0.0/16"], &[64500]);
+        told += f.rib.take_changes(&id, 10).len();
+        f.withdraw(A, &["8.8.0.0/16"]);
+        told += f.rib.take_changes(&id, 10).len();
+        f.pass(1);
+    }
+    assert_eq!(told, 7, "announced four times, withdrawn three times");
+    assert!(f.footprint().is_empty(), "the footprint itself follows");
+    assert_eq!(f.rib.damped(f.now)[0].prefix, prefix("8.8.0.0/16"));
+    f.pass(3600);
+    assert_eq!(f.rib.take_changes(&id, 10), [(prefix("8.8.0.0/16"), None)]);
+    assert_eq!(f.rib.summary().damped, 0);
+}
+
+#[test]
+fn a_table_that_collapses_is_not_told_before_it_is_approved() {
+    let mut f = Fixture::new(1000, &[]);
+    let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let (id, _) = f.rib.subscribe();
+    f.announce(A, &prefixes, &[64500]);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "a first table is told at once");
+    f.pass(300);
+    f.withdraw(A, &prefixes[..150]);
+    assert!(f.rib.take_changes(&id, 1000).is_empty());
+    f.pass(5);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 200);
+    assert_eq!(f.footprint().len(), 50);
+    assert!(f.rib.take_changes(&id, 1000).is_empty());
+    assert!(f.rib.approve(f.now));
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 150);
+}
+
+#[test]
+fn routes_that_expire_are_told() {
+    let mut f = Fixture::new(1000, &[]);
+    let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let (id, _) = f.rib.subscribe();
+    f.announce(A, &prefixes, &[64500]);
+    f.pass(300);
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.rib.take_changes(&id, 1000);
+    f.pass(300);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Announce(u16, u8, u32),
@@ -495,6 +580,7 @@ proptest! {
     #[test]
     fn everything_that_is_kept_twice_agrees(steps in prop::collection::vec(step(), 1..120)) {
         let mut f = Fixture::new(20, &["8.3.0.0/16"]);
+        f.rib.export = Export::new(ExportRules { max_change: 0, damping: false });
         let (id, snapshot) = f.rib.subscribe();
         let mut followed: BTreeMap<_, _> = snapshot.into_iter().collect();
         for step in steps {
@@ -525,7 +611,7 @@ proptest! {
                     f.feed(NeighborId(n), marker(RouteRefreshKind::EndOfRefresh));
                 }
                 Step::Pass(seconds) => f.pass(u64::from(seconds)),
-                Step::Slice => f.rib.handle_timeout(f.now),
+                Step::Slice => drop(f.rib.handle_timeout(f.now)),
             }
             for (prefix, attributes) in f.rib.take_changes(&id, 5) {
                 match attributes {
@@ -557,7 +643,7 @@ proptest! {
             routes.iter().filter(|route| route.accepted).map(|route| route.prefix).collect();
         expected.insert(prefix("8.3.0.0/16"));
         let footprint: BTreeSet<_> =
-            f.rib.footprint(None, 1000).prefixes.into_iter().map(|entry| entry.prefix).collect();
+            f.rib.footprint(FootprintQuery::default()).prefixes.into_iter().map(|entry| entry.prefix).collect();
         prop_assert_eq!(&footprint, &expected);
         prop_assert_eq!(followed.keys().copied().collect::<BTreeSet<_>>(), expected);
 
@@ -566,6 +652,9 @@ proptest! {
             f.feed(id, SessionEvent::Down(Retention::Withdraw));
         }
         f.settle();
+        for id in [A, B] {
+            prop_assert_eq!(f.counts(id), NeighborSummary::default());
+        }
         prop_assert_eq!(f.rib.summary().attribute_sets, 0);
         prop_assert_eq!(f.rib.summary().prefixes, 1);
     }
@@ -583,6 +672,6 @@ fn unknown_neighbors_and_prefixes_are_nothing() {
     let mut f = Fixture::new(10, &[]);
     f.announce(NeighborId(7), &["8.8.0.0/16"], &[1]);
     f.withdraw(A, &["8.8.0.0/16"]);
-    f.rib.withdraw(A, nlri("8.8.0.0/16"));
+    f.rib.withdraw(A, nlri("8.8.0.0/16"), f.now);
     assert_eq!(f.rib.summary().prefixes, 0);
 }

@@ -1,5 +1,7 @@
 //! Walks over the routes of one neighbor, in slices of bounded work.
 
+use std::time::Instant;
+
 use ipnet::IpNet;
 
 use super::adj_rib_in::Place;
@@ -80,7 +82,7 @@ impl Rib {
     }
 
     /// Removes one slice of what is doomed; whether there is more.
-    pub(super) fn sweep(&mut self, id: NeighborId, budget: usize) -> bool {
+    pub(super) fn sweep(&mut self, id: NeighborId, budget: usize, now: Instant) -> bool {
         let Some(neighbor) = self.neighbors.get(usize::from(id.0)) else { return false };
         if !neighbor.table.any_doomed() {
             return false;
@@ -94,7 +96,7 @@ impl Rib {
         let swept = slice.at;
         drop(slice);
         for place in doomed {
-            self.remove(id, place);
+            self.remove(id, place, now);
         }
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return false };
         let more = neighbor.table.any_doomed();

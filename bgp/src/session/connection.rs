@@ -220,13 +220,16 @@ impl Connection {
     }
 
     /// Nothing has come for the hold time (RFC 4271 §6.5).
-    pub(super) fn hold_expired(&self, now: Instant) -> Option<Failure> {
+    pub(super) fn hold_expired(&self, settings: &PeerSettings, now: Instant) -> Option<Failure> {
         if self.hold_expires.is_none_or(|at| now < at) {
             return None;
         }
         let notification = Notification::new(NotificationCode::HoldTimerExpired, 0);
         let waited = self.negotiated().and_then(|n| hold_time(n)).unwrap_or(OPEN_WAIT);
-        let detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let mut detail = format!("nothing came from the router for {} s", waited.as_secs());
+        if self.negotiated().is_none() && settings.ttl_security {
+            detail.push_str("; a router without TTL security, or too far away, is not heard");
+        }
         Some(Failure::sending(notification, Some(&detail)))
     }
 

@@ -32,8 +32,6 @@ use crate::wire::{Family, Message, Notification, NotificationCode, Open, Outgoin
 const DIAL_TIME: Duration = Duration::from_secs(30);
 /// A session that has lasted this long ends the row of failures.
 const STABLE: Duration = Duration::from_secs(60);
-/// How long a neighbor rests that announced too many prefixes; `reset` ends it early.
-const MAX_PREFIXES_REST: Duration = Duration::from_secs(30 * 60);
 /// A second connection this soon after Established is a collision that took its time, and not a
 /// router that restarted (RFC 4724 §4.2).
 const COLLISION_GRACE: Duration = Duration::from_secs(5);
@@ -185,15 +183,16 @@ impl Peer {
             Dial::UnderWay { give_up } if give_up <= now => {
                 actions.push(Action::AbortDial);
                 let text = format!(
-                    "no answer for {} s: check the address, firewalls and the password on both sides",
-                    DIAL_TIME.as_secs()
+                    "no answer for {} s: {}",
+                    DIAL_TIME.as_secs(),
+                    self.settings.if_silent()
                 );
                 self.dial_failed(text, now, actions);
             }
             Dial::Off | Dial::At(_) | Dial::UnderWay { .. } => {}
         }
         for role in [Role::Dialled, Role::Accepted] {
-            let expired = self.connection(role).and_then(|c| c.hold_expired(now));
+            let expired = self.connection(role).and_then(|c| c.hold_expired(&self.settings, now));
             if let Some(failure) = expired {
                 self.fail(role, failure, now, actions);
             }
@@ -396,7 +395,7 @@ impl Peer {
             }
             StopReason::MaxPrefixes { .. } => {
                 if !matches!(self.rest, Rest::Stopped) {
-                    self.rest = Rest::Until(now + MAX_PREFIXES_REST);
+                    self.rest = Rest::Until(now + self.settings.max_prefixes_rest);
                 }
             }
         }

@@ -32,6 +32,8 @@ pub struct PeerSettings {
     /// How long the neighbor may send its OPEN before ours (RFC 4271 §8, DelayOpenTime); 0: ours
     /// goes out at once.
     pub delay_open: Duration,
+    /// How long the neighbor rests after it has announced more than it may.
+    pub max_prefixes_rest: Duration,
     /// Whether to offer IPv6 unicast beside IPv4 unicast, and IPv6 next hops.
     pub ipv6: bool,
     /// Whether to offer graceful restart (RFC 4724, RFC 8538).
@@ -45,6 +47,8 @@ pub struct PeerSettings {
     pub add_path: bool,
     /// What our AS is to the neighbor's (RFC 9234); not sent in an internal session.
     pub role: Option<BgpRole>,
+    /// Whether the neighbor has to be within a number of hops (RFC 5082): one more reason for silence.
+    pub ttl_security: bool,
     /// Refuses a neighbor without a role (RFC 9234 §4.2); means nothing without `role`.
     pub role_strict: bool,
 }
@@ -62,12 +66,14 @@ impl PeerSettings {
             passive: neighbor.passive,
             connect_retry: seconds(u32::from(neighbor.connect_retry)),
             delay_open: seconds(u32::from(neighbor.delay_open)),
+            max_prefixes_rest: seconds(neighbor.max_prefixes_rest),
             ipv6,
             graceful_restart: neighbor.graceful_restart,
             restarted: false,
             long_lived_stale_time: seconds(neighbor.long_lived_stale_time),
             add_path: neighbor.add_path,
             role: neighbor.role,
+            ttl_security: neighbor.ttl_security.is_some(),
             role_strict: neighbor.role_strict,
         }
     }
@@ -76,6 +82,15 @@ impl PeerSettings {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.asn == self.local_asn
+    }
+
+    /// What to look at when nothing at all comes from the neighbor.
+    pub(super) fn if_silent(&self) -> &'static str {
+        if self.ttl_security {
+            "check the address, firewalls, the password and TTL security on both sides"
+        } else {
+            "check the address, firewalls and the password on both sides"
+        }
     }
 
     /// The families that we offer.

@@ -21,6 +21,7 @@ pub(super) const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
 pub(super) fn settings() -> PeerSettings {
     PeerSettings {
+        max_prefixes_rest: Duration::from_secs(1800),
         asn: 65100,
         local_asn: 65100,
         router_id: OURS,
@@ -34,6 +35,7 @@ pub(super) fn settings() -> PeerSettings {
         long_lived_stale_time: Duration::from_secs(86_400),
         add_path: true,
         role: None,
+        ttl_security: false,
         role_strict: false,
     }
 }

@@ -1,5 +1,6 @@
 //! What the rest of the node sees of the speaker.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,11 +10,18 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::{MalformedMessage, SessionHistory};
-use super::rib_task::{Changes, Request};
+use super::member::Member;
+use super::rib_task::{Changes, Request, Subscription};
+use super::rules_of;
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
 use super::tap::{EstablishedSession, Tap, TapSubscription};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId, TablePage};
+use crate::mrt::TableDumpStream;
+use crate::policy::AcceptPolicy;
+use crate::rib::{
+    DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
+    SubscriberId, TablePage,
+};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
@@ -22,8 +30,6 @@ pub struct SpeakerHandle {
     pub(super) board: Arc<Board>,
     pub(super) tap: Tap,
     pub(super) requests: mpsc::Sender<Request>,
-    /// By neighbor, in the order of the board.
-    pub(super) commands: Arc<[mpsc::Sender<Command>]>,
 }
 
 /// The speaker has stopped.
@@ -74,12 +80,12 @@ impl SpeakerHandle {
     /// Unknown neighbor, or stopped.
     pub async fn neighbor(&self, address: IpAddr) -> Result<NeighborDetail, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.commands(address)?.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
+        self.member(address)?.commands.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
         let timers = answer.await.map_err(|_| Stopped)?;
         let neighbors = self.status().neighbors.into_iter();
         let mut found = neighbors.filter(|neighbor| neighbor.address == address);
         let status = found.next().ok_or_else(|| self.unknown(address))?;
-        let history = self.session(address)?.history().of(address);
+        let history = self.member(address)?.board.history().of(address);
         Ok(NeighborDetail::new(status, timers, history.states, Instant::now()))
     }
 
@@ -89,9 +95,9 @@ impl SpeakerHandle {
     /// Unknown neighbor.
     pub fn history(&self, neighbor: Option<IpAddr>) -> Result<Vec<SessionHistory>, CommandError> {
         if let Some(address) = neighbor {
-            return Ok(vec![self.session(address)?.history().of(address)]);
+            return Ok(vec![self.member(address)?.board.history().of(address)]);
         }
-        let sessions = self.board.sessions.iter();
+        let sessions = self.sessions();
         Ok(sessions.map(|session| session.history().of(session.neighbor().address)).collect())
     }
 
@@ -104,11 +110,10 @@ impl SpeakerHandle {
         neighbor: Option<IpAddr>,
     ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
         if let Some(address) = neighbor {
-            return Ok(self.session(address)?.history().malformed_messages());
+            return Ok(self.member(address)?.board.history().malformed_messages());
         }
-        let sessions = self.board.sessions.iter();
         let mut all: Vec<_> =
-            sessions.flat_map(|session| session.history().malformed_messages()).collect();
+            self.sessions().flat_map(|session| session.history().malformed_messages()).collect();
         all.sort_by_key(|message| message.at);
         Ok(all)
     }
@@ -117,7 +122,7 @@ impl SpeakerHandle {
     /// sessions that were there before it.
     #[must_use]
     pub fn established(&self) -> Vec<Arc<EstablishedSession>> {
-        self.board.sessions.iter().filter_map(|session| session.established()).collect()
+        self.sessions().filter_map(|session| session.established()).collect()
     }
 
     /// Listens to the sessions from now on: to all, or to that of one neighbor.
@@ -126,7 +131,7 @@ impl SpeakerHandle {
     /// Unknown neighbor.
     pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
         if let Some(address) = neighbor {
-            self.session(address)?;
+            self.member(address)?;
         }
         Ok(self.tap.subscribe(neighbor))
     }
@@ -168,17 +173,61 @@ impl SpeakerHandle {
         }
     }
 
-    /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
-    /// size of the whole.
+    /// One page of the footprint, with the size of the whole.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn footprint(
+    pub async fn footprint(&self, query: FootprintQuery) -> Result<FootprintPage, Stopped> {
+        self.ask(|reply| Request::Footprint { query, reply }).await
+    }
+
+    /// Says that the footprint is right as it is, so that subscribers are told of it; whether
+    /// anything was held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn approve(&self) -> Result<bool, Stopped> {
+        self.ask(|reply| Request::Approve { reply }).await
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
+        self.ask(|reply| Request::Damped { reply }).await
+    }
+
+    /// The whole table as an MRT file, of all neighbors or of one. `view` names the table in it.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn dump(
         &self,
-        after: Option<IpNet>,
-        limit: usize,
-    ) -> Result<FootprintPage, Stopped> {
-        self.ask(|reply| Request::Footprint { after, limit, reply }).await
+        neighbor: Option<IpAddr>,
+        view: &str,
+    ) -> Result<TableDumpStream, CommandError> {
+        if let Some(address) = neighbor {
+            self.member(address)?;
+        }
+        Ok(TableDumpStream::new(self.clone(), neighbor, view))
+    }
+
+    /// The accept rules of each neighbor.
+    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
+        let Board { router_id, ebgp_requires_rules, .. } = *self.board;
+        let policy = |session: Arc<SessionBoard>| {
+            let neighbor = session.neighbor();
+            // Rules that cannot be read have stopped the speaker from starting.
+            let rules = rules_of(neighbor, router_id, ebgp_requires_rules).ok()?;
+            Some((neighbor.address, rules.policy))
+        };
+        self.sessions().filter_map(policy).collect()
+    }
+
+    /// Waits until the speaker has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
     }
 
     /// One page of the whole table, after `after`: of all neighbors, or of one.
@@ -205,7 +254,7 @@ impl SpeakerHandle {
     /// # Errors
     /// Unknown neighbor, or stopped.
     pub async fn reset(&self, address: IpAddr) -> Result<(), CommandError> {
-        Ok(self.commands(address)?.send(Command::Reset).await.map_err(|_| Stopped)?)
+        Ok(self.member(address)?.commands.send(Command::Reset).await.map_err(|_| Stopped)?)
     }
 
     /// Asks a neighbor to send its table again.
@@ -214,7 +263,7 @@ impl SpeakerHandle {
     /// Unknown neighbor, session not established, or a router without route refresh.
     pub async fn refresh(&self, address: IpAddr) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.commands(address)?.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
+        self.member(address)?.commands.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
         match answer.await.map_err(|_| Stopped)? {
             Ok(()) => Ok(()),
             Err(CannotRefresh::NotEstablished) => Err(CommandError::NotEstablished { address }),
@@ -222,22 +271,18 @@ impl SpeakerHandle {
         }
     }
 
-    fn commands(&self, address: IpAddr) -> Result<&mpsc::Sender<Command>, CommandError> {
-        let sessions = self.board.sessions.iter().zip(self.commands.iter());
-        let mut commands = sessions.filter(|(session, _)| session.neighbor().address == address);
-        commands.next().map(|(_, commands)| commands).ok_or_else(|| self.unknown(address))
+    fn sessions(&self) -> impl Iterator<Item = Arc<SessionBoard>> {
+        let members = self.board.roster.members().into_iter();
+        members.map(|(_, member)| Arc::clone(&member.board))
     }
 
-    fn session(&self, address: IpAddr) -> Result<&SessionBoard, CommandError> {
-        let mut sessions = self.board.sessions.iter();
-        let found = sessions.find(|session| session.neighbor().address == address);
-        found.map(AsRef::as_ref).ok_or_else(|| self.unknown(address))
+    fn member(&self, address: IpAddr) -> Result<Arc<Member>, CommandError> {
+        self.board.roster.find(address).ok_or_else(|| self.unknown(address))
     }
 
     fn unknown(&self, address: IpAddr) -> CommandError {
-        let sessions = self.board.sessions.iter();
         let known: Vec<_> =
-            sessions.map(|session| session.neighbor().address.to_string()).collect();
+            self.sessions().map(|session| session.neighbor().address.to_string()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         CommandError::UnknownNeighbor { address, known }
     }
@@ -269,7 +314,7 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>),
+    AwaitsSnapshot(oneshot::Receiver<Subscription>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }

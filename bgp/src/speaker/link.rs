@@ -20,7 +20,9 @@ use crate::wire::{
 
 /// How much is read at once: the longest message, or a thousand usual ones.
 const READ_SIZE: usize = 64 * 1024;
-/// How long a write may make no progress, when no hold time says so (RFC 9687 §3 has 8 minutes).
+/// How long a write may make no progress, when no hold time says so. RFC 9687 has a timer of 8
+/// minutes or more that runs whatever is written; this one asks for progress only, and may be shorter:
+/// a router that takes nothing for the hold time sees no KEEPALIVE and gives up as well.
 const WRITE_STALL: Duration = Duration::from_secs(240);
 /// How long a closed connection may take to deliver its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -43,7 +45,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(stream: TcpStream, settings: &PeerSettings, recorder: LinkRecorder) -> Self {
-        let broken = socket::prepare(&stream).err().map(|error| error.to_string());
+        let broken = socket::prepare(&stream).err().map(|error| connection_error(&error));
         let neighbor =
             if settings.is_internal() { NeighborKind::Internal } else { NeighborKind::External };
         Self {
@@ -92,6 +94,12 @@ impl Link {
             (false, true) => return std::future::pending().await,
         };
         self.stream.ready(interest).await
+    }
+
+    /// Puts in front what was read of the connection before it became a link.
+    pub(super) fn with_inbox(mut self, read: BytesMut) -> Self {
+        self.inbox = read;
+        self
     }
 
     /// Reads what is there, up to a bound. Whether anything came.
@@ -171,7 +179,10 @@ impl Link {
     pub(super) fn check_stall(&mut self, now: Instant) {
         if self.stalls_at.is_some_and(|at| at <= now) {
             let seconds = self.write_stall.as_secs();
-            self.fail(format!("the router has taken no byte for {seconds} s (RFC 9687)"));
+            // It cannot be told: a NOTIFICATION (code 8) would wait behind what it does not take.
+            self.fail(format!(
+                "Send Hold Timer Expired (RFC 9687): the router has taken no byte for {seconds} s"
+            ));
         }
     }
 
@@ -207,10 +218,16 @@ impl Link {
     }
 }
 
-/// A failed read or write in words, without the number that `io::Error` adds.
+/// A failed read or write in words.
 pub(super) fn connection_error(error: &io::Error) -> String {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
     match error.kind() {
-        io::ErrorKind::ConnectionReset => "the router reset the connection".to_owned(),
-        _ => format!("the connection to the router failed: {error}"),
+        ConnectionReset => "the router reset the connection".to_owned(),
+        BrokenPipe => "the router has closed the connection".to_owned(),
+        TimedOut => "the router does not answer on the connection any more".to_owned(),
+        HostUnreachable | NetworkUnreachable => "the router cannot be reached any more".to_owned(),
+        _ => format!("the connection to the router failed: {}", socket::without_number(error)),
     }
 }

@@ -19,11 +19,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, connection_error};
+use super::member::Incoming;
 use super::recorder::SessionRecorder;
-use super::rib_task::{Batch, sleep_until_or_never};
+use super::rib_task::{Batch, ToRib, sleep_until_or_never};
 use super::socket::{self, DialSettings};
 use super::status::{LastError, SessionBoard, SessionSnapshot};
 use super::tap::Tap;
+use super::tcp_refused::RefusedSegments;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
@@ -53,10 +55,10 @@ pub(super) struct SessionSetup {
     pub(super) board: Arc<SessionBoard>,
     /// Whoever listens to the sessions.
     pub(super) tap: Tap,
-    pub(super) incoming: mpsc::Receiver<TcpStream>,
+    pub(super) incoming: mpsc::Receiver<Incoming>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// To the RIB; bounded.
-    pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) to_rib: mpsc::Sender<ToRib>,
     /// From the RIB: the number of the session that must end.
     pub(super) over_limit: watch::Receiver<u64>,
     /// Runs the last words of closed connections.
@@ -74,11 +76,13 @@ pub(super) struct SessionTask {
     accepted: Option<Link>,
     dialling: Option<Dialling>,
     /// A connection that the peer has not decided on; only inside [`SessionTask::tell`].
-    undecided: Option<TcpStream>,
+    undecided: Option<Incoming>,
     /// For the RIB, in order.
     pending: Vec<SessionEvent>,
     actions: Vec<Action>,
     recorder: Arc<SessionRecorder>,
+    /// As it was when the neighbor was dialled last.
+    refused_segments: RefusedSegments,
     /// What made the state change; only inside [`SessionTask::perform`].
     failure: Option<SessionError>,
     snapshot: SessionSnapshot,
@@ -92,7 +96,7 @@ enum Wake {
     Delivered,
     Ready(Role, io::Result<Ready>),
     Dialled(io::Result<TcpStream>),
-    Incoming(TcpStream),
+    Incoming(Incoming),
     Command(Option<Command>),
     OverLimit,
     Deadline,
@@ -122,6 +126,7 @@ impl SessionTask {
             pending: Vec::new(),
             actions: Vec::new(),
             recorder: Arc::new(recorder),
+            refused_segments: RefusedSegments::default(),
             failure: None,
             snapshot,
             changed: false,
@@ -140,9 +145,10 @@ impl SessionTask {
                 Wake::Delivered => self.peer.reading_was_paused(now),
                 Wake::Ready(role, ready) => self.ready(role, ready, now),
                 Wake::Dialled(result) => self.dial_finished(result, now),
-                Wake::Incoming(stream) => {
-                    self.undecided = Some(stream);
+                Wake::Incoming(incoming) => {
+                    self.undecided = Some(incoming);
                     self.tell(Event::Incoming, now);
+                    self.take_in(Role::Accepted, now);
                 }
                 Wake::Command(Some(Command::Reset)) => {
                     self.tell(Event::Stop(StopReason::Reset), now);
@@ -172,15 +178,16 @@ impl SessionTask {
         let deadline = [self.peer.next_deadline(), stalls].into_iter().flatten().min();
         let batch = (self.setup.id, self.session);
         tokio::select! {
-            Ok(permit) = self.setup.batches.reserve(), if !reading => {
+            Ok(permit) = self.setup.to_rib.reserve(), if !reading => {
                 let (neighbor, session) = batch;
-                permit.send(Batch { neighbor, session, events: mem::take(&mut self.pending) });
+                let events = mem::take(&mut self.pending);
+                permit.send(ToRib::Batch(Batch { neighbor, session, events }));
                 Wake::Delivered
             }
             ready = ready(self.dialled.as_ref(), reading) => Wake::Ready(Role::Dialled, ready),
             ready = ready(self.accepted.as_ref(), reading) => Wake::Ready(Role::Accepted, ready),
             result = finished(&mut self.dialling) => Wake::Dialled(result),
-            Some(stream) = self.setup.incoming.recv() => Wake::Incoming(stream),
+            Some(incoming) = self.setup.incoming.recv() => Wake::Incoming(incoming),
             command = self.setup.commands.recv() => Wake::Command(command),
             Ok(()) = self.setup.over_limit.changed() => Wake::OverLimit,
             () = sleep_until_or_never(deadline) => Wake::Deadline,
@@ -194,7 +201,8 @@ impl SessionTask {
         }
         let events = mem::take(&mut self.pending);
         let batch = Batch { neighbor: self.setup.id, session: self.session, events };
-        if let Err(TrySendError::Full(batch)) = self.setup.batches.try_send(batch) {
+        let sent = self.setup.to_rib.try_send(ToRib::Batch(batch));
+        if let Err(TrySendError::Full(ToRib::Batch(batch))) = sent {
             self.pending = batch.events;
         }
     }
@@ -216,9 +224,13 @@ impl SessionTask {
 
     /// Reads once and handles every whole message that is there.
     fn read(&mut self, role: Role, now: Instant) {
-        if !self.link_mut(role).is_some_and(Link::read) {
-            return;
+        if self.link_mut(role).is_some_and(Link::read) {
+            self.take_in(role, now);
         }
+    }
+
+    /// Handles every whole message of what has been read.
+    fn take_in(&mut self, role: Role, now: Instant) {
         // The link goes when a message ends the session.
         while let Some(link) = self.link_mut(role) {
             match link.next_message() {
@@ -253,7 +265,7 @@ impl SessionTask {
                 self.tell(Event::Connected, now);
             }
             Err(error) => {
-                let why = socket::dial_error(self.setup.dial.target, &error);
+                let why = socket::dial_error(&self.setup.dial, &error);
                 self.tell(Event::DialFailed(why), now);
             }
         }
@@ -328,12 +340,12 @@ impl SessionTask {
         match action {
             Action::Update(update) => self.pending.push(SessionEvent::Update(update)),
             Action::Dial => {
+                self.refused_segments = RefusedSegments::now();
                 self.dialling = Some(Box::pin(socket::dial(self.setup.dial.clone())));
             }
             Action::AbortDial => self.dialling = None,
             Action::Accept => {
-                let stream = self.undecided.take();
-                self.accepted = stream.map(|stream| self.link(stream));
+                self.accepted = self.undecided.take().map(|incoming| self.accept(incoming));
             }
             Action::Refuse(refused) => {
                 tracing::debug!(neighbor = %self.address, ?refused, "refused a BGP connection");
@@ -391,7 +403,12 @@ impl SessionTask {
 
     /// The same failure again and again is logged once. A failed dial does not hide why the session
     /// before it ended.
-    fn remember(&mut self, error: SessionError) {
+    fn remember(&mut self, mut error: SessionError) {
+        if error.direction == ErrorDirection::Dial
+            && let Some(hint) = RefusedSegments::now().since(self.refused_segments)
+        {
+            error.advice = Some(hint.to_owned());
+        }
         let was_up = self.snapshot.state == State::Established;
         let last = match error.direction {
             ErrorDirection::Dial => &mut self.snapshot.dial_error,
@@ -422,6 +439,15 @@ impl SessionTask {
             State::OpenConfirm => "the router's OPEN is good",
             State::Established => "the router's KEEPALIVE has come",
         }
+    }
+
+    fn accept(&self, Incoming { stream, read }: Incoming) -> Link {
+        let set_up = socket::accepted(&stream, self.address, self.setup.dial.tcp.hops);
+        let mut link = self.link(stream).with_inbox(read);
+        if let Err(error) = set_up {
+            link.fail(connection_error(&error));
+        }
+        link
     }
 
     fn link(&self, stream: TcpStream) -> Link {

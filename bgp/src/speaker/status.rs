@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use mcc_config::Neighbor;
 use serde::Serialize;
 
+use super::dynamic::Range;
 use super::history::{History, StateChange};
+use super::member::{Member, Roster};
 use super::tap::EstablishedSession;
-use crate::rib::{NeighborSummary, RibSummary};
+use crate::rib::{NeighborId, NeighborSummary, RibSummary, Totals};
 use crate::session::{Negotiated, SessionError, State, Timers};
 use crate::wire::MessageType;
 
@@ -25,8 +28,10 @@ use crate::wire::MessageType;
 pub struct SpeakerStatus {
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
-    /// In the order of the configuration.
+    /// In the order of the configuration, then the dynamic ones that are there.
     pub neighbors: Vec<NeighborStatus>,
+    /// The prefixes that routers may come from.
+    pub dynamic: Vec<DynamicStatus>,
     /// What is served.
     pub footprint: FootprintStatus,
     /// Connections from addresses that are no neighbor's; closed at once.
@@ -45,6 +50,8 @@ pub struct NeighborStatus {
     /// iBGP or eBGP.
     #[serde(rename = "type")]
     pub kind: SessionKind,
+    /// The `[[bgp.dynamic]]` prefix that it came from; `null` for a configured neighbor.
+    pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
     /// As RFC 4271 names it.
@@ -65,6 +72,10 @@ pub struct NeighborStatus {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes that are left of a lost session.
     pub stale: u32,
+    /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
+    pub set_hash: BTreeMap<&'static str, String>,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// Seconds: agreed on if the session is up, else proposed.
@@ -153,6 +164,32 @@ pub struct CountsByType {
     pub route_refresh: u64,
 }
 
+/// One `[[bgp.dynamic]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DynamicStatus {
+    /// Where its routers are.
+    pub prefix: IpNet,
+    /// Neighbors of it that are there.
+    pub sessions: usize,
+    /// The limit of `sessions`.
+    pub max_sessions: u16,
+    /// Connections that came to nothing.
+    pub refused: DynamicRefusals,
+}
+
+/// Why routers of a `[[bgp.dynamic]]` were not let in, in connections since the speaker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DynamicRefusals {
+    /// The AS number is none of `asns`.
+    pub asn: u64,
+    /// `max_sessions` were there.
+    pub max_sessions: u64,
+    /// There was no OPEN, or a malformed one.
+    pub no_open: u64,
+    /// Too many connections at once.
+    pub busy: u64,
+}
+
 /// Kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -180,6 +217,19 @@ pub struct FootprintStatus {
     pub prefixes: usize,
     /// Addresses that they cover together.
     pub addresses: u128,
+    /// It has changed so much that the control plane is not told before an operator has looked.
+    pub held: Option<HeldStatus>,
+    /// Prefixes that the control plane is not told of because they flap.
+    pub damped: usize,
+}
+
+/// A footprint that waits for review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeldStatus {
+    /// How long.
+    pub since_seconds: u64,
+    /// What the control plane was told before.
+    pub before: Totals,
 }
 
 /// What a session task publishes on change.
@@ -200,6 +250,8 @@ pub(super) struct SessionSnapshot {
 #[derive(Debug)]
 pub(super) struct SessionBoard {
     neighbor: Neighbor,
+    /// The prefix of a dynamic neighbor.
+    range: Option<IpNet>,
     snapshot: ArcSwap<SessionSnapshot>,
     /// Locked for a push or a copy, and for nothing that comes often: no UPDATE without a fault.
     history: Mutex<History>,
@@ -253,7 +305,7 @@ impl CountsByType {
 }
 
 impl SessionBoard {
-    pub(super) fn new(neighbor: Neighbor, now: Instant) -> Self {
+    pub(super) fn new(neighbor: Neighbor, range: Option<IpNet>, now: Instant) -> Self {
         let snapshot = SessionSnapshot {
             state: State::Idle,
             since: now,
@@ -266,6 +318,7 @@ impl SessionBoard {
         };
         Self {
             neighbor,
+            range,
             snapshot: ArcSwap::from_pointee(snapshot),
             history: Mutex::default(),
             received: MessageCounters::default(),
@@ -285,9 +338,23 @@ impl SessionBoard {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For how long there has been no connection while there might have been one; `None` if there is
+    /// one, or the session rests after a failure.
+    pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
+        let rests = snapshot.retries_at.is_some_and(|at| now < at);
+        (alone && !rests).then(|| now.saturating_duration_since(snapshot.since))
+    }
+
     /// Of the session that is up.
     pub(super) fn established(&self) -> Option<Arc<EstablishedSession>> {
         self.snapshot.load().established.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot(&self) -> SessionSnapshot {
+        self.snapshot.load().as_ref().clone()
     }
 
     pub(super) fn publish(&self, snapshot: SessionSnapshot) {
@@ -314,6 +381,7 @@ impl SessionBoard {
             asn,
             local_asn,
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
+            dynamic: self.range,
             description: neighbor.description.clone(),
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
@@ -324,6 +392,8 @@ impl SessionBoard {
             accepted: routes.accepted,
             rejected: routes.rejected.clone(),
             stale: routes.stale,
+            set_hash: routes.set_hash.clone(),
+            discarded: routes.discarded,
             max_prefixes: neighbor.max_prefixes,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
@@ -343,8 +413,10 @@ impl SessionBoard {
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) router_id: Ipv4Addr,
-    /// By [`NeighborId`](crate::rib::NeighborId).
-    pub(super) sessions: Vec<Arc<SessionBoard>>,
+    pub(super) ebgp_requires_rules: bool,
+    pub(super) roster: Roster,
+    /// The `[[bgp.dynamic]]` of the configuration.
+    pub(super) ranges: Vec<Range>,
     pub(super) rib: ArcSwap<RibSummary>,
     pub(super) unknown_connections: AtomicU64,
 }
@@ -353,13 +425,45 @@ impl Board {
     pub(super) fn status(&self, now: Instant) -> SpeakerStatus {
         let rib = self.rib.load();
         let none = NeighborSummary::default();
-        let routes = rib.neighbors.iter().chain(std::iter::repeat(&none));
-        let sessions = self.sessions.iter().zip(routes);
+        let members = self.roster.members();
+        let status = |(id, member): &(NeighborId, Arc<Member>)| {
+            let routes = rib.neighbors.get(usize::from(id.0)).unwrap_or(&none);
+            member.board.status(routes, now)
+        };
+        let neighbors: Vec<_> = members.iter().map(status).collect();
+        let ranges = self.ranges.iter();
         SpeakerStatus {
             router_id: self.router_id,
-            neighbors: sessions.map(|(session, routes)| session.status(routes, now)).collect(),
-            footprint: FootprintStatus { prefixes: rib.prefixes, addresses: rib.addresses },
+            dynamic: ranges.map(|range| range.status(&neighbors)).collect(),
+            neighbors,
+            footprint: FootprintStatus {
+                prefixes: rib.prefixes,
+                addresses: rib.addresses,
+                held: rib.held.map(|held| HeldStatus {
+                    since_seconds: now.saturating_duration_since(held.since).as_secs(),
+                    before: held.before,
+                }),
+                damped: rib.damped,
+            },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Range {
+    fn status(&self, neighbors: &[NeighborStatus]) -> DynamicStatus {
+        let prefix = self.prefix();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DynamicStatus {
+            prefix,
+            sessions: neighbors.iter().filter(|n| n.dynamic == Some(prefix)).count(),
+            max_sessions: self.settings.max_sessions,
+            refused: DynamicRefusals {
+                asn: count(&self.refused.asn),
+                max_sessions: count(&self.refused.limit),
+                no_open: count(&self.refused.no_open),
+                busy: count(&self.refused.busy),
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Checks of the node's file.
 
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -7,7 +8,10 @@ use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
 use crate::neighbor::is_one_host;
-use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
+use crate::{
+    AcceptRules, Bgp, ByteSize, ControlLink, DynamicNeighbors, ImpossibleValue, Neighbor,
+    NodeConfig,
+};
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
@@ -137,6 +141,30 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
             .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
         "an address that no other neighbor has",
     );
+    dynamic_neighbors(bgp, ipv6, findings);
+}
+
+fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let all = KeyPath::of("bgp.dynamic");
+    for (i, dynamic) in bgp.dynamic.iter().enumerate() {
+        let at = all.index(i);
+        findings.prefix(&at.key("prefix"), dynamic.prefix, ipv6);
+        for value in dynamic.impossible_values() {
+            impossible(&value, &at, findings);
+        }
+        dynamic_role(dynamic, &at, findings);
+        ipv6_rules(&dynamic.accept, &at, ipv6, findings);
+        if bgp.listen.is_empty() {
+            findings.report(
+                &[&at.key("prefix"), &KeyPath::of("bgp.listen")],
+                "an address in `bgp.listen` first, since it is empty and no router could connect",
+            );
+        }
+    }
+    findings.unique(
+        bgp.dynamic.iter().enumerate().map(|(i, d)| (all.index(i).key("prefix"), d.prefix)),
+        "a prefix that no other `[[bgp.dynamic]]` has",
+    );
 }
 
 /// What is recorded and told.
@@ -178,12 +206,24 @@ fn exports(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
 fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
     findings.family(&at.key("address"), neighbor.address.is_ipv6(), ipv6);
     for value in neighbor.impossible_values() {
-        let path = at.key(value.key);
-        let path = value.index.map_or(path.clone(), |index| path.index(index));
-        findings.report(&[&path], value.accepted);
+        impossible(&value, at, findings);
     }
+    ipv6_rules(&neighbor.accept, at, ipv6, findings);
     role(neighbor, at, findings);
-    accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
+}
+
+fn impossible(value: &ImpossibleValue, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    let path = at.key(value.key);
+    let path = value.index.map_or(path.clone(), |index| path.index(index));
+    let beside = value.beside.map(|key| at.key(key));
+    let paths: Vec<_> = iter::once(&path).chain(&beside).collect();
+    findings.report(&paths, &value.accepted);
+}
+
+fn ipv6_rules(accept: &AcceptRules, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    for (key, index, _) in accept.ipv6_prefixes() {
+        findings.family(&at.key(key).index(index), true, ipv6);
+    }
 }
 
 /// A role is a relation between two ASes (RFC 9234 §4.1).
@@ -202,22 +242,26 @@ fn role(neighbor: &Neighbor, at: &KeyPath, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// Two lengths that cross each other.
-fn accepted_lengths(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
-    let (min, max) = (at.key("min_length"), at.key("max_length"));
-    if accept.min_length > accept.max_length && accept.min_length <= 32 {
-        // The key that stands in the file, if one of the two is the default.
-        if findings.is_in_file(&min) {
-            let most = format!("at most {}, the `max_length`", accept.max_length);
-            findings.report(&[&min, &max], &most);
-        } else {
-            let least = format!("at least {}, the `min_length`", accept.min_length);
-            findings.report(&[&max, &min], &least);
-        }
+/// Without an AS of its own the node is in the AS of each router, where there are no roles.
+fn dynamic_role(dynamic: &DynamicNeighbors, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if dynamic.role.is_some() && dynamic.local_asn.is_none() {
+        findings.report(
+            &[&at.key("role"), &at.key("local_asn")],
+            "no role, since without a `local_asn` the sessions are iBGP",
+        );
+    }
+    if dynamic.role_strict && dynamic.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
     }
 }
 
 fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if config.footprint.max_change > 100 {
+        findings.wrong(&KeyPath::of("footprint.max_change"));
+    }
     let cidrs = KeyPath::of("footprint.cidrs");
     findings.prefixes(&cidrs, &config.footprint.cidrs, ipv6);
     for (i, cidr) in config.footprint.cidrs.iter().enumerate() {

@@ -1,9 +1,11 @@
 //! `mcc bgp …`: one file a question.
 
 mod capture;
+mod dump;
 mod errors;
 mod history;
 mod neighbor;
+mod replay;
 mod routes;
 mod status;
 
@@ -20,6 +22,8 @@ use crate::text;
 pub(super) async fn run(common: &Common, command: &BgpCommand) -> Result<Verdict> {
     let client = AdminClient::new(common)?;
     match command {
+        BgpCommand::Replay(arguments) => replay::run(common, arguments),
+        BgpCommand::Dump(arguments) => dump::run(common, &client, arguments).await,
         BgpCommand::Status => status::run(common, &client).await,
         BgpCommand::Neighbor { address } => neighbor::run(common, &client, *address).await,
         BgpCommand::Routes(arguments) => routes::run(common, &client, arguments).await,

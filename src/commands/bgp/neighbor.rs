@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use mcc_bgp::policy::Refusal;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -129,7 +130,10 @@ fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
     );
     page.line("Routes", &of)?;
     for (reason, count) in &neighbor.rejected {
-        page.line("", &format!("{} refused: {reason}", text::count(*count)))?;
+        // A node of a newer version may have reasons that this program does not know.
+        let meaning = Refusal::named(reason).map(|it| format!(" ({})", it.meaning()));
+        let meaning = meaning.unwrap_or_default();
+        page.line("", &format!("{} refused: {reason}{meaning}", text::count(*count)))?;
     }
     Ok(())
 }
@@ -254,7 +258,7 @@ mod tests {
         for line in [
             "State         Idle for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
-            "              7 refused: too_long\n",
+            "              7 refused: too_long (it is more specific than `max_length`)\n",
             "Last error    Cease (sent 2026-11-23 10:00:00Z)\n",
             "Dialling      refused (2026-11-23 10:01:00Z)\n",
             "What to do    look at the router's log\n",

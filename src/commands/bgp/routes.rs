@@ -137,7 +137,7 @@ pub(super) async fn run(
 }
 
 /// In which form routes are printed, page by page.
-enum Form {
+pub(super) enum Form {
     /// One document, a line each route.
     Json {
         begun: bool,
@@ -155,11 +155,16 @@ impl Form {
         } else if arguments.csv {
             Self::Csv { begun: false }
         } else {
-            Self::Table(Box::new(headings()))
+            Self::table()
         }
     }
 
-    fn page(&mut self, routes: &[Box<RawValue>]) -> Result<String> {
+    /// The form that people read.
+    pub(super) fn table() -> Self {
+        Self::Table(Box::new(headings()))
+    }
+
+    pub(super) fn page(&mut self, routes: &[Box<RawValue>]) -> Result<String> {
         match self {
             Self::Json { begun } => {
                 let mut out = String::new();
@@ -189,7 +194,7 @@ impl Form {
         }
     }
 
-    fn end(&self, any: bool) -> String {
+    pub(super) fn end(&self, any: bool) -> String {
         match self {
             Self::Json { begun: true } => "\n]}\n".to_owned(),
             Self::Json { begun: false } => "{\"routes\": []}\n".to_owned(),

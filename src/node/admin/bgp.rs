@@ -31,6 +31,7 @@ pub(super) fn router() -> Router<Arc<View>> {
         .route("/v1/bgp/errors", get(errors))
         .route("/v1/bgp/history", get(history))
         .route("/v1/bgp/capture", get(capture))
+        .route("/v1/bgp/dump", get(dump))
         .route("/v1/bgp/neighbors/{address}", get(neighbor))
         .route("/v1/bgp/neighbors/{address}/reset", post(reset))
         .route("/v1/bgp/neighbors/{address}/refresh", post(refresh))
@@ -141,6 +142,21 @@ fn records(subscription: TapSubscription) -> impl Stream<Item = io::Result<Bytes
         }
         Ok(Some((Bytes::from(chunk), subscription)))
     })
+}
+
+/// `GET /v1/bgp/dump`: the whole table as an MRT file (RFC 6396 §4.3).
+async fn dump(
+    State(view): State<Arc<View>>,
+    query: OfNeighborQuery,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(OfNeighbor { neighbor }) = query?;
+    let name = view.config.node.name.to_string();
+    let dump = view.speaker.dump(neighbor, &name)?;
+    let pieces = stream::unfold(dump, |mut dump| async {
+        let piece = dump.next().await?;
+        Some((piece.map(Bytes::from).map_err(io::Error::other), dump))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(pieces)))
 }
 
 /// The `{address}` of a path.

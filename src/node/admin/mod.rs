@@ -1,18 +1,18 @@
 //! The admin API of a node: what `mcc status`, `mcc bgp …` and monitoring ask.
 
 mod bgp;
+mod footprint;
 mod problem;
 mod route_query;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, Request, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use ipnet::IpNet;
 use mcc_cache::Purge;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status))
         .merge(bgp::router())
-        .route("/v1/footprint", get(footprint))
+        .merge(footprint::router())
         .route("/v1/cache", get(cache))
         .route("/v1/cache/purge", post(purge))
         .route("/v1/drain", post(drain))
@@ -85,24 +85,6 @@ async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
 
 async fn cache(State(view): State<Arc<View>>) -> impl IntoResponse {
     Json(view.cache.status())
-}
-
-/// The query of `GET /v1/footprint`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FootprintQuery {
-    after: Option<IpNet>,
-    limit: Option<usize>,
-}
-
-async fn footprint(
-    State(view): State<Arc<View>>,
-    query: Result<Query<FootprintQuery>, QueryRejection>,
-) -> Result<impl IntoResponse, Problem> {
-    let Query(query) = query?;
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE);
-    let page = view.speaker.footprint(query.after, limit).await?;
-    Ok(Json(page))
 }
 
 /// `POST /v1/cache/purge`: exactly one of the three.

@@ -17,7 +17,7 @@ const BLOCK: &[u8] = &[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x4c, 0x40, 
 fn settings(pre_policy: bool, post_policy: bool) -> ReportSettings {
     let identity = Identity { local_asn: 65200, remote_asn: 65100, router_id: OURS, role: None };
     let policy = AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap();
-    let policies = Arc::new(HashMap::from([(ROUTER, policy)]));
+    let policies = HashMap::from([(ROUTER, policy)]);
     ReportSettings { name: "edge-1".to_owned(), pre_policy, post_policy, policies }
 }
 

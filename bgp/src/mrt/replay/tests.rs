@@ -17,6 +17,7 @@ fn settings() -> ReplaySettings {
     let neighbor =
         r#"{"address": "192.0.2.1", "asn": 65100, "local_asn": 65200, "max_prefixes": 3}"#;
     ReplaySettings {
+        ebgp_requires_rules: false,
         neighbors: vec![serde_json::from_str(neighbor).unwrap()],
         router_id: OURS,
         ipv6: false,
