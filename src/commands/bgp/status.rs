@@ -71,6 +71,8 @@ pub(super) struct CountsByType {
 #[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct LastError {
     direction: String,
+    code: Option<u8>,
+    subcode: Option<u8>,
     text: String,
     at: Timestamp,
 }
@@ -106,7 +108,7 @@ impl Neighbor {
         let last_error = self.last_error.as_ref().map(LastError::in_words);
         if self.is_established() {
             let before = last_error.filter(|_| self.state_seconds < RECENT);
-            remarks.extend(before.map(|error| format!("the session before: {error}")));
+            remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
             remarks.extend(
@@ -115,7 +117,7 @@ impl Neighbor {
         }
         if self.stale > 0 {
             let stale = text::prefixes(self.stale);
-            remarks.push(format!("{stale} of the lost session still counted: stale"));
+            remarks.push(format!("{stale} of the lost session are kept as stale"));
         }
         remarks.extend(self.advice.clone());
         if self.malformed() > 0 {
@@ -135,14 +137,19 @@ impl CountsByType {
 }
 
 impl LastError {
-    /// `Cease / Administrative Shutdown: maintenance (received 2026-11-23 00:30:01Z)`
+    /// `the router closed the session: Cease / Administrative Shutdown: maintenance (6/2), at
+    /// 2026-11-23 00:30:01Z`
     pub(super) fn in_words(&self) -> String {
-        let how = match self.direction.as_str() {
-            "received" => "received ",
-            "sent" => "sent ",
+        let who = match self.direction.as_str() {
+            "received" => "the router closed the session: ",
+            "sent" => "this node closed the session: ",
             _ => "",
         };
-        format!("{} ({how}{})", self.text, text::time(self.at))
+        let numbers = match (self.code, self.subcode) {
+            (Some(code), Some(subcode)) => format!(" ({code}/{subcode})"),
+            _ => String::new(),
+        };
+        format!("{who}{}{numbers}, at {}", self.text, text::time(self.at))
     }
 }
 
