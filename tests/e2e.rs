@@ -25,6 +25,8 @@ mod download;
 mod gobgp;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/interop/mod.rs"]
+mod interop;
 #[path = "e2e/odd_router.rs"]
 mod odd_router;
 #[path = "e2e/stop.rs"]
