@@ -1,6 +1,5 @@
 //! What the rest of the node sees of the speaker.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -213,16 +212,13 @@ impl SpeakerHandle {
         Ok(TableDumpStream::new(self.clone(), neighbor, view))
     }
 
-    /// The accept rules of each neighbor.
-    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
-        let Board { router_id, ebgp_requires_rules, .. } = *self.board;
-        let policy = |session: Arc<SessionBoard>| {
-            let neighbor = session.neighbor();
-            // Rules that cannot be read have stopped the speaker from starting.
-            let rules = rules_of(neighbor, router_id, ebgp_requires_rules).ok()?;
-            Some((neighbor.address, rules.policy))
-        };
-        self.sessions().filter_map(policy).collect()
+    /// The accept rules of a neighbor, if there is one.
+    pub(crate) fn policy(&self, address: IpAddr) -> Option<AcceptPolicy> {
+        let Board { router_id, ebgp_requires_rules, ref roster, .. } = *self.board;
+        let member = roster.find(address)?;
+        // Rules that cannot be read have stopped the speaker from starting.
+        let rules = rules_of(member.board.neighbor(), router_id, ebgp_requires_rules).ok()?;
+        Some(rules.policy)
     }
 
     /// Waits until the speaker has stopped.
