@@ -129,17 +129,16 @@ impl SpeakerHandle {
     /// # Errors
     /// Unknown neighbor.
     pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
-        if let Some(address) = neighbor {
-            self.member(address)?;
-        }
+        self.check_known(neighbor)?;
         Ok(self.tap.subscribe(neighbor))
     }
 
     /// One page of routes: `query.limit` of them, or all that are left.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn routes(&self, mut query: RouteQuery) -> Result<RoutePage, Stopped> {
+    /// Unknown neighbor, or stopped: "none" would be a misleading answer.
+    pub async fn routes(&self, mut query: RouteQuery) -> Result<RoutePage, CommandError> {
+        self.check_known(query.neighbor)?;
         let mut page = RoutePage::default();
         loop {
             let limit = query.limit() - page.routes.len();
@@ -158,8 +157,9 @@ impl SpeakerHandle {
     /// How many routes are asked for; `query.limit` does not matter.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+    /// As for [`SpeakerHandle::routes`].
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, CommandError> {
+        self.check_known(query.neighbor)?;
         let mut count = 0;
         loop {
             let asked = query.clone();
@@ -206,9 +206,7 @@ impl SpeakerHandle {
         neighbor: Option<IpAddr>,
         view: &str,
     ) -> Result<TableDumpStream, CommandError> {
-        if let Some(address) = neighbor {
-            self.member(address)?;
-        }
+        self.check_known(neighbor)?;
         Ok(TableDumpStream::new(self.clone(), neighbor, view))
     }
 
@@ -274,6 +272,10 @@ impl SpeakerHandle {
 
     fn member(&self, address: IpAddr) -> Result<Arc<Member>, CommandError> {
         self.board.roster.find(address).ok_or_else(|| self.unknown(address))
+    }
+
+    fn check_known(&self, address: Option<IpAddr>) -> Result<(), CommandError> {
+        address.map_or(Ok(()), |address| self.member(address).map(|_| ()))
     }
 
     fn unknown(&self, address: IpAddr) -> CommandError {
