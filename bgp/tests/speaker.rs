@@ -224,7 +224,7 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
     let words: Vec<_> = heard.notifications.iter().map(ToString::to_string).collect();
     assert_eq!(words, ["Cease / Administrative Shutdown: maintenance until 04:00"]);
     let stopped = handle.routes(RouteQuery::default()).await.unwrap_err();
-    assert!(matches!(stopped, mcc_bgp::speaker::CommandError::Stopped(_)), "{stopped}");
+    assert!(matches!(stopped, CommandError::Stopped(_)), "{stopped}");
 }
 
 /// Ours would wait for four minutes.
