@@ -235,3 +235,28 @@ fn what_only_some_routers_announce_is_bad_in_every_form() {
         assert!(!found.stdout.contains("20.0.0.0/24"), "{form}: {found:?}");
     }
 }
+
+/// Whoever runs it as root must not lose `/dev/null`.
+#[test]
+fn a_dump_never_takes_the_place_of_a_pipe_or_a_link() {
+    let node = stage();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let dump = |name: &str| node.ask(&format!("bgp dump {}", at(name).display()));
+
+    let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+    assert!(made.success());
+    let pipe = at("pipe");
+    let reader = thread::spawn(move || std::fs::read(pipe).unwrap());
+    dump("pipe").good();
+    let through_the_pipe = reader.join().unwrap();
+    // TABLE_DUMP_V2, PEER_INDEX_TABLE (RFC 6396 §4.3).
+    assert_eq!(through_the_pipe[4..8], [0, 13, 0, 1]);
+    assert!(!std::fs::metadata(at("pipe")).unwrap().is_file(), "it is a pipe no more");
+
+    std::fs::write(at("file"), b"old").unwrap();
+    std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+    dump("link").good();
+    assert!(std::fs::symlink_metadata(at("link")).unwrap().is_symlink(), "it is a link no more");
+    assert_eq!(std::fs::read(at("file")).unwrap().len(), through_the_pipe.len());
+}

@@ -1,6 +1,6 @@
 //! `mcc bgp dump`: the whole table into a file that routing tools read.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -36,18 +36,26 @@ pub(super) async fn run(
         copy(dump, io::stdout()).await?;
         return Ok(Verdict::Good);
     }
+    // A link is followed: it stays, and what it leads to is written.
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let cannot_write = || format!("cannot write {}", file.display());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        // A device or a pipe is written to as it is: a new file must never take its place.
+        let open = OpenOptions::new().write(true).open(&target);
+        copy(dump, open.with_context(cannot_write)?).await?;
+        return Ok(Verdict::Good);
+    }
     // Under another name until it is whole: half a table looks like a small one.
-    let mut part = file.as_os_str().to_owned();
+    let mut part = target.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let cannot_write = || format!("cannot write {}", part.display());
     let copied = copy(dump, File::create(&part).with_context(cannot_write)?).await;
-    if let Err(error) = copied {
+    let renamed = copied.and_then(|()| fs::rename(&part, &target).with_context(cannot_write));
+    if let Err(error) = renamed {
         // The first error is the one to tell.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
-    fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))?;
     let written = look(file)?;
     if common.json {
         print_json(&written)?;
