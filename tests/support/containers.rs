@@ -24,18 +24,33 @@ const LABEL: &str = "mcc-test-process";
 pub(crate) enum Image {
     Bird,
     GoBgp,
+    /// Its bgpd alone.
+    Frr,
+    OpenBgpd,
+    ExaBgp,
     Nginx,
     /// `curl` and `wget`.
     Client,
 }
 
 impl Image {
-    const ALL: [Self; 4] = [Self::Bird, Self::GoBgp, Self::Nginx, Self::Client];
+    const ALL: [Self; 7] = [
+        Self::Bird,
+        Self::GoBgp,
+        Self::Frr,
+        Self::OpenBgpd,
+        Self::ExaBgp,
+        Self::Nginx,
+        Self::Client,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Bird => "mcc-test-bird",
             Self::GoBgp => "mcc-test-gobgp",
+            Self::Frr => "mcc-test-frr",
+            Self::OpenBgpd => "mcc-test-openbgpd",
+            Self::ExaBgp => "mcc-test-exabgp",
             Self::Nginx => "mcc-test-nginx",
             Self::Client => "mcc-test-client",
         }
@@ -46,6 +61,8 @@ impl Image {
         match self {
             Self::Bird => "bird.conf",
             Self::GoBgp => "gobgpd.conf",
+            Self::Frr | Self::OpenBgpd => "bgpd.conf",
+            Self::ExaBgp => "exabgp.conf",
             Self::Nginx => "nginx.conf",
             Self::Client => "none",
         }
@@ -56,7 +73,9 @@ impl Image {
         match self {
             Self::Bird => &["birdc", "-s", "/run/bird.ctl"],
             Self::GoBgp => &["gobgp"],
-            Self::Nginx | Self::Client => &["sh", "-c"],
+            Self::Frr => &["vtysh", "--vty_socket", "/run/frr", "-d", "bgpd", "-c"],
+            Self::OpenBgpd => &["bgpctl"],
+            Self::ExaBgp | Self::Nginx | Self::Client => &["sh", "-c"],
         }
     }
 }
@@ -86,6 +105,15 @@ impl Network {
     /// # Panics
     /// No container can run, and `MCC_REQUIRE_CONTAINERS=1` says that they must.
     pub(crate) fn create() -> Option<Self> {
+        Self::of_families(false)
+    }
+
+    /// The same, and everyone on it has an IPv6 address too.
+    pub(crate) fn create_with_ipv6() -> Option<Self> {
+        Self::of_families(true)
+    }
+
+    fn of_families(ipv6: bool) -> Option<Self> {
         if let Some(obstacle) = &*OBSTACLE {
             let thread = std::thread::current();
             let test = thread.name().unwrap_or("a test");
@@ -112,7 +140,10 @@ impl Network {
             let name = format!("mcc-test-{start}-{number}");
             let subnet = format!("10.213.{c}.0/24");
             let label = format!("{LABEL}={start}");
-            match docker(&["network", "create", "--label", &label, "--subnet", &subnet, &name]) {
+            let subnet6 = format!("fd00:213:{c}::/64");
+            let create = ["network", "create", "--label", &label, "--subnet", &subnet, &name];
+            let second = ["--ipv6", "--subnet", &subnet6];
+            match docker(&[&create[..], if ipv6 { &second } else { &[] }].concat()) {
                 Ok(_) => return Some(Self { name, prefix }),
                 Err(error) => last = error,
             }
@@ -188,11 +219,11 @@ impl Container {
         docker(&[&["exec", &self.name], command].concat())
     }
 
-    /// Asks the peer in its own words: `birdc QUESTION`, `gobgp QUESTION`, or a shell command.
+    /// Asks the peer in its own words (`birdc`, `gobgp`, `vtysh`, `bgpctl`), or a shell command.
     pub(crate) fn ask(&self, question: &str) -> Result<String, String> {
         let words: Vec<&str> = match self.image {
-            Image::Bird | Image::GoBgp => question.split_whitespace().collect(),
-            Image::Nginx | Image::Client => vec![question],
+            Image::Bird | Image::GoBgp | Image::OpenBgpd => question.split_whitespace().collect(),
+            Image::Frr | Image::ExaBgp | Image::Nginx | Image::Client => vec![question],
         };
         self.exec(&[self.image.asked_by(), &words].concat())
     }
@@ -221,6 +252,13 @@ impl Container {
     /// Writes a new configuration. The peer reads it when it is told to.
     pub(crate) fn configure(&self, config: &str) {
         fs::write(self.folder.path().join(self.image.config_file()), config).unwrap();
+    }
+
+    /// Adds to the end of a file beside the configuration.
+    pub(crate) fn append(&self, file: &str, text: &str) {
+        let path = self.folder.path().join(file);
+        let mut file = fs::File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
     }
 
     /// Kills the peer at once, with no word to anyone.

@@ -19,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) bgp: SocketAddr,
+    /// IPv6 everywhere.
+    pub(crate) ipv6: bool,
     /// What its file says beside the above and one drive.
     pub(crate) rest: String,
 }
@@ -32,18 +34,20 @@ impl Setup {
             https: ports::free_port_at(address),
             admin: ports::free_address(),
             bgp: ports::free_port_at(address),
+            ipv6: false,
             rest: rest.to_owned(),
         }
     }
 
     /// Its file. Paths are relative to the folder that it runs in.
     pub(crate) fn file(&self) -> String {
-        let Self { name, http, https, admin, bgp, rest } = self;
+        let Self { name, http, https, admin, bgp, ipv6, rest } = self;
         format!(
             r#"[node]
 name = "{name}"
 address = "{address}"
 data_dir = "."
+ipv6 = {ipv6}
 [http]
 listen = ["{http}"]
 [https]
@@ -135,5 +139,11 @@ impl Node {
     #[track_caller]
     pub(crate) fn stop(self) -> (Setup, Stopped) {
         (self.setup, self.process.stop())
+    }
+
+    /// SIGKILL, and what is left.
+    #[track_caller]
+    pub(crate) fn kill(self) -> (Setup, Stopped) {
+        (self.setup, self.process.kill())
     }
 }

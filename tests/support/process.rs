@@ -91,8 +91,19 @@ impl Process {
     /// Sends SIGTERM and waits for the end. Gives what is left: the status, and the folder with
     /// the log in it.
     #[track_caller]
-    pub(crate) fn stop(mut self) -> Stopped {
-        self.signal(Signal::TERM);
+    pub(crate) fn stop(self) -> Stopped {
+        self.end(Signal::TERM)
+    }
+
+    /// The same with SIGKILL: the program has no time for anything.
+    #[track_caller]
+    pub(crate) fn kill(self) -> Stopped {
+        self.end(Signal::KILL)
+    }
+
+    #[track_caller]
+    fn end(mut self, signal: Signal) -> Stopped {
+        self.signal(signal);
         let status = self.wait();
         let log = self.log();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
