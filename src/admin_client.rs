@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 use crate::cli::Common;
 use crate::commands::DEFAULT_NODE_CONFIG;
 
+/// The time that a stream may take. There is no way to ask for none.
+const NO_END: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// A client of one node's admin API.
 pub(crate) struct AdminClient {
     base: String,
@@ -70,10 +73,26 @@ impl AdminClient {
         })
     }
 
+    /// `GET path?query` as bytes that come as long as there are any.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        query: &impl serde::Serialize,
+    ) -> Result<Response> {
+        let request = self.http.get(format!("{}{path}", self.base)).query(query);
+        self.checked(request.timeout(NO_END).send().await).await
+    }
+
     /// `POST path`, for what it does.
     pub(crate) async fn post(&self, path: &str) -> Result<()> {
         let request = self.http.request(Method::POST, format!("{}{path}", self.base));
         self.checked(request.send().await).await.map(|_| ())
+    }
+
+    /// `POST path`, for what it answers.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let request = self.http.request(Method::POST, format!("{}{path}", self.base));
+        Ok(self.checked(request.send().await).await?.json().await?)
     }
 
     async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {

@@ -124,6 +124,16 @@ pub(crate) enum BgpCommand {
         /// Its address
         address: IpAddr,
     },
+    /// Malformed messages: what was wrong, and what they were treated as (RFC 7606)
+    Errors(BgpErrors),
+    /// What the sessions did: their changes of state, and why
+    History(BgpHistory),
+    /// Write the messages of sessions into a file (MRT), as they come and go
+    Capture(BgpCapture),
+    /// Write the table into a file (MRT) that routing tools read
+    Dump(BgpDump),
+    /// Say what of a recorded table or log (MRT) the rules of a configuration would accept
+    Replay(BgpReplay),
     /// Ask a neighbor to send its table again (route refresh)
     Refresh {
         /// Its address
@@ -146,12 +156,113 @@ pub(crate) struct Routes {
     /// Only routes of this neighbor
     #[arg(long, value_name = "ADDR")]
     pub(crate) neighbor: Option<IpAddr>,
+    /// Only routes that are footprint
+    #[arg(long, conflicts_with_all = ["rejected", "reason"])]
+    pub(crate) accepted: bool,
     /// Only routes that were refused, with the reason
     #[arg(long)]
     pub(crate) rejected: bool,
+    /// Only routes that were refused for this reason, such as `too_long`
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Only routes that are left of a lost session
+    #[arg(long)]
+    pub(crate) stale: bool,
+    /// Only paths that begin in this AS
+    #[arg(long, value_name = "N")]
+    pub(crate) origin_as: Option<u32>,
+    /// Only paths with this AS anywhere
+    #[arg(long = "as", value_name = "N")]
+    pub(crate) path_as: Option<u32>,
+    /// Only routes with this community: `65100:911`, large `65100:1:2` or extended `rt:65100:1`
+    #[arg(long, value_name = "COMMUNITY")]
+    pub(crate) community: Option<String>,
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Print how many there are, not which
+    #[arg(long, conflicts_with_all = ["csv", "limit"])]
+    pub(crate) count: bool,
     /// The most routes to show [default: all]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpErrors {
+    /// Only those of this neighbor
+    pub(crate) address: Option<IpAddr>,
+    /// Show the bytes of each message
+    #[arg(long)]
+    pub(crate) hex: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpHistory {
+    /// Only that of this neighbor
+    pub(crate) address: Option<IpAddr>,
+    /// With the messages that are not routine: OPEN, NOTIFICATION, ROUTE-REFRESH, End-of-RIB
+    #[arg(long)]
+    pub(crate) messages: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpCapture {
+    /// A neighbor's address, or `all`
+    #[arg(value_name = "ADDRESS|all")]
+    pub(crate) target: CaptureTarget,
+    /// Where to; `-` is the standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How long, in seconds [default: until Ctrl-C]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpDump {
+    /// Where to; `-` is the standard output
+    pub(crate) file: PathBuf,
+    /// Only the routes of this neighbor
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BgpReplay {
+    /// An MRT file, not packed; `-` is the standard input
+    pub(crate) file: PathBuf,
+    /// Judge every peer of the file by the rules of this neighbor [default: each by those of the
+    /// neighbor with its address]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) neighbor: Option<IpAddr>,
+    /// Only this peer of the file
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Option<IpAddr>,
+    /// List the routes, too
+    #[arg(long)]
+    pub(crate) routes: bool,
+    /// List the routes that would be refused, with the reason
+    #[arg(long, conflicts_with = "routes")]
+    pub(crate) rejected: bool,
+}
+
+/// Whose messages to capture.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CaptureTarget {
+    All,
+    Neighbor(IpAddr),
+}
+
+impl std::str::FromStr for CaptureTarget {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "all" => Ok(Self::All),
+            _ => s.parse().map(Self::Neighbor).map_err(|_| "neither an address nor `all`"),
+        }
+    }
 }
 
 /// An address or a prefix.
@@ -179,13 +290,28 @@ impl std::str::FromStr for Target {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Footprint {
+    #[command(subcommand)]
+    pub(crate) command: Option<FootprintCommand>,
+    /// Only prefixes that some neighbors announce and others do not
+    #[arg(long, conflicts_with = "aggregate")]
+    pub(crate) inconsistent: bool,
+    /// Only prefixes that the control plane is not told of because they flap
+    #[arg(long, conflicts_with_all = ["aggregate", "inconsistent", "csv"])]
+    pub(crate) damped: bool,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
     /// The fewest prefixes that cover the same addresses
     #[arg(long)]
     pub(crate) aggregate: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FootprintCommand {
+    /// Tell the control plane of a footprint that is held because it changed too much at once
+    Approve,
 }
 
 #[derive(Debug, Args)]

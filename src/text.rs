@@ -1,34 +1,31 @@
 //! Numbers, times and tables as a person reads them.
 
 use std::io::{self, IsTerminal, Write};
+use std::mem;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use jiff::Timestamp;
 
 /// A table without lines: a heading row, then one row each, numbers on the right.
 pub(crate) struct Rows {
     table: Table,
+    /// Of each column, whether it is one of numbers.
+    numbers: Vec<bool>,
+    /// Of each column, how wide it is at least.
+    widths: Vec<u16>,
 }
+
+/// Blanks between columns.
+const GAP: u16 = 2;
 
 impl Rows {
     /// A table with these headings; those that start with `>` head a column of numbers.
     pub(crate) fn new(headings: &[&str]) -> Self {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        // Piped output is for other programs: one line a row, however long.
-        table.set_content_arrangement(if io::stdout().is_terminal() {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        });
+        let mut table = empty_table();
         table.set_header(headings.iter().map(|h| h.trim_start_matches('>')));
-        for (column, heading) in table.column_iter_mut().zip(headings) {
-            column.set_padding((0, 2));
-            if heading.starts_with('>') {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        Self { table }
+        let numbers = headings.iter().map(|heading| heading.starts_with('>')).collect();
+        Self { table, numbers, widths: vec![0; headings.len()] }
     }
 
     /// Adds a row. Control characters, which a neighbor or origin may have sent, are not let through to the terminal.
@@ -37,13 +34,46 @@ impl Rows {
     }
 
     /// The table, without blanks at the ends of lines.
-    pub(crate) fn render(&self) -> String {
-        self.table.lines().fold(String::new(), |mut text, line| {
+    pub(crate) fn render(mut self) -> String {
+        self.take_page()
+    }
+
+    /// The same, and after it come further rows, without the headings and with columns at least as
+    /// wide: for a list that is too long to be held at once.
+    pub(crate) fn take_page(&mut self) -> String {
+        let mut table = mem::replace(&mut self.table, empty_table());
+        for (width, found) in self.widths.iter_mut().zip(table.column_max_content_widths()) {
+            *width = found.max(*width);
+        }
+        let columns = table.column_iter_mut().zip(&self.numbers).zip(&self.widths);
+        for ((column, is_number), width) in columns {
+            column.set_padding((0, GAP));
+            // On a terminal the columns share what room there is.
+            if !io::stdout().is_terminal() {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
+            }
+            if *is_number {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.lines().fold(String::new(), |mut text, line| {
             text.push_str(line.trim_end());
             text.push('\n');
             text
         })
     }
+}
+
+fn empty_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    // Piped output is for other programs: one line a row, however long.
+    table.set_content_arrangement(if io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    table
 }
 
 /// `text` if it has no more than `width` characters, else its beginning with `…` at the end.
@@ -65,10 +95,47 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Writes to standard output; a reader that went away (`mcc … | head`) is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+    print_page(text).map(|_| ())
+}
+
+/// Whether there is any use in printing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// It was taken.
+    Taken,
+    /// The reader of the standard output has gone away.
+    NobodyReads,
+}
+
+/// The same for one page of many.
+pub(crate) fn print_page(text: &str) -> io::Result<Printed> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Printed::NobodyReads),
+        result => result.map(|()| Printed::Taken),
     }
+}
+
+/// A line of CSV (RFC 4180): a field with a comma, a quote or a line break stands in quotes.
+pub(crate) fn csv_line<const N: usize>(fields: &[String; N]) -> String {
+    let field = |text: &String| {
+        if text.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.clone()
+        }
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(",") + "\n"
+}
+
+/// `2026-11-23 00:30:01Z`
+pub(crate) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// `2026-11-23 00:30:01.250Z`
+pub(crate) fn time_millis(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string()
 }
 
 /// `1015306` → `1,015,306`.

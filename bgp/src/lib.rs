@@ -5,8 +5,13 @@
 //! * [`policy`]: which prefixes of a neighbor become footprint, and why the others do not.
 //! * [`rib`]: Adj-RIB-In of each neighbor, and the footprint made from them. One owner.
 //! * [`speaker`]: the tokio edge: sockets, tasks, and the handle that the node holds.
+//! * [`bmp`]: sessions and routes as they come, told to a monitoring station.
+//! * [`mrt`]: tables and messages in the form that routing tools read, to files and from files.
 
+pub mod bmp;
+pub mod mrt;
 pub mod policy;
+mod rebuilt_update;
 pub mod rib;
 pub mod session;
 pub mod speaker;

@@ -83,11 +83,11 @@ const CASES: &[Case] = &[
     Case("7606 §7.2 segment underrun",              &EXTERNAL, &[0x40, 2, 7, 2, 1, 0, 0, 0, 1, 2], Withdraw),
     Case("7606 §7.2 segment without AS numbers",    &EXTERNAL, &[0x40, 2, 2, 2, 0], Withdraw),
     Case("7607 §2 AS 0 in AS_PATH",                 &EXTERNAL, &[0x40, 2, 6, 2, 1, 0, 0, 0, 0], Withdraw),
-    Case("9774 §3 AS_SET",                          &EXTERNAL, &[0x40, 2, 6, 1, 1, 0, 0, 0, 1], Withdraw),
-    Case("9774 §3 AS_SET where it is accepted",     &SETS,     &[0x40, 2, 6, 1, 1, 0, 0, 0, 1], Taken),
+    Case("9774 §3 AS_SET is the accept rules' business", &EXTERNAL, &[0x40, 2, 6, 1, 1, 0, 0, 0, 1], Taken),
     Case("5065 §5 confederation, external",         &EXTERNAL, &[0x40, 2, 6, 3, 1, 0, 0, 0, 1], Withdraw),
     Case("5065 §5 confederation, internal",         &INTERNAL, &[0x40, 2, 6, 3, 1, 0, 0, 0, 1], Taken),
-    Case("9774 §3 AS_CONFED_SET",                   &INTERNAL, &[0x40, 2, 6, 4, 1, 0, 0, 0, 1], Withdraw),
+    Case("9774 §3 AS_CONFED_SET too",               &INTERNAL, &[0x40, 2, 6, 4, 1, 0, 0, 0, 1], Taken),
+    Case("5065 §5 AS_CONFED_SET, external",         &EXTERNAL, &[0x40, 2, 6, 4, 1, 0, 0, 0, 1], Withdraw),
     Case("6793 §4.1 two-octet AS_PATH on a new session", &EXTERNAL, &[0x40, 2, 4, 2, 1, 0xfe, 0x4c], Withdraw),
 
     Case("7606 §7.3 NEXT_HOP of length 3",          &EXTERNAL, &[0x40, 3, 3, 192, 0, 2], Withdraw),
@@ -145,7 +145,7 @@ const CASES: &[Case] = &[
     Case("6793 §6 AS4_PATH with an overrun",        &OLD,      &[0xc0, 17, 6, 2, 2, 0, 0, 0, 1], Discard),
     Case("6793 §6 AS4_PATH with a confederation only", &OLD,   &[0xc0, 17, 6, 3, 1, 0, 0, 0, 1], Discard),
     Case("7607 §2 AS 0 in AS4_PATH",                &OLD,      &[0xc0, 17, 6, 2, 1, 0, 0, 0, 0], Discard),
-    Case("9774 §3 AS_SET in AS4_PATH",              &OLD,      &[0xc0, 17, 6, 1, 1, 0, 0, 0, 1], Withdraw),
+    Case("9774 §3 AS_SET in AS4_PATH",              &OLD,      &[0xc0, 17, 6, 1, 1, 0, 0, 0, 1], Taken),
     Case("6793 §4.1 AS4_AGGREGATOR from a new speaker", &EXTERNAL, &[0xc0, 18, 8, 0, 1, 0, 0, 192, 0, 2, 1], Discard),
     Case("6793 §6 AS4_AGGREGATOR of length 6",      &OLD,      &[0xc0, 18, 6, 0, 1, 192, 0, 2, 1], Discard),
     Case("7607 §2 AS4_AGGREGATOR of AS 0",          &OLD,      &[0xc0, 18, 8, 0, 0, 0, 0, 192, 0, 2, 1], Discard),
@@ -182,8 +182,6 @@ const CASES: &[Case] = &[
     Case("4760 §8 MP_REACH_NLRI of a family not negotiated", &EXTERNAL, &[0x80, 14, 5, 0, 1, 128, 0, 0], Discard),
     Case("4760 §8 MP_UNREACH_NLRI of a family not negotiated", &EXTERNAL, &[0x80, 15, 3, 0, 25, 70], Discard),
 ];
-
-const SETS: DecodeContext = DecodeContext { accept_as_sets: true, ..EXTERNAL };
 
 /// The mandatory attributes but that of the case, then the case's.
 fn attributes_with(case: &[u8], context: &DecodeContext) -> Vec<u8> {
@@ -273,7 +271,7 @@ fn of_duplicates_the_first_is_kept() {
     let med = |value| [0x80, 4, 4, 0, 0, 0, value];
     let attributes = [ORIGIN, AS_PATH, NEXT_HOP, &med(7), &med(8)].concat();
     let update = read_update(&update_message(&[], &attributes, PREFIX), &EXTERNAL).unwrap();
-    assert_eq!(update.attributes.unwrap().med, Some(7));
+    assert_eq!(update.attributes.unwrap().decode().med, Some(7));
     assert_eq!(update.findings.len(), 1);
     assert_eq!(update.findings[0].disposition, Disposition::AttributeDiscard);
 
@@ -345,7 +343,8 @@ fn ipv4_routes_without_ipv4_negotiated_are_ignored() {
         update_message(&[], &[], &[]),
     ] {
         let update = read_update(&bytes, &context).unwrap();
-        assert_eq!((update.announced, update.withdrawn, update.end_of_rib), (vec![], vec![], None));
+        assert!(update.announced.is_empty() && update.withdrawn.is_empty());
+        assert_eq!(update.end_of_rib, None);
         assert_eq!(update.findings.len(), 1);
     }
 }

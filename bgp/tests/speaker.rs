@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
-use mcc_bgp::rib::{PrefixSource, RouteFilter, RouteQuery};
+use mcc_bgp::rib::{
+    FootprintQuery, PrefixSource, RouteConditions, RouteFilter, RouteQuery, Verdict,
+};
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::{
     CommandError, FootprintUpdate, NeighborStatus, Speaker, SpeakerHandle, SpeakerSettings,
     SpeakerStatus,
 };
-use mcc_bgp::wire::Family;
+use mcc_bgp::wire::{AsPathSegment, Family, SegmentKind};
 use mcc_config::{Asn, Neighbor};
 use tokio::time::{sleep, timeout};
 
@@ -28,29 +30,18 @@ const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn neighbor(address: SocketAddr, change: impl FnOnce(&mut Neighbor)) -> Neighbor {
-    let mut neighbor = Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        hold_time: 90,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    };
+    let mut neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    neighbor.port = address.port();
     change(&mut neighbor);
     neighbor
 }
 
 fn speaker(neighbors: Vec<Neighbor>, manual: &[&str]) -> Speaker {
     Speaker::start(SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         neighbors,
         manual: manual.iter().map(|text| text.parse().unwrap()).collect(),
-        ipv6: false,
+        ..SpeakerSettings::new(OURS)
     })
     .unwrap()
 }
@@ -106,7 +97,10 @@ async fn wait_for_neighbor(
 async fn footprint(handle: &SpeakerHandle) -> BTreeSet<IpNet> {
     let (mut all, mut after) = (BTreeSet::new(), None);
     loop {
-        let page = handle.footprint(after, 300).await.unwrap();
+        let page = handle
+            .footprint(FootprintQuery { after, limit: 300, ..FootprintQuery::default() })
+            .await
+            .unwrap();
         all.extend(page.prefixes.iter().map(|entry| entry.prefix));
         after = page.next;
         if after.is_none() {
@@ -130,7 +124,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     let reasons = [("bogon", 1), ("default_route", 1), ("too_long", 1)];
     assert_eq!(status.rejected, BTreeMap::from(reasons));
     assert_eq!(footprint(&handle).await, thousand());
-    let page = handle.footprint(None, 1).await.unwrap();
+    let page =
+        handle.footprint(FootprintQuery { limit: 1, ..FootprintQuery::default() }).await.unwrap();
     assert_eq!((page.count, page.addresses), (1000, 256_000));
 
     let query = RouteQuery { limit: 100, ..RouteQuery::default() };
@@ -144,7 +139,8 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     }
     assert_eq!(listed, announced);
 
-    let query = RouteQuery { rejected: true, ..RouteQuery::default() };
+    let conditions = RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() };
+    let query = RouteQuery { conditions, ..RouteQuery::default() };
     let page = handle.routes(query).await.unwrap();
     let listed: BTreeSet<_> = page.routes.iter().map(|route| route.prefix).collect();
     assert_eq!(listed, refused.into_iter().collect());
@@ -157,6 +153,53 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
     router.withdraw(thousand().into_iter().take(400).collect()).await.unwrap();
     wait_for_neighbor(&handle, |n| n.accepted == 600).await;
     assert_eq!(footprint(&handle).await, thousand().into_iter().skip(400).collect());
+    speaker.shutdown(None).await;
+}
+
+/// Rules of all kinds at once: each route is refused for its own reason, and listed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_beyond_the_prefix_are_told_apart() {
+    let next_hop = IpAddr::from([192, 0, 2, 1]);
+    let mut with_set = Attributes::new(next_hop, &[3356]);
+    let set = AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2] };
+    with_set.as_path.segments.push(set);
+    let good = Attributes::new(next_hop, &[3356, 65200]);
+    let transit = Attributes::new(next_hop, &[3356, 6453, 65200]);
+    let elsewhere = Attributes::new(next_hop, &[3356, 65300]);
+    let route = |text: &str, attributes: &Attributes| {
+        Route::new(text.parse().unwrap(), &Arc::new(attributes.clone()))
+    };
+    let all = vec![
+        route("8.8.0.0/24", &good),
+        route("8.9.0.0/24", &good),
+        route("9.0.0.0/24", &good),
+        route("8.8.1.0/24", &with_set),
+        route("8.8.2.0/24", &transit),
+        route("8.8.3.0/24", &elsewhere),
+    ];
+    let (_router, address) = router(1, all);
+    let neighbor = neighbor(address, |neighbor| {
+        neighbor.accept.allow_prefixes = vec!["8.0.0.0/8".to_owned()];
+        neighbor.accept.deny_prefixes = vec!["8.9.0.0/16".to_owned()];
+        neighbor.accept.as_path_none = vec!["_6453_".to_owned()];
+        neighbor.accept.origin_asns = vec![mcc_config::AsnEntry::Number(65200)];
+    });
+    let speaker = speaker(vec![neighbor], &[]);
+    let handle = speaker.handle();
+    let status = wait_for_neighbor(&handle, |n| n.received == 6).await;
+    let reasons = [
+        ("as_set", 1),
+        ("denied_as_path", 1),
+        ("denied_prefix", 1),
+        ("no_matching_origin", 1),
+        ("no_matching_prefix", 1),
+    ];
+    assert_eq!(status.rejected, BTreeMap::from(reasons));
+    assert_eq!(footprint(&handle).await, prefixes(&["8.8.0.0/24"]).into_iter().collect());
+    let filter = RouteFilter::Exact("8.8.1.0/24".parse().unwrap());
+    let page = handle.routes(RouteQuery { filter, ..RouteQuery::default() }).await.unwrap();
+    assert_eq!(page.routes[0].as_path, "3356 {1,2}");
+    assert_eq!(page.routes[0].refused_reason, Some("as_set"));
     speaker.shutdown(None).await;
 }
 
@@ -183,10 +226,26 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
     assert_eq!(handle.routes(RouteQuery::default()).await, Err(mcc_bgp::speaker::Stopped));
 }
 
+/// Ours would wait for four minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routers_open_ends_the_delay_of_ours() {
+    let (_router, address) = router(1, routes(thousand()));
+    let speaker = speaker(vec![neighbor(address, |neighbor| neighbor.delay_open = 240)], &[]);
+    let status = wait_for_neighbor(&speaker.handle(), |n| n.received == 1000).await;
+    let negotiated = status.negotiated.unwrap();
+    let names = |list: &[mcc_bgp::session::ShownCapability]| {
+        list.iter().map(|capability| capability.name.clone()).collect::<Vec<_>>()
+    };
+    assert!(names(&negotiated.offered).contains(&"graceful-restart".to_owned()));
+    assert!(names(&negotiated.received).contains(&"four-octet-as".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_of_the_router_is_shown_in_its_words_and_its_routes_stay_as_stale() {
     let (router, address) = router(1, routes(thousand()));
-    let speaker = speaker(vec![neighbor(address, |_| {})], &[]);
+    // After a shutdown the router is dialled late; here that is soon.
+    let neighbor = neighbor(address, |neighbor| neighbor.connect_retry = 1);
+    let speaker = speaker(vec![neighbor], &[]);
     let handle = speaker.handle();
     wait_for_neighbor(&handle, |n| n.received == 1000).await;
     router.close(Some("new line card")).await;
@@ -254,7 +313,7 @@ async fn a_prefix_of_two_neighbors_goes_with_the_last_and_a_subscriber_follows()
     assert_eq!(followed[&prefixes(&["9.0.0.0/16"])[0]].source, PrefixSource::Manual);
     wait_for(&handle, |s| s.neighbors[0].accepted == 2 && s.neighbors[1].accepted == 1).await;
 
-    let page = handle.footprint(None, 10).await.unwrap();
+    let page = handle.footprint(FootprintQuery::default()).await.unwrap();
     let shown: Vec<_> =
         page.prefixes.iter().map(|p| (p.prefix.to_string(), p.neighbors.len())).collect();
     let expected = [("8.8.0.0/16", 2), ("8.9.0.0/16", 1), ("9.0.0.0/16", 0)];
@@ -361,13 +420,8 @@ async fn commands_that_cannot_be_carried_out_say_why() {
 
 #[tokio::test]
 async fn without_neighbors_the_footprint_is_what_was_entered_by_hand() {
-    let settings = SpeakerSettings {
-        router_id: OURS,
-        listen: vec![],
-        neighbors: vec![],
-        manual: prefixes(&["8.8.0.0/16"]),
-        ipv6: false,
-    };
+    let settings =
+        SpeakerSettings { manual: prefixes(&["8.8.0.0/16"]), ..SpeakerSettings::new(OURS) };
     let speaker = Speaker::start(settings).unwrap();
     let handle = speaker.handle();
     assert_eq!(handle.status().footprint.prefixes, 1);
@@ -380,7 +434,7 @@ async fn settings_that_cannot_be_are_refused() {
     let address = SocketAddr::from(([127, 0, 0, 1], 179));
     let start = |neighbors: Vec<Neighbor>, listen: Vec<SocketAddr>| {
         let settings =
-            SpeakerSettings { router_id: OURS, listen, neighbors, manual: vec![], ipv6: false };
+            SpeakerSettings { listen, neighbors, last_good: None, ..SpeakerSettings::new(OURS) };
         let error = Speaker::start(settings).unwrap_err();
         let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
         // As the program prints it: each cause once.
@@ -389,9 +443,46 @@ async fn settings_that_cannot_be_are_refused() {
     let twice = vec![neighbor(address, |_| {}), neighbor(address, |n| n.port = 180)];
     assert!(start(twice, vec![]).contains("127.0.0.1 is there twice"));
     let community = neighbor(address, |n| n.accept.communities = vec!["x".to_owned()]);
-    assert!(start(vec![community], vec![]).contains("`x` is no community"));
+    assert!(start(vec![community], vec![]).contains("accept.communities[0]: `x` is not possible"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let error = start(vec![], vec![taken.local_addr().unwrap()]);
     assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
     assert_eq!(error.matches("in use").count(), 1, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_speaker_that_starts_again_serves_what_it_knew_until_the_router_says_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("footprint.last-good");
+    let start = |address, passive| {
+        Speaker::start(SpeakerSettings {
+            neighbors: vec![neighbor(address, |neighbor| neighbor.passive = passive)],
+            last_good: Some(file.clone()),
+            ..SpeakerSettings::new(OURS)
+        })
+        .unwrap()
+    };
+    let (router, address) = router(1, routes(thousand()));
+    let first = start(address, false);
+    wait_for_neighbor(&first.handle(), |n| n.accepted == 1000).await;
+    first.shutdown(None).await;
+    drop(router);
+
+    let alone = start(address, true);
+    let status = alone.handle().status();
+    assert_eq!((status.neighbors[0].accepted, status.neighbors[0].stale), (1000, 1000));
+    assert_eq!(footprint(&alone.handle()).await, thousand());
+    alone.shutdown(None).await;
+
+    // What the router announces now takes the place of what was.
+    let half: BTreeSet<_> = thousand().into_iter().take(600).collect();
+    let (_router, address) = self::router(1, routes(half.iter().copied()));
+    let again = start(address, false);
+    wait_for_neighbor(&again.handle(), |n| n.received == 600 && n.stale == 0).await;
+    assert_eq!(footprint(&again.handle()).await, half);
+    again.shutdown(None).await;
+
+    std::fs::write(&file, b"mccfoot1 and then something else").unwrap();
+    let status = start(address, true).handle().status();
+    assert_eq!(status.neighbors[0].received, 0, "a damaged file is not used");
 }

@@ -42,7 +42,7 @@ fn every_attribute_says_what_it_says() {
     ].concat();
     let update = read_update(&update_message(&[], &attributes, PREFIX), &INTERNAL).unwrap();
     assert_eq!(update.findings, []);
-    let read = update.attributes.unwrap();
+    let read = update.attributes.clone().unwrap().decode();
     assert_eq!(read.origin, OriginCode::Egp);
     assert_eq!(read.as_path.to_string(), "65100 70000 7");
     assert_eq!(read.next_hop, Some(IpAddr::from([192, 0, 2, 1])));
@@ -55,7 +55,7 @@ fn every_attribute_says_what_it_says() {
     let large = LargeCommunity { global: 65100, local1: 1, local2: 2 };
     assert_eq!(read.large_communities, [large]);
     assert_eq!(read.only_to_customer, Some(65100));
-    assert_eq!(read.raw, attributes);
+    assert_eq!(update.attributes.unwrap().attributes(), attributes);
 }
 
 #[test]
@@ -82,23 +82,27 @@ fn multiprotocol_routes_and_their_next_hops() {
     let both = [MP_REACH, ORIGIN, AS_PATH].concat();
     let update = read_update(&update_message(&[], &both, &[]), &EXTERNAL).unwrap();
     assert_eq!(prefixes(&update.announced), ["2001:db8::/32"]);
-    let read = update.attributes.unwrap();
+    let read = update.attributes.clone().unwrap().decode();
     assert_eq!(read.next_hop, Some("2001:db8::1".parse().unwrap()));
-    assert_eq!(read.raw, [ORIGIN, AS_PATH].concat(), "raw is without MP_REACH_NLRI");
+    assert_eq!(
+        update.attributes.unwrap().attributes(),
+        [ORIGIN, AS_PATH].concat(),
+        "raw is without MP_REACH_NLRI"
+    );
 
     let mut link_local = vec![0x80, 14, 42, 0, 2, 1, 32];
     link_local.extend(MP_REACH[7..23].iter().chain(&[0xfe, 0x80]).chain(&[0; 14]));
     link_local.extend([0, 32, 0x20, 1, 0xd, 0xb8]);
     let both = [ORIGIN, &link_local, AS_PATH].concat();
     let update = read_update(&update_message(&[], &both, &[]), &EXTERNAL).unwrap();
-    let read = update.attributes.unwrap();
+    let read = update.attributes.clone().unwrap().decode();
     assert_eq!(read.next_hop, Some("2001:db8::1".parse().unwrap()), "the global one (RFC 2545)");
-    assert_eq!(read.raw, [ORIGIN, AS_PATH].concat());
+    assert_eq!(update.attributes.unwrap().attributes(), [ORIGIN, AS_PATH].concat());
 
     let ipv4 = [&[0x80, 14, 13, 0, 1, 1, 4, 192, 0, 2, 7, 0, 24, 198, 51, 100], ORIGIN, AS_PATH];
     let update = read_update(&update_message(&[], &ipv4.concat(), &[]), &EXTERNAL).unwrap();
     assert_eq!(prefixes(&update.announced), ["198.51.100.0/24"]);
-    assert_eq!(update.attributes.unwrap().next_hop, Some(IpAddr::from([192, 0, 2, 7])));
+    assert_eq!(update.attributes.unwrap().decode().next_hop, Some(IpAddr::from([192, 0, 2, 7])));
 
     let unreach = [0x80, 15, 8, 0, 2, 1, 32, 0x20, 1, 0xd, 0xb8];
     let update = read_update(&update_message(PREFIX, &unreach, &[]), &EXTERNAL).unwrap();
@@ -116,7 +120,7 @@ fn ipv4_by_way_of_ipv6_where_negotiated() {
     let attributes = [&reach, ORIGIN, AS_PATH].concat();
     let update = read_update(&update_message(&[], &attributes, &[]), &context).unwrap();
     assert_eq!(prefixes(&update.announced), ["198.51.100.0/24"]);
-    assert_eq!(update.attributes.unwrap().next_hop, Some("2001:db8::1".parse().unwrap()));
+    assert_eq!(update.attributes.unwrap().decode().next_hop, Some("2001:db8::1".parse().unwrap()));
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn as4_path_is_merged_unless_the_aggregator_is_newer() {
         let attributes = [ORIGIN, &path, NEXT_HOP, &as4_path, more].concat();
         let update = read_update(&update_message(&[], &attributes, PREFIX), &OLD).unwrap();
         assert_eq!(update.findings, []);
-        update.attributes.unwrap().as_path.to_string()
+        update.attributes.unwrap().decode().as_path.to_string()
     };
     assert_eq!(as_path(&[]), "65100 70000");
     assert_eq!(as_path(&aggregator(0x5b, 0xa0)), "65100 70000");
@@ -167,7 +171,7 @@ fn end_of_rib_in_each_form() {
     for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
         let update = read_update(&Outgoing::EndOfRib(family).encode(), &EXTERNAL).unwrap();
         assert_eq!(update.end_of_rib, Some(family));
-        assert_eq!((update.announced, update.withdrawn), (vec![], vec![]));
+        assert!(update.announced.is_empty() && update.withdrawn.is_empty());
     }
 }
 

@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::keys::canonical;
+
 /// The way to a value: `bgp.neighbor[1].address`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyPath(Vec<Step>);
@@ -59,13 +61,13 @@ impl KeyPath {
         other.0.starts_with(&self.0)
     }
 
-    /// Without list positions, as the key tables write it: `bgp.neighbor.address`.
+    /// As the key tables write it, without list positions: `bgp.neighbor.address`.
     pub(crate) fn pattern(&self) -> String {
         let keys = self.0.iter().filter_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
         });
-        keys.collect::<Vec<_>>().join(".")
+        canonical(&keys.collect::<Vec<_>>().join("."))
     }
 
     /// With each list position 0.
@@ -216,9 +218,13 @@ impl<'a> Document<'a> {
     }
 
     /// Puts the value that `example` has at this place (or first in this list) into this document,
-    /// and remembers that it is no longer the operator's.
+    /// and remembers that it is no longer the operator's. Where the example has none the key is
+    /// taken out: it is one that need not be there.
     pub(crate) fn replace(&mut self, path: &KeyPath, example: &Document<'a>) {
-        let Some(good) = example.value(&path.firsts()).cloned() else { return };
+        let Some(good) = example.value(&path.firsts()).cloned() else {
+            self.remove(path);
+            return self.replaced.push(path.clone());
+        };
         match path.0.last() {
             Some(Step::Key(key)) => {
                 if let Some(table) = self.table_mut(&path.parent()) {

@@ -33,22 +33,26 @@ pub(crate) fn switched_on(example: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{Key, Kind};
+    use std::collections::BTreeSet;
+
+    use crate::keys::{Key, Kind, canonical};
     use crate::{ControlConfig, NodeConfig};
 
-    /// Every key of a value, as the key tables write it: `bgp.neighbor.address`.
-    fn keys_of(value: &toml::Value, path: &str, keys: &mut Vec<String>) {
+    /// Every key of a value, as the key tables write it: `bgp.neighbor.address`. A list
+    /// also gives `path[…]`, or `path[]` without items: its keys are not seen then.
+    fn keys_of(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
         match value {
             toml::Value::Table(table) => {
                 for (name, value) in table {
                     let path =
                         if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    keys.push(path.clone());
+                    let path = canonical(&path);
+                    keys.insert(path.clone());
                     keys_of(value, &path, keys);
                 }
             }
             toml::Value::Array(items) => {
-                assert!(!items.is_empty(), "`{path}` is empty in the example");
+                keys.insert(format!("{path}{}", if items.is_empty() { "[]" } else { "[…]" }));
                 for item in items {
                     keys_of(item, path, keys);
                 }
@@ -58,12 +62,13 @@ mod tests {
     }
 
     fn assert_same_keys(value: &toml::Value, table: &[Key]) {
-        let mut keys = Vec::new();
+        let mut keys = BTreeSet::new();
         keys_of(value, "", &mut keys);
-        keys.sort();
-        keys.dedup();
-        let mut known: Vec<_> = table.iter().map(|key| key.path.to_owned()).collect();
-        known.sort();
+        for empty in keys.iter().filter_map(|key| key.strip_suffix("[]")) {
+            assert!(keys.contains(&format!("{empty}[…]")), "`{empty}` is empty in the example");
+        }
+        keys.retain(|key| !key.ends_with(']'));
+        let known = table.iter().map(|key| canonical(key.path)).collect();
         assert_eq!(keys, known);
         for key in table {
             assert_eq!(key.accepted.is_empty(), key.kind != Kind::Value, "{}", key.path);

@@ -70,6 +70,15 @@ impl Key {
     }
 }
 
+/// The path under which the tables hold a key. The accept rules of `[[bgp.dynamic]]` are those of
+/// `[[bgp.neighbor]]`, and stand there once.
+pub(crate) fn canonical(path: &str) -> String {
+    match path.strip_prefix("bgp.dynamic.accept") {
+        Some(rule) => format!("bgp.neighbor.accept{rule}"),
+        None => path.to_owned(),
+    }
+}
+
 /// What the key at `path` accepts; empty if there is no such key.
 pub(crate) fn accepted(keys: &[Key], path: &str) -> &'static str {
     keys.iter().find(|key| key.path == path).map_or("", |key| key.accepted)
@@ -82,6 +91,18 @@ const HOST: &str = "a host name without scheme, port or path, such as `\"downloa
 const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
 const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
+const ROLE: &str = "what this node's AS is to the router's: `\"provider\"`, `\"rs\"`, `\"rs-client\"`, \
+     `\"customer\"` or `\"peer\"`";
+const MAX_PREFIXES_ACTION: &str = "`\"restart\"`, `\"discard-new\"` or `\"keep-last-good\"`";
+const STALE_TIME: &str = "seconds, 0 to 4294967295";
+const LONG_LIVED: &str = "seconds, 0 (off) to 16777215";
+const PASSWORD: &str = "the TCP MD5 key, a string of 1 to 80 bytes";
+const HOLD_TIME: &str = "seconds: 0 (never expires), or 3 to 65535";
+const TTL: &str = "the TTL to send with, 1 to 255";
+const HOPS: &str = "the most hops that the router is away, 1 to 254";
+const COMMUNITIES: &str = "a list of communities, such as `[\"65100:911\", \"65100:1:2\", \"rt:65100:1\", \"no-export\"]`";
+const PREFIX_RULES: &str = "a list of prefixes, such as `[\"198.51.0.0/16\", \"203.0.113.0/24 exact\", \"192.0.2.0/24 ge 25 le 28\"]`";
+const AS_PATHS: &str = "a list of patterns, such as `[\"^65100_\", \"_65200$\"]`";
 const PREFIXES: &str = "a list of prefixes, such as `[\"198.51.100.0/24\"]`";
 
 pub(crate) const NODE: &[Key] = &[
@@ -115,27 +136,89 @@ pub(crate) const NODE: &[Key] = &[
     section("bgp"),
     value("bgp.listen", SOCKETS),
     value("bgp.router_id", "an IPv4 address other than 0.0.0.0, such as `\"192.0.2.10\"`"),
+    section("bgp.mrt"),
+    value("bgp.mrt.dir", FOLDER).required(),
+    value("bgp.mrt.table_interval", "seconds between two tables, 0 to 4294967295; 0: no tables"),
+    value("bgp.mrt.messages", BOOLEAN),
+    value("bgp.mrt.rotate", "seconds, 1 to 4294967295"),
+    value("bgp.mrt.keep", "a number of files, 1 to 4294967295"),
+    sections("bgp.bmp"),
+    value("bgp.bmp.station", "an address and a port, such as `\"192.0.2.50:11019\"`").required(),
+    value("bgp.bmp.pre_policy", BOOLEAN),
+    value("bgp.bmp.post_policy", BOOLEAN),
+    value("bgp.bmp.statistics_interval", "seconds, 0 to 4294967295; 0: no statistics"),
+    value("bgp.ebgp_requires_rules", BOOLEAN),
     sections("bgp.neighbor"),
     value("bgp.neighbor.address", "an IP address, such as `\"192.0.2.1\"`").required(),
     value("bgp.neighbor.port", "a TCP port, 1 to 65535"),
     value("bgp.neighbor.asn", ASN).required(),
     value("bgp.neighbor.local_asn", ASN),
     value("bgp.neighbor.description", "a remark, as a string"),
-    value("bgp.neighbor.password", "the TCP MD5 key, a string of 1 to 80 bytes").secret(),
-    value("bgp.neighbor.hold_time", "seconds: 0 (never expires), or 3 to 65535"),
+    value("bgp.neighbor.password", PASSWORD).secret(),
+    value("bgp.neighbor.source", "an address of this node, such as `\"192.0.2.10\"`"),
+    value("bgp.neighbor.multihop", TTL),
+    value("bgp.neighbor.ttl_security", HOPS),
+    value("bgp.neighbor.hold_time", HOLD_TIME),
     value("bgp.neighbor.passive", BOOLEAN),
+    value("bgp.neighbor.connect_retry", "seconds, 1 to 65535"),
+    value("bgp.neighbor.delay_open", "seconds, 0 to 240"),
+    value("bgp.neighbor.graceful_restart", BOOLEAN),
+    value("bgp.neighbor.stale_time", STALE_TIME),
+    value("bgp.neighbor.long_lived_stale_time", LONG_LIVED),
+    value("bgp.neighbor.add_path", BOOLEAN),
+    value("bgp.neighbor.role", ROLE),
+    value("bgp.neighbor.role_strict", BOOLEAN),
     value("bgp.neighbor.max_prefixes", "1 to 4294967295"),
+    value("bgp.neighbor.max_prefixes_action", MAX_PREFIXES_ACTION),
+    value("bgp.neighbor.max_prefixes_rest", "seconds, 1 to 4294967295"),
     section("bgp.neighbor.accept"),
+    value("bgp.neighbor.accept.communities", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_all", COMMUNITIES),
+    value("bgp.neighbor.accept.communities_none", COMMUNITIES),
+    value("bgp.neighbor.accept.allow_prefixes", PREFIX_RULES),
+    value("bgp.neighbor.accept.deny_prefixes", PREFIX_RULES),
     value(
-        "bgp.neighbor.accept.communities",
-        "a list of communities, each two numbers of 0 to 65535, such as `[\"65100:911\"]`",
+        "bgp.neighbor.accept.origin_asns",
+        "a list of AS numbers and ranges of them, such as `[65100, \"64512-65534\"]`",
     ),
+    value("bgp.neighbor.accept.as_path", AS_PATHS),
+    value("bgp.neighbor.accept.as_path_none", AS_PATHS),
+    value("bgp.neighbor.accept.max_as_path_length", "0 to 4294967295; no key: any length"),
     value("bgp.neighbor.accept.max_length", "0 to 32 bits"),
     value("bgp.neighbor.accept.min_length", "0 to 32 bits"),
+    value("bgp.neighbor.accept.max_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.min_length_ipv6", "0 to 128 bits"),
+    value("bgp.neighbor.accept.enforce_first_as", BOOLEAN),
+    value("bgp.neighbor.accept.allow_as_sets", BOOLEAN),
+    value("bgp.neighbor.accept.allow_bogon_asns", BOOLEAN),
     value("bgp.neighbor.accept.allow_default_route", BOOLEAN),
     value("bgp.neighbor.accept.allow_bogons", BOOLEAN),
+    sections("bgp.dynamic"),
+    value("bgp.dynamic.prefix", "a prefix, such as `\"198.51.100.0/24\"`").required(),
+    value("bgp.dynamic.asns", "a list of AS numbers, each 1 to 4294967295 and not 23456"),
+    value("bgp.dynamic.max_sessions", "1 to 65535"),
+    value("bgp.dynamic.local_asn", ASN),
+    value("bgp.dynamic.description", "a remark, as a string"),
+    value("bgp.dynamic.password", PASSWORD).secret(),
+    value("bgp.dynamic.multihop", TTL),
+    value("bgp.dynamic.ttl_security", HOPS),
+    value("bgp.dynamic.hold_time", HOLD_TIME),
+    value("bgp.dynamic.graceful_restart", BOOLEAN),
+    value("bgp.dynamic.stale_time", STALE_TIME),
+    value("bgp.dynamic.long_lived_stale_time", LONG_LIVED),
+    value("bgp.dynamic.add_path", BOOLEAN),
+    value("bgp.dynamic.role", ROLE),
+    value("bgp.dynamic.role_strict", BOOLEAN),
+    value("bgp.dynamic.max_prefixes", "1 to 4294967295"),
+    value("bgp.dynamic.max_prefixes_action", MAX_PREFIXES_ACTION),
+    value("bgp.dynamic.max_prefixes_rest", "seconds, 1 to 4294967295"),
+    // Its keys are those of `bgp.neighbor.accept`: see `canonical`.
+    section("bgp.dynamic.accept"),
+    value("bgp.neighbor.accept.allow_cgnat", BOOLEAN),
     section("footprint"),
     value("footprint.cidrs", PREFIXES),
+    value("footprint.max_change", "percent, 0 (never holds) to 100"),
+    value("footprint.damping", BOOLEAN),
     section("control"),
     value(
         "control.url",

@@ -5,9 +5,12 @@
 //! crate may trust or a [`ConfigError`] that lists each problem with its file, line, key, what was
 //! found and what is accepted.
 
+mod accept;
+mod bgp_export;
 mod check;
 mod control;
 mod document;
+mod dynamic;
 mod error;
 mod example;
 mod keys;
@@ -15,17 +18,25 @@ mod load;
 mod name;
 mod neighbor;
 mod node;
+mod role;
 mod secret;
 mod size;
 
+pub use accept::{
+    AcceptLists, AcceptRules, AsPathPattern, AsnEntry, AsnRange, CommunityRule, PrefixRule,
+    RuleError,
+};
+pub use bgp_export::{BmpStation, Mrt};
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
+pub use dynamic::DynamicNeighbors;
 pub use error::{ConfigError, Problem};
 pub use example::{example_control, example_node};
 pub use load::is_of_control_plane;
 pub use name::{HostName, NameError, NodeName};
-pub use neighbor::{AcceptRules, Asn, ImpossibleValue, Neighbor};
+pub use neighbor::{Asn, ImpossibleValue, MaxPrefixesAction, Neighbor};
 pub use node::{
     Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
 };
+pub use role::BgpRole;
 pub use secret::Secret;
 pub use size::{ByteSize, SizeError};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, HostName, Neighbor, NodeName};
+use crate::{BmpStation, ByteSize, DynamicNeighbors, HostName, Mrt, Neighbor, NodeName};
 
 /// Everything that `mcc run` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,23 +155,52 @@ pub struct Bgp {
     /// BGP identifier (RFC 6286: any but 0.0.0.0); without it `node.address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router_id: Option<Ipv4Addr>,
+    /// Tables and messages, written to files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrt: Option<Mrt>,
+    /// Monitoring stations that are told everything.
+    #[serde(rename = "bmp")]
+    pub stations: Vec<BmpStation>,
+    /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
+    pub ebgp_requires_rules: bool,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
+    /// Prefixes whose routers may all connect.
+    pub dynamic: Vec<DynamicNeighbors>,
 }
 
 impl Default for Bgp {
     fn default() -> Self {
-        Self { listen: vec![any(179)], router_id: None, neighbors: Vec::new() }
+        Self {
+            listen: vec![any(179)],
+            router_id: None,
+            mrt: None,
+            stations: Vec::new(),
+            neighbors: Vec::new(),
+            dynamic: Vec::new(),
+            ebgp_requires_rules: false,
+        }
     }
 }
 
 /// `[footprint]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FootprintSettings {
     /// Prefixes entered by hand; they count whatever BGP says.
     pub cidrs: Vec<IpNet>,
+    /// By how many percent, 0 to 100, the footprint may grow or shrink within five minutes before
+    /// the control plane is told; more waits for `mcc footprint approve`. 0: by any.
+    pub max_change: u8,
+    /// Whether a prefix that comes and goes again and again is left as it was told last.
+    pub damping: bool,
+}
+
+impl Default for FootprintSettings {
+    fn default() -> Self {
+        Self { cidrs: Vec::new(), max_change: 50, damping: true }
+    }
 }
 
 /// `[control]`

@@ -3,6 +3,7 @@
 //! The checks here look at one node alone. Whether two nodes get in each other's way is the
 //! fleet's business.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -82,7 +83,7 @@ pub enum SettingsError {
         /// What stands there.
         found: String,
         /// What is accepted.
-        accepted: &'static str,
+        accepted: Cow<'static, str>,
     },
 }
 
@@ -97,7 +98,7 @@ impl NodeSettings {
             return Err(SettingsError::OutOfRange {
                 key: "max_egress_mbps".to_owned(),
                 found: "0".to_owned(),
-                accepted: "1 or more; leave it out for no limit, drain the node to stop it",
+                accepted: "1 or more; leave it out for no limit, drain the node to stop it".into(),
             });
         }
         let mut seen = BTreeSet::new();
@@ -182,7 +183,7 @@ pub fn check_cidr(key: &str, cidr: IpNet, ipv6: bool) -> Result<(), SettingsErro
         return Err(SettingsError::OutOfRange {
             key: key.to_owned(),
             found: format!("`{cidr}`, the whole internet,"),
-            accepted: "prefixes of your own clients",
+            accepted: "prefixes of your own clients".into(),
         });
     }
     Ok(())
@@ -199,6 +200,12 @@ pub fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), 
             value: neighbor.address.to_string(),
         });
     }
+    if let Some((name, index, entry)) = neighbor.accept.ipv6_prefixes().next()
+        && !ipv6
+    {
+        let key = format!("{key}.{name}[{index}]");
+        return Err(SettingsError::Ipv6Off { key, value: entry.to_owned() });
+    }
     let wrong = |name: &str, found: String, accepted| {
         Err(SettingsError::OutOfRange { key: format!("{key}.{name}"), found, accepted })
     };
@@ -212,12 +219,8 @@ pub fn check_neighbor(key: &str, neighbor: &Neighbor, ipv6: bool) -> Result<(), 
     }
     if is_hidden(neighbor) {
         let found = format!("`{HIDDEN}`, which stands for a password that is not shown,");
-        return wrong("password", found, "send the password itself, this neighbor had none");
-    }
-    let accept = &neighbor.accept;
-    if accept.min_length > accept.max_length {
-        let found = format!("`{}`", accept.min_length);
-        return wrong("accept.min_length", found, "at most accept.max_length");
+        let accepted = "send the password itself, this neighbor had none".into();
+        return wrong("password", found, accepted);
     }
     Ok(())
 }
@@ -274,8 +277,20 @@ mod tests {
                 "neighbors[0].max_prefixes: `0` is not possible: 1 to 4294967295",
             ),
             (
-                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"communities":["65100:1","no-export"]}}]}"#,
-                "neighbors[0].accept.communities[1]: `no-export` is not possible: two numbers of 0 to 65535, such as `\"65100:911\"`",
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"communities":["65100:1","no-exports"]}}]}"#,
+                "neighbors[0].accept.communities[1]: `no-exports` is not possible: `65100:911`, a large one such as `65100:1:2`, an extended one such as `rt:65100:1`, `soo:65100:1` or `ext:0x` and 16 hex digits, or a name: graceful-shutdown, accept-own, llgr-stale, no-llgr, accept-own-nexthop, standby-pe, blackhole, no-export, no-advertise, no-export-subconfed, no-peer",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"min_length":25}}]}"#,
+                "neighbors[0].accept.min_length: `25` is not possible: at most 24, the `max_length`",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"origin_asns":[65100,"9-5"]}}]}"#,
+                "neighbors[0].accept.origin_asns[1]: `9-5` is not possible: an AS number of 1 to 4294967295, such as `65100`, or a range such as `\"64512-65534\"`",
+            ),
+            (
+                r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"192.0.2.9","asn":65100,"accept":{"deny_prefixes":["2001:db8::/32"]}}]}"#,
+                "neighbors[0].accept.deny_prefixes[0]: `2001:db8::/32` is IPv6, which is off: set `ipv6 = true` under [control] to allow it",
             ),
             (
                 r#"{"name":"a","address":"192.0.2.1","neighbors":[{"address":"2001:db8::9","asn":65100}]}"#,

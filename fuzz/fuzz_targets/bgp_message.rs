@@ -25,7 +25,6 @@ fuzz_target!(|input: &[u8]| {
         ipv4_unicast: family(bit(*first, 2), bit(*first, 3)),
         ipv6_unicast: family(bit(*first, 4), bit(*first, 5)),
         enhanced_route_refresh: bit(*first, 6),
-        accept_as_sets: bit(*first, 7),
     };
     let max = if bit(*second, 1) { MAX_EXTENDED_MESSAGE } else { MAX_MESSAGE };
 
@@ -70,7 +69,7 @@ fn read_all(mut stream: &[u8], max: usize, context: &DecodeContext) {
                     assert!(context.family(family_of(nlri.prefix.addr().is_ipv4())).is_some());
                 }
                 if let Some(attributes) = &update.attributes {
-                    attributes.as_path.to_string();
+                    attributes.decode().as_path.to_string();
                 }
             }
             Ok(Message::Notification(notification)) => {

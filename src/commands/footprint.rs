@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use anyhow::Result;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
-use crate::cli::{Common, Footprint as Arguments};
+use crate::cli::{Common, Footprint as Arguments, FootprintCommand};
 use crate::text::{self, Rows};
 
 /// `mcc footprint --json`
@@ -24,6 +25,9 @@ struct Prefix {
     prefix: IpNet,
     source: String,
     neighbors: Vec<IpAddr>,
+    /// Only where `--inconsistent` asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<IpAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,13 +38,22 @@ struct Page {
 }
 
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<Verdict> {
-    let footprint = fetch(&AdminClient::new(common)?).await?;
+    let client = AdminClient::new(common)?;
+    if let Some(FootprintCommand::Approve) = arguments.command {
+        return approve(common, &client).await;
+    }
+    if arguments.damped {
+        return damped(common, &client).await;
+    }
+    let footprint = fetch(&client, arguments.inconsistent).await?;
     if arguments.aggregate {
         let prefixes: Vec<IpNet> = footprint.prefixes.iter().map(|p| p.prefix).collect();
         return aggregated(common, arguments, &footprint, &IpNet::aggregate(&prefixes));
     }
     if common.json {
         print_json(&footprint)?;
+    } else if arguments.inconsistent {
+        return inconsistent(arguments, &footprint);
     } else if arguments.csv {
         let mut out = "prefix,source,neighbors\n".to_owned();
         for prefix in &footprint.prefixes {
@@ -57,15 +70,93 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<Verdic
     Ok(Verdict::Good)
 }
 
+/// What `GET /v1/footprint` is asked.
+#[derive(Debug, Serialize)]
+struct Request {
+    inconsistent: bool,
+    after: Option<IpNet>,
+}
+
 /// All of it, page by page.
-async fn fetch(client: &AdminClient) -> Result<Footprint> {
-    let mut page: Page = client.get("/v1/footprint").await?;
-    let mut prefixes = page.footprint.prefixes;
-    while let Some(after) = page.next {
-        page = client.get_with("/v1/footprint", &[("after", after)]).await?;
+async fn fetch(client: &AdminClient, inconsistent: bool) -> Result<Footprint> {
+    let mut request = Request { inconsistent, after: None };
+    let mut prefixes = Vec::new();
+    loop {
+        let mut page: Page = client.get_with("/v1/footprint", &request).await?;
         prefixes.append(&mut page.footprint.prefixes);
+        request.after = page.next;
+        if request.after.is_none() {
+            return Ok(Footprint { prefixes, ..page.footprint });
+        }
     }
-    Ok(Footprint { prefixes, ..page.footprint })
+}
+
+/// Bad if there is anything: somebody should look.
+fn inconsistent(arguments: &Arguments, footprint: &Footprint) -> Result<Verdict> {
+    let list = |addresses: &[IpAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let prefixes = &footprint.prefixes;
+    if arguments.csv {
+        let mut out = "prefix,neighbors,missing\n".to_owned();
+        for Prefix { prefix, neighbors, missing, .. } in prefixes {
+            out.push_str(&format!("{prefix},{},{}\n", list(neighbors), list(missing)));
+        }
+        text::print(&out)?;
+    } else if prefixes.is_empty() {
+        text::print("All neighbors announce the same prefixes.\n")?;
+    } else {
+        let mut rows = Rows::new(&["Prefix", "Announced by", "Not by"]);
+        for Prefix { prefix, neighbors, missing, .. } in prefixes {
+            rows.push([prefix.to_string(), list(neighbors), list(missing)]);
+        }
+        let count = text::prefixes(prefixes.len() as u64);
+        text::print(&format!("{}\n{count} out of {}", rows.render(), summary(footprint)))?;
+    }
+    Ok(Verdict::of(prefixes.is_empty()))
+}
+
+async fn approve(common: &Common, client: &AdminClient) -> Result<Verdict> {
+    let answer: Value = client.ask("/v1/footprint/approve").await?;
+    if common.json {
+        print_json(&answer)?;
+    } else if answer.get("held") == Some(&Value::Bool(true)) {
+        text::print("The control plane is told of the footprint as it is now.\n")?;
+    } else {
+        text::print("Nothing was held: the control plane is told of every change.\n")?;
+    }
+    Ok(Verdict::Good)
+}
+
+#[derive(Debug, Deserialize)]
+struct Damped {
+    prefix: IpNet,
+    penalty: u64,
+    free_in_seconds: u64,
+}
+
+async fn damped(common: &Common, client: &AdminClient) -> Result<Verdict> {
+    let answer: Value = client.get("/v1/footprint/damped").await?;
+    if common.json {
+        print_json(&answer)?;
+        return Ok(Verdict::Good);
+    }
+    let prefixes = answer.get("prefixes").cloned().unwrap_or_default();
+    let prefixes = Vec::<Damped>::deserialize(prefixes)?;
+    if prefixes.is_empty() {
+        text::print("No prefix is damped.\n")?;
+        return Ok(Verdict::Good);
+    }
+    let mut rows = Rows::new(&["Prefix", ">Penalty", ">Free in"]);
+    for damped in prefixes {
+        let free = text::duration(damped.free_in_seconds);
+        rows.push([damped.prefix.to_string(), text::count(damped.penalty), free]);
+    }
+    text::print(&format!(
+        "{}\nThe control plane keeps what it knew of these until they are calm.\n",
+        rows.render()
+    ))?;
+    Ok(Verdict::Good)
 }
 
 fn aggregated(

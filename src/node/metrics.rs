@@ -6,7 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::session::State;
+use mcc_bgp::speaker::DynamicRefusals;
 use mcc_cache::HistogramSnapshot;
 use mcc_cache::store::DriveState;
 use prometheus_client::collector::Collector;
@@ -42,7 +44,8 @@ impl Collector for NodeCollector {
         let mut page = Page(encoder);
         self.node(&mut page)?;
         self.cache(&mut page)?;
-        self.bgp(&mut page)
+        self.bgp(&mut page)?;
+        self.exports(&mut page)
     }
 }
 
@@ -185,6 +188,30 @@ impl NodeCollector {
         page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))
     }
 
+    fn exports(&self, page: &mut Page<'_>) -> fmt::Result {
+        let stations = self.0.exports.stations();
+        let of = |value: fn(&StationStatus) -> u64| {
+            stations.iter().map(move |s| ([("station", s.station.to_string())], value(s)))
+        };
+        page.gauges(
+            "bmp_station_connected",
+            "1 if the monitoring station is being told",
+            of(|s| u64::from(s.connected)),
+        )?;
+        page.counters(
+            "bmp_overruns",
+            "Connections begun anew because the station was too slow",
+            of(|s| s.overruns),
+        )?;
+        let Some(recorder) = self.0.exports.recorder() else { return Ok(()) };
+        page.counter("mrt_failures", "MRT files that could not be written", recorder.failures)?;
+        page.counter(
+            "mrt_lost_messages",
+            "Messages that are in no MRT file, though they should be",
+            recorder.lost_messages,
+        )
+    }
+
     fn bgp(&self, page: &mut Page<'_>) -> fmt::Result {
         let status = self.0.speaker.status();
         let neighbors = || status.neighbors.iter().map(|n| (n.address.to_string(), n));
@@ -233,6 +260,24 @@ impl NodeCollector {
             "bgp_unknown_connections",
             "BGP connections from addresses that are no neighbor's",
             status.unknown_connections,
+        )?;
+        let refused = status.dynamic.iter().flat_map(|range| {
+            let DynamicRefusals { asn, max_sessions, no_open, busy } = range.refused;
+            let reasons = [
+                ("asn", asn),
+                ("max_sessions", max_sessions),
+                ("no_open", no_open),
+                ("busy", busy),
+            ];
+            let prefix = range.prefix.to_string();
+            reasons.map(|(reason, count)| {
+                ([("prefix", prefix.clone()), ("reason", reason.to_owned())], count)
+            })
+        });
+        page.counters(
+            "bgp_dynamic_refused",
+            "BGP connections from a [[bgp.dynamic]] prefix that came to nothing, by reason",
+            refused,
         )?;
         page.gauge(
             "footprint_prefixes",

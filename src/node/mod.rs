@@ -4,7 +4,9 @@
 mod admin;
 mod central_settings;
 mod control_link;
+mod exports;
 mod metrics;
+mod neighbor_report;
 mod report;
 pub(crate) mod status;
 mod token_file;
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_cache::{Cache, CacheSettings, CertificateFiles, Limits};
 use mcc_config::NodeConfig;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use central_settings::CentralSettings;
 use control_link::{ControlLink, LinkWatch, NewLink, Report};
+use exports::Exports;
 
 /// How long running downloads may go on after the node was told to stop.
 const DOWNLOADS_MAY_RUN: Duration = Duration::from_secs(30);
@@ -52,6 +56,7 @@ pub(crate) struct View {
     speaker: SpeakerHandle,
     cache: Arc<Cache>,
     link: Option<LinkWatch>,
+    exports: Exports,
     /// Generation of the settings from the control plane that are in `config`; 0: none.
     central_generation: u64,
 }
@@ -91,7 +96,9 @@ impl Node {
             }
             None => None,
         };
+        let exports = Exports::start(&config, &speaker.handle())?;
         let view = Arc::new(View {
+            exports,
             started: SystemTime::now(),
             addresses: addresses.clone(),
             speaker: speaker.handle(),
@@ -122,6 +129,7 @@ impl Node {
     pub(crate) async fn stop(self) {
         self.view.cache.drain(true);
         self.speaker.shutdown(Some("mcc is stopping")).await;
+        self.view.exports.finish().await;
         if let Some(link) = self.link {
             link.stop().await;
         }
@@ -172,16 +180,23 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
     let router_id = config
         .router_id()
         .context("bgp.router_id: an IPv6 node has to set it, to any IPv4 address of its own")?;
-    let (listen, neighbors) = match &config.bgp {
-        Some(bgp) => (bgp.listen.clone(), bgp.neighbors.clone()),
+    let (listen, neighbors, dynamic) = match &config.bgp {
+        Some(bgp) => (bgp.listen.clone(), bgp.neighbors.clone(), bgp.dynamic.clone()),
         None => Default::default(),
     };
     Ok(SpeakerSettings {
         router_id,
         listen,
         neighbors,
+        dynamic,
         manual: config.footprint.cidrs.clone(),
         ipv6: config.node.ipv6,
+        ebgp_requires_rules: config.bgp.as_ref().is_some_and(|bgp| bgp.ebgp_requires_rules),
+        export: ExportRules {
+            max_change: config.footprint.max_change,
+            damping: config.footprint.damping,
+        },
+        last_good: Some(config.node.data_dir.join("footprint.last-good")),
     })
 }
 

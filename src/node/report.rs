@@ -1,7 +1,8 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
-use mcc_bgp::session::{ErrorDirection, State};
-use mcc_bgp::speaker::{NeighborStatus, SpeakerStatus};
+use mcc_bgp::bmp::StationStatus;
+use mcc_bgp::mrt::RecorderStatus;
+use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
@@ -9,7 +10,10 @@ use serde::Serialize;
 
 use super::View;
 use super::control_link::LinkState;
-use super::status::{FootprintSummary, Part, PartState, Status, Traffic, seconds_since};
+use super::neighbor_report::{NeighborReport, advice, neighbor_part};
+use super::status::{
+    FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
+};
 
 /// Why the node is not fit to serve; empty when it is.
 pub(super) fn not_ready(view: &View) -> Vec<String> {
@@ -71,16 +75,41 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
         acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        held: speaker.footprint.held.map(|held| HeldFootprint {
+            since_seconds: held.since_seconds,
+            before_prefixes: held.before.prefixes as u64,
+            before_addresses: u64::try_from(held.before.addresses).unwrap_or(u64::MAX),
+        }),
+        damped: speaker.footprint.damped as u64,
     }
+}
+
+/// Only there when it needs somebody.
+fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
+    let held = footprint.held?;
+    let (detail, advice) = held.in_words(footprint.prefixes);
+    Some(Part {
+        name: "footprint".to_owned(),
+        state: PartState::Warning,
+        since_seconds: Some(held.since_seconds),
+        detail,
+        advice: Some(advice),
+    })
 }
 
 /// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
 #[derive(Serialize)]
 pub(super) struct BgpReport {
     router_id: std::net::Ipv4Addr,
-    neighbors: Vec<NeighborStatus>,
+    neighbors: Vec<NeighborReport<NeighborStatus>>,
+    dynamic: Vec<DynamicStatus>,
     footprint: FootprintSummary,
     unknown_connections: u64,
+    /// Files of `[bgp.mrt]`; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrt: Option<RecorderStatus>,
+    /// Stations of `[[bgp.bmp]]`.
+    bmp: Vec<StationStatus>,
 }
 
 pub(super) fn bgp(view: &View) -> BgpReport {
@@ -89,9 +118,17 @@ pub(super) fn bgp(view: &View) -> BgpReport {
     BgpReport {
         router_id: speaker.router_id,
         footprint: footprint(&speaker, link.as_deref()),
-        neighbors: speaker.neighbors,
+        neighbors: speaker.neighbors.into_iter().map(NeighborReport::from).collect(),
+        dynamic: speaker.dynamic,
         unknown_connections: speaker.unknown_connections,
+        mrt: view.exports.recorder(),
+        bmp: view.exports.stations(),
     }
+}
+
+/// `GET /v1/bgp/neighbors/{address}`
+pub(super) fn neighbor(detail: NeighborDetail) -> impl Serialize {
+    NeighborReport { advice: advice(&detail.status), neighbor: detail }
 }
 
 fn parts(
@@ -130,6 +167,7 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
+    parts.extend(footprint_part(&footprint(speaker, link)));
     parts.extend(link.map(link_part));
     parts
 }
@@ -160,64 +198,6 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
             detail: offline.reason.clone(),
             advice: Some(offline.action.clone()),
         },
-    }
-}
-
-fn neighbor_part(neighbor: &NeighborStatus) -> Part {
-    let detail = match (neighbor.state, &neighbor.last_error) {
-        (State::Established, _) => format!(
-            "AS {}, {} of {} prefixes accepted",
-            neighbor.asn, neighbor.accepted, neighbor.received
-        ),
-        (state, error) => {
-            let mut detail = format!("{state:?}");
-            if let Some(error) = error {
-                detail.push_str(&format!("; {}", error.error.text));
-            }
-            if neighbor.stale > 0 {
-                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
-            }
-            detail
-        }
-    };
-    let (state, advice) = match neighbor.state {
-        State::Established if neighbor.received == 0 => (
-            PartState::Warning,
-            Some("the router announces nothing: check its export policy towards this node"),
-        ),
-        State::Established if neighbor.accepted == 0 => (
-            PartState::Warning,
-            Some("everything is refused: `mcc bgp routes --rejected` says why"),
-        ),
-        State::Established => (PartState::Up, None),
-        _ => (PartState::Down, Some(down_advice(neighbor))),
-    };
-    Part {
-        name: format!("neighbor {}", neighbor.address),
-        state,
-        since_seconds: Some(neighbor.state_seconds),
-        detail,
-        advice: advice.map(ToOwned::to_owned),
-    }
-}
-
-/// What to do about a session that is down, by what ended it.
-fn down_advice(neighbor: &NeighborStatus) -> &'static str {
-    use ErrorDirection::{Connection, Dial, Received, Sent};
-
-    let error = neighbor.last_error.as_ref().map(|last| &last.error);
-    // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
-    match error.map(|error| (error.direction, error.code, error.subcode)) {
-        Some((Sent, Some(6), Some(1))) => {
-            "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
-        }
-        Some((Received, Some(6), Some(2..=4))) => "it was ended on the router: ask who runs that",
-        Some((_, Some(2), _)) => {
-            "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
-        }
-        Some((Dial, _, _)) => "check address, port, firewalls and password on both sides",
-        Some((Connection | Received | Sent, _, _)) => "look at the router's log",
-        None => "check address, AS numbers, password and TTL on both sides",
     }
 }
 

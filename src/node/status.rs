@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use mcc_config::NodeName;
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -52,6 +54,37 @@ pub(crate) struct FootprintSummary {
     pub(crate) generation: Option<String>,
     /// Whether the control plane has all of it.
     pub(crate) acknowledged: bool,
+    /// Set while the control plane is not told, because too much has changed at once.
+    pub(crate) held: Option<HeldFootprint>,
+    /// Prefixes that the control plane is not told of because they flap.
+    #[serde(default)]
+    pub(crate) damped: u64,
+}
+
+/// A footprint that waits for `mcc footprint approve`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldFootprint {
+    pub(crate) since_seconds: u64,
+    /// What the control plane was told before.
+    pub(crate) before_prefixes: u64,
+    pub(crate) before_addresses: u64,
+}
+
+impl HeldFootprint {
+    /// What has happened and what to do, for `mcc status` and `mcc bgp status` alike.
+    pub(crate) fn in_words(&self, prefixes: u64) -> (String, String) {
+        let before = text::prefixes(self.before_prefixes);
+        let since = text::duration(self.since_seconds);
+        (
+            format!(
+                "from {before} to {} at once; the control plane keeps what it knew {since} ago",
+                text::prefixes(prefixes)
+            ),
+            "if the routers are right, `mcc footprint approve`; if not, mend them: it is told \
+             again as soon as the footprint is back"
+                .to_owned(),
+        )
+    }
 }
 
 /// One part of the node.

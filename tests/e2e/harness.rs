@@ -127,7 +127,7 @@ fn http_answers_come_whole_or_not_at_all() {
     let url = format!("http://{}/a", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         for answer in [
-            "HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\nX-A: b\r\n\r\n{}",
+            "HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Length: 2\r\nX-A: b\r\n\r\n{}",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
         ] {
             let (mut stream, _) = listener.accept().unwrap();

@@ -265,7 +265,6 @@ impl Session<'_> {
             ipv4_unicast: agreed(Family::IPV4_UNICAST, true),
             ipv6_unicast: agreed(Family::IPV6_UNICAST, self.settings.ipv6),
             enhanced_route_refresh: has(&Capability::EnhancedRouteRefresh),
-            accept_as_sets: true,
         };
         let takes_paths = |family| {
             let takes = |it: &Capability| match it {

@@ -1,28 +1,30 @@
 //! Everything that one neighbor announced, refused routes included (RFC 4271 §3.2).
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use prefix_trie::joint::JointPrefixMap;
 
+use super::column::Column;
 use super::generation::Generations;
+use super::prefix_table::PrefixId;
 use super::route::Route;
+use super::set_hash::SetHash;
 use crate::policy::Refusal;
-use crate::wire::{Family, Nlri};
+use crate::wire::Family;
 
 /// The routes of one neighbor with their counters.
 #[derive(Debug)]
 pub(super) struct AdjRibIn {
     /// Routes with path identifier 0: all of them unless ADD-PATH was negotiated.
-    routes: JointPrefixMap<IpNet, Route>,
+    routes: Column<Route>,
     /// Routes with another path identifier (RFC 7911).
-    paths: BTreeMap<(IpNet, u32), Route>,
+    paths: BTreeMap<(PrefixId, u32), Route>,
     counts: Counts,
     ipv4: Generations,
     ipv6: Generations,
-    sweep: Position,
+    /// How far the sweep has come: the last prefix that it looked at.
+    pub(super) swept: Option<IpNet>,
 }
 
 /// How many routes there are of which kind.
@@ -34,24 +36,29 @@ pub(super) struct Counts {
     pub(super) accepted: u32,
     /// The others, in the order of [`Refusal::ALL`].
     pub(super) refused: [u32; Refusal::ALL.len()],
+    /// Of the prefixes that have an accepted route: IPv4, IPv6.
+    pub(super) accepted_sets: [SetHash; 2],
 }
 
-/// How far a walk over an [`AdjRibIn`] has come: the last route it has seen.
+/// Where a route is in an [`AdjRibIn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Position {
-    Start,
-    After(Nlri),
+pub(super) struct Place {
+    pub(super) prefix: IpNet,
+    /// That of `prefix`.
+    pub(super) id: PrefixId,
+    /// ADD-PATH identifier (RFC 7911 §3); 0 without.
+    pub(super) path_id: u32,
 }
 
 impl AdjRibIn {
     pub(super) fn new() -> Self {
         Self {
-            routes: JointPrefixMap::new(),
+            routes: Column::new(),
             paths: BTreeMap::new(),
             counts: Counts::default(),
             ipv4: Generations::new(),
             ipv6: Generations::new(),
-            sweep: Position::Start,
+            swept: None,
         }
     }
 
@@ -66,6 +73,10 @@ impl AdjRibIn {
 
     pub(super) fn is_stale(&self, prefix: &IpNet, route: Route) -> bool {
         self.generations(prefix).is_stale(route.generation())
+    }
+
+    pub(super) fn is_doomed(&self, prefix: &IpNet, route: Route) -> bool {
+        self.generations(prefix).is_doomed(route.generation())
     }
 
     pub(super) fn generations(&self, prefix: &IpNet) -> &Generations {
@@ -95,37 +106,53 @@ impl AdjRibIn {
         [&mut self.ipv4, &mut self.ipv6]
     }
 
-    /// The route of this prefix and path identifier.
-    pub(super) fn get(&self, nlri: Nlri) -> Option<Route> {
-        match nlri.path_id {
-            0 => self.routes.get(&nlri.prefix).copied(),
-            path_id => self.paths.get(&(nlri.prefix, path_id)).copied(),
+    pub(super) fn get(&self, place: Place) -> Option<Route> {
+        match place.path_id {
+            0 => self.routes.get(place.id),
+            path_id => self.paths.get(&(place.id, path_id)).copied(),
         }
     }
 
     /// Stores a route and returns the one it replaces.
-    pub(super) fn insert(&mut self, nlri: Nlri, route: Route) -> Option<Route> {
-        let replaced = match nlri.path_id {
-            0 => self.routes.insert(nlri.prefix, route),
-            path_id => self.paths.insert((nlri.prefix, path_id), route),
+    pub(super) fn insert(&mut self, place: Place, route: Route) -> Option<Route> {
+        let was_accepted = self.accepts(place.id);
+        let replaced = match place.path_id {
+            0 => self.routes.insert(place.id, route),
+            path_id => self.paths.insert((place.id, path_id), route),
         };
         if let Some(replaced) = replaced {
-            self.uncount(&nlri.prefix, replaced);
+            self.uncount(&place.prefix, replaced);
         }
         self.counts.received += 1;
         *self.counts.of(route) += 1;
-        self.generations_mut(&nlri.prefix).added(route.generation());
+        self.generations_mut(&place.prefix).added(route.generation());
+        self.note_acceptance(place, was_accepted);
         replaced
     }
 
     /// Removes a route and returns it.
-    pub(super) fn remove(&mut self, nlri: Nlri) -> Option<Route> {
-        let removed = match nlri.path_id {
-            0 => self.routes.remove(&nlri.prefix),
-            path_id => self.paths.remove(&(nlri.prefix, path_id)),
+    pub(super) fn remove(&mut self, place: Place) -> Option<Route> {
+        let was_accepted = self.accepts(place.id);
+        let removed = match place.path_id {
+            0 => self.routes.remove(place.id),
+            path_id => self.paths.remove(&(place.id, path_id)),
         }?;
-        self.uncount(&nlri.prefix, removed);
+        self.uncount(&place.prefix, removed);
+        self.note_acceptance(place, was_accepted);
         Some(removed)
+    }
+
+    /// Whether any route of a prefix is accepted.
+    pub(super) fn accepts(&self, id: PrefixId) -> bool {
+        self.of(id).any(|(_, route)| route.is_accepted())
+    }
+
+    fn note_acceptance(&mut self, place: Place, was_accepted: bool) {
+        if self.accepts(place.id) != was_accepted {
+            let [ipv4, ipv6] = &mut self.counts.accepted_sets;
+            let set = if matches!(place.prefix, IpNet::V4(_)) { ipv4 } else { ipv6 };
+            set.toggle(&place.prefix);
+        }
     }
 
     fn uncount(&mut self, prefix: &IpNet, route: Route) {
@@ -134,72 +161,15 @@ impl AdjRibIn {
         self.generations_mut(prefix).removed(route.generation());
     }
 
-    /// The routes of exactly this prefix.
-    pub(super) fn exact(&self, prefix: IpNet) -> impl Iterator<Item = (Nlri, Route)> {
-        let first = self.routes.get(&prefix).map(|&route| (Nlri { prefix, path_id: 0 }, route));
+    /// The routes of a prefix with their path identifiers, in order of these.
+    pub(super) fn of(&self, id: PrefixId) -> impl Iterator<Item = (u32, Route)> {
         // Nearly no neighbor has any: do not search an empty map.
         let paths = (!self.paths.is_empty()).then(|| {
-            let range = self.paths.range((prefix, 0)..=(prefix, u32::MAX));
-            range.map(|(&(prefix, path_id), &route)| (Nlri { prefix, path_id }, route))
+            let range = self.paths.range((id, 0)..=(id, u32::MAX));
+            range.map(|(&(_, path_id), &route)| (path_id, route))
         });
+        let first = self.routes.get(id).map(|route| (0, route));
         first.into_iter().chain(paths.into_iter().flatten())
-    }
-
-    /// The routes of the longest prefix that covers `host` and has any.
-    pub(super) fn longest_match(&self, host: IpNet) -> Vec<(Nlri, Route)> {
-        let covering = std::iter::successors(Some(host), IpNet::supernet);
-        let mut matches = covering.map(|prefix| self.exact(prefix).collect::<Vec<_>>());
-        matches.find(|routes| !routes.is_empty()).unwrap_or_default()
-    }
-
-    /// Up to `budget` routes after `position`, inside `within` if given, and where to go on.
-    pub(super) fn slice(
-        &self,
-        position: Position,
-        within: Option<IpNet>,
-        budget: usize,
-    ) -> (Vec<(Nlri, Route)>, Option<Position>) {
-        let inside =
-            |(nlri, _): &(Nlri, Route)| within.is_none_or(|within| within.contains(&nlri.prefix));
-        let mut found = Vec::new();
-        // Routes with path identifier 0 come first, then the others.
-        if matches!(position, Position::Start | Position::After(Nlri { path_id: 0, .. })) {
-            let routes = match (position, within) {
-                (Position::After(nlri), _) => self.routes.iter_from(&nlri.prefix, false),
-                (Position::Start, Some(within)) => self.routes.iter_from(&within, true),
-                (Position::Start, None) => self.routes.iter(),
-            };
-            let routes = routes.map(|(prefix, &route)| (Nlri { prefix, path_id: 0 }, route));
-            found.extend(routes.take_while(inside).take(budget));
-        }
-        let begin = match (position, within) {
-            (Position::After(Nlri { prefix, path_id: path_id @ 1.. }), _) => {
-                Bound::Excluded((prefix, path_id))
-            }
-            (_, Some(within)) => Bound::Included((within, 0)),
-            (_, None) => Bound::Unbounded,
-        };
-        let paths = self.paths.range((begin, Bound::Unbounded));
-        let paths = paths.map(|(&(prefix, path_id), &route)| (Nlri { prefix, path_id }, route));
-        found.extend(paths.take_while(inside).take(budget - found.len()));
-        let more = found.len() == budget;
-        let next = found.last().filter(|_| more).map(|(nlri, _)| Position::After(*nlri));
-        (found, next)
-    }
-
-    /// The next routes to be removed, having looked at no more than `budget`.
-    pub(super) fn doomed(&mut self, budget: usize) -> Vec<Nlri> {
-        if !self.any_doomed() {
-            self.sweep = Position::Start;
-            return Vec::new();
-        }
-        let (slice, next) = self.slice(self.sweep, None, budget);
-        // At the end it begins anew: more may have been doomed behind it.
-        self.sweep = next.unwrap_or(Position::Start);
-        let is_doomed = |(nlri, route): &(Nlri, Route)| {
-            self.generations(&nlri.prefix).is_doomed(route.generation())
-        };
-        slice.into_iter().filter(is_doomed).map(|(nlri, _)| nlri).collect()
     }
 
     pub(super) fn any_doomed(&self) -> bool {

@@ -1,93 +1,186 @@
 //! Attribute sets, each stored once however many routes carry it: a full table has a quarter of a
 //! million sets for a million routes.
+//!
+//! A set is kept as the bytes that came. Beside them stands what routes are compared by, and what the
+//! neighbor's accept rules said of it: a set that comes again is not looked into again.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 
-use crate::wire::PathAttributes;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::NeighborId;
+use crate::policy::Refusal;
+use crate::wire::{AttributeSet, Community, PathAttributes};
+
+/// "This path is about to go" (RFC 8326): taken only where there is no other.
+const GRACEFUL_SHUTDOWN: Community = Community(0xffff_0000);
+/// LOCAL_PREF of a route without one, as routers have it.
+const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// Names a set in an [`AttributeTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AttributesId(u32);
+pub(super) struct AttributesId(NonZeroU32);
 
 impl AttributesId {
     /// 134 million sets: more than fit into the memory of a node.
     pub(super) const BITS: u32 = 27;
     const MAX: u32 = (1 << Self::BITS) - 1;
 
+    /// Of a number that was made by [`AttributesId::number`]; any other names no set.
     pub(super) fn from_low_bits(bits: u64) -> Self {
-        Self(u32::try_from(bits & u64::from(Self::MAX)).unwrap_or(Self::MAX))
+        let number = u32::try_from(bits & u64::from(Self::MAX)).unwrap_or(0);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
     }
 
     pub(super) fn number(self) -> u32 {
-        self.0
+        self.0.get()
+    }
+
+    fn from_index(index: usize) -> Option<Self> {
+        let number = u32::try_from(index).ok()?.checked_add(1)?;
+        (number <= Self::MAX).then_some(Self(NonZeroU32::new(number)?))
     }
 
     fn index(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
     }
 }
 
 /// The sets, with the number of their users. A set goes with its last user.
 #[derive(Debug, Default)]
 pub(super) struct AttributeTable {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Slot>,
     free: Vec<AttributesId>,
-    ids: HashMap<Key, AttributesId>,
+    ids: HashTable<AttributesId>,
+    /// Seeded by chance: who may write communities must not be able to make all sets collide.
+    hasher: RandomState,
 }
 
 #[derive(Debug)]
 struct Slot {
-    attributes: Arc<PathAttributes>,
+    bytes: Box<[u8]>,
+    /// 0: the slot is free.
     users: u32,
+    traits: Traits,
+    judged_for: NeighborId,
+    refusal: Option<Refusal>,
+}
+
+/// What routes are compared by, and what the control plane is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// As the best route is chosen by: 100 if there is none, 0 for a path that is about to go.
+    pub(super) local_pref: u32,
+    /// Without `has_med` 0. Not an `Option`: there is one of these for each set.
+    med: u32,
+    has_med: bool,
+    /// The first AS of the path.
+    pub(super) first_asn: Option<NonZeroU32>,
+    /// RFC 4271 §9.1.2.2; 65535 stands for all that is longer.
+    pub(super) as_path_length: u16,
+}
+
+impl Traits {
+    fn of(attributes: &PathAttributes) -> Self {
+        let leaving = attributes.communities.contains(&GRACEFUL_SHUTDOWN);
+        let local_pref = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
+        Self {
+            local_pref: if leaving { 0 } else { local_pref },
+            med: attributes.med.unwrap_or(0),
+            has_med: attributes.med.is_some(),
+            first_asn: attributes.as_path.first().and_then(NonZeroU32::new),
+            as_path_length: u16::try_from(attributes.as_path.length()).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// `MULTI_EXIT_DISC`.
+    pub(super) fn med(&self) -> Option<u32> {
+        self.has_med.then_some(self.med)
+    }
 }
 
 impl AttributeTable {
-    /// Finds or stores a set; the caller is one more user of it. `None`: there are too many sets.
-    pub(super) fn acquire(&mut self, attributes: &Arc<PathAttributes>) -> Option<AttributesId> {
-        let key = Key(Arc::clone(attributes));
-        if let Some(&id) = self.ids.get(&key) {
-            self.add_user(id);
-            return Some(id);
+    /// Finds or stores a set that `neighbor` sent; the caller is one more user of it. With it comes
+    /// what `judge` says of it, or said when the neighbor sent it before. `None`: there are too many.
+    pub(super) fn acquire(
+        &mut self,
+        set: &AttributeSet,
+        neighbor: NeighborId,
+        judge: impl FnOnce(&PathAttributes) -> Option<Refusal>,
+    ) -> Option<(AttributesId, Option<Refusal>)> {
+        let hash = self.hasher.hash_one(set.as_bytes());
+        let slots = &self.slots;
+        let same = |id: &AttributesId| bytes(slots, *id) == set.as_bytes();
+        if let Some(&id) = self.ids.find(hash, same) {
+            let slot = self.slots.get_mut(id.index())?;
+            slot.users += 1;
+            if slot.judged_for != neighbor {
+                slot.judged_for = neighbor;
+                slot.refusal = judge(&set.decode());
+            }
+            return Some((id, slot.refusal));
         }
-        let slot = Some(Slot { attributes: Arc::clone(attributes), users: 1 });
+        let attributes = set.decode();
+        let slot = Slot {
+            bytes: set.as_bytes().into(),
+            users: 1,
+            traits: Traits::of(&attributes),
+            judged_for: neighbor,
+            refusal: judge(&attributes),
+        };
+        let refusal = slot.refusal;
         let id = match self.free.pop() {
             Some(id) => {
                 *self.slots.get_mut(id.index())? = slot;
                 id
             }
             None => {
-                let number = u32::try_from(self.slots.len()).ok()?;
-                let id = (number <= AttributesId::MAX).then_some(AttributesId(number))?;
+                let id = AttributesId::from_index(self.slots.len())?;
                 self.slots.push(slot);
                 id
             }
         };
-        self.ids.insert(key, id);
-        Some(id)
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.ids.insert_unique(hash, id, |&id| hasher.hash_one(bytes(slots, id)));
+        Some((id, refusal))
+    }
+
+    /// Forgets what the accept rules of `neighbor` said: its number gets other rules. A walk over all
+    /// sets.
+    pub(super) fn forget_verdicts_of(&mut self, neighbor: NeighborId) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.judged_for == neighbor) {
+            slot.judged_for = NeighborId::NOBODY;
+        }
     }
 
     pub(super) fn add_user(&mut self, id: AttributesId) {
-        if let Some(Some(slot)) = self.slots.get_mut(id.index()) {
+        if let Some(slot) = self.slots.get_mut(id.index()) {
             slot.users += 1;
         }
     }
 
     pub(super) fn release(&mut self, id: AttributesId) {
-        let Some(entry) = self.slots.get_mut(id.index()) else { return };
-        let Some(slot) = entry else { return };
+        let Some(slot) = self.slots.get_mut(id.index()) else { return };
         slot.users -= 1;
         if slot.users == 0 {
-            if let Some(slot) = entry.take() {
-                self.ids.remove(&Key(slot.attributes));
+            let hash = self.hasher.hash_one(&*slot.bytes);
+            slot.bytes = Box::default();
+            if let Ok(entry) = self.ids.find_entry(hash, |&other| other == id) {
+                entry.remove();
             }
             self.free.push(id);
         }
     }
 
-    pub(super) fn get(&self, id: AttributesId) -> Option<&Arc<PathAttributes>> {
-        Some(&self.slots.get(id.index())?.as_ref()?.attributes)
+    pub(super) fn get(&self, id: AttributesId) -> Option<AttributeSet> {
+        let slot = self.slots.get(id.index()).filter(|slot| slot.users > 0)?;
+        Some(AttributeSet::from_bytes(&slot.bytes))
+    }
+
+    pub(super) fn traits(&self, id: AttributesId) -> Option<Traits> {
+        Some(self.slots.get(id.index())?.traits)
     }
 
     /// How many different sets there are.
@@ -96,45 +189,55 @@ impl AttributeTable {
     }
 }
 
-/// Hashed by the bytes on the wire, which hold nearly everything; compared in full.
-#[derive(Debug, PartialEq, Eq)]
-struct Key(Arc<PathAttributes>);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.raw.hash(state);
-        self.0.next_hop.hash(state);
-    }
+fn bytes(slots: &[Slot], id: AttributesId) -> &[u8] {
+    slots.get(id.index()).map(|slot| &*slot.bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::attributes;
+    use crate::testing::{attributes, set};
+
+    const A: NeighborId = NeighborId(0);
+    const B: NeighborId = NeighborId(1);
 
     #[test]
     fn equal_sets_are_one_until_the_last_user_leaves() {
         let mut table = AttributeTable::default();
-        let first = table.acquire(&Arc::new(attributes(&[1, 2]))).unwrap();
-        let same = table.acquire(&Arc::new(attributes(&[1, 2]))).unwrap();
-        let other = table.acquire(&Arc::new(attributes(&[1, 3]))).unwrap();
+        let acquire = |table: &mut AttributeTable, path: &[u32]| {
+            table.acquire(&set(&attributes(path)), A, |_| None).unwrap().0
+        };
+        let first = acquire(&mut table, &[1, 2]);
+        let same = acquire(&mut table, &[1, 2]);
+        let other = acquire(&mut table, &[1, 3]);
         assert_eq!(first, same);
         assert_ne!(first, other);
         table.release(first);
-        assert_eq!(table.get(same).unwrap().as_path.to_string(), "1 2");
+        assert_eq!(table.get(same).unwrap().decode().as_path.to_string(), "1 2");
         table.release(same);
         assert_eq!(table.get(same), None);
         assert_eq!(table.len(), 1);
         // The free place is used again.
-        assert_eq!(table.acquire(&Arc::new(attributes(&[4]))), Some(first));
+        assert_eq!(acquire(&mut table, &[4]), first);
+        assert_eq!(table.get(first).unwrap().decode().as_path.to_string(), "4");
     }
 
     #[test]
-    fn same_bytes_read_differently_are_different_sets() {
+    fn a_set_is_judged_once_for_a_neighbor() {
         let mut table = AttributeTable::default();
-        let two_octets = attributes(&[1]);
-        let four_octets = PathAttributes { raw: two_octets.raw.clone(), ..attributes(&[65536]) };
-        let ids = [two_octets, four_octets].map(|set| table.acquire(&Arc::new(set)));
-        assert_ne!(ids[0], ids[1]);
+        let set = set(&attributes(&[1]));
+        let mut judged = Vec::new();
+        for (neighbor, verdict) in
+            [(A, Some(Refusal::AsLoop)), (A, None), (B, None), (A, Some(Refusal::Blackhole))]
+        {
+            let judge = |_: &PathAttributes| {
+                judged.push(neighbor);
+                verdict
+            };
+            table.acquire(&set, neighbor, judge);
+        }
+        assert_eq!(judged, [A, B, A]);
+        let again = table.acquire(&set, A, |_| None).unwrap();
+        assert_eq!(again.1, Some(Refusal::Blackhole));
     }
 }

@@ -157,13 +157,15 @@ impl Generations {
         self.doomed |= self.lost | self.replaced;
     }
 
-    /// Dooms what has expired.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Dooms what has expired; whether there is anything new.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let before = self.doomed;
         for (index, expires) in self.expires.iter().enumerate() {
             if expires.is_some_and(|at| at <= now) {
                 self.doomed |= 1 << index & self.lost;
             }
         }
+        self.doomed != before
     }
 
     /// When [`Generations::expire`] has something to do next.

@@ -9,14 +9,24 @@
 
 mod adj_rib_in;
 mod attributes;
+mod best_route;
+mod column;
+mod export;
 mod footprint;
 mod generation;
+pub mod last_good;
+mod membership;
+mod prefix_limit;
+mod prefix_table;
 mod query;
 mod route;
-mod subscribers;
+mod route_conditions;
+mod set_hash;
+mod table_page;
+mod walk;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -24,28 +34,30 @@ use serde::Serialize;
 
 use crate::policy::AcceptPolicy;
 use crate::session::Retention;
-use crate::wire::{
-    Community, Family, Nlri, PathAttributes, RouteRefresh, RouteRefreshKind, Update,
-};
-use adj_rib_in::AdjRibIn;
-use attributes::{AttributeTable, AttributesId};
-use footprint::{Best, Entry, Footprint};
+use crate::wire::{AttributeSet, Family, Nlri, RouteRefresh, RouteRefreshKind, Update};
+use adj_rib_in::{AdjRibIn, Place};
+use attributes::AttributeTable;
+use export::Export;
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
+use footprint::{Entry, Footprint};
+use prefix_limit::LimitState;
+pub use prefix_limit::PrefixLimit;
+use prefix_table::PrefixTable;
 pub use query::{
-    FootprintPage, FootprintPrefix, RouteCursor, RouteCursorError, RouteFilter, RoutePage,
-    RouteQuery, RouteView,
+    FootprintPage, FootprintPrefix, FootprintQuery, RouteCount, RouteCursor, RouteCursorError,
+    RouteFilter, RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
-pub use subscribers::SubscriberId;
-use subscribers::Subscribers;
+pub use route_conditions::{
+    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
+};
+use set_hash::SetHash;
+pub use table_page::{TablePage, TablePrefix, TableRoute};
 
-/// How long the routes of a lost session stay, if graceful restart does not say longer.
-pub const STALE_TIME: Duration = Duration::from_secs(300);
-/// How many routes one slice of a sweep looks at.
+/// A neighbor that is back has this long at least to announce its table again.
+const SHORTEST_RETURN: Duration = Duration::from_secs(300);
+/// How many prefixes one slice of a sweep looks at.
 const SWEEP_SLICE: usize = 4096;
-/// "This path is about to go" (RFC 8326): taken only where there is no other.
-const GRACEFUL_SHUTDOWN: Community = Community(0xffff_0000);
-/// LOCAL_PREF of a route without one, as routers have it.
-const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// A neighbor, by its place in the list that the RIB was made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,8 +70,10 @@ pub struct NeighborRules {
     pub address: IpAddr,
     /// Its AS number.
     pub asn: u32,
-    /// The most routes that it may announce, counted before `policy`.
-    pub max_prefixes: u32,
+    /// How many routes it may announce, counted before `policy`.
+    pub prefix_limit: PrefixLimit,
+    /// How long its routes stay after the session is lost, if graceful restart does not say longer.
+    pub stale_time: Duration,
     /// Which of its routes become footprint.
     pub policy: AcceptPolicy,
 }
@@ -92,6 +106,15 @@ pub enum Notice {
         /// Its `max_prefixes`.
         limit: u32,
     },
+    /// `discard-new`: there are `max_prefixes`, and this route was not taken.
+    Discarding {
+        /// Its `max_prefixes`.
+        limit: u32,
+        /// How many were not taken so far.
+        discarded: u32,
+    },
+    /// There is room again for what was not taken: the neighbor should be asked for its table.
+    RoomAgain,
 }
 
 /// What the control plane ranks nodes by, per prefix.
@@ -124,10 +147,14 @@ pub struct RibSummary {
     pub neighbors: Vec<NeighborSummary>,
     /// Prefixes of the footprint.
     pub prefixes: usize,
-    /// Addresses that they cover together.
+    /// Addresses that they cover together; up to a second old while a full table changes.
     pub addresses: u128,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
+    /// The footprint has changed so much that subscribers are not told before an operator has looked.
+    pub held: Option<Held>,
+    /// Prefixes that subscribers are not told of because they flap.
+    pub damped: usize,
 }
 
 /// The counters of one neighbor.
@@ -138,48 +165,65 @@ pub struct NeighborSummary {
     /// Those that are footprint.
     pub accepted: u32,
     /// The others, by [`Refusal::name`](crate::policy::Refusal::name); only what occurs.
-    pub rejected: std::collections::BTreeMap<&'static str, u32>,
+    pub rejected: BTreeMap<&'static str, u32>,
     /// Routes of a lost session that has not announced them again yet.
     pub stale: u32,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
+    /// By family, a fingerprint of the prefixes that are footprint: equal for equal sets, on any node.
+    /// Only families that have any.
+    pub set_hash: BTreeMap<&'static str, String>,
 }
 
 #[derive(Debug)]
 struct Neighbor {
     rules: NeighborRules,
     table: AdjRibIn,
-    /// Whether 80 % were reported in this session.
-    warned: bool,
-    /// More than `max_prefixes`: nothing more is taken until the next session.
-    over_limit: bool,
+    limit: LimitState,
 }
 
 /// All tables. See the module's documentation.
 #[derive(Debug)]
 pub struct Rib {
     began: Instant,
+    prefixes: PrefixTable,
     neighbors: Vec<Neighbor>,
     attributes: AttributeTable,
     footprint: Footprint,
-    subscribers: Subscribers,
+    export: Export,
 }
 
 impl Rib {
     /// A RIB with these neighbors (at most 65,536) and with the prefixes entered by hand.
     #[must_use]
-    pub fn new(neighbors: Vec<NeighborRules>, manual: &[IpNet], now: Instant) -> Self {
-        let mut footprint = Footprint::default();
-        for prefix in manual {
-            footprint.set(prefix.trunc(), Entry { manual: true, best: None });
+    pub fn new(
+        neighbors: Vec<NeighborRules>,
+        manual: &[IpNet],
+        export: ExportRules,
+        now: Instant,
+    ) -> Self {
+        let mut prefixes = PrefixTable::default();
+        let mut footprint = Footprint::new();
+        for prefix in manual.iter().map(IpNet::trunc) {
+            let id = prefixes.number(prefix);
+            footprint.set(id, Entry::new(true, None), now);
         }
-        let neighbor =
-            |rules| Neighbor { rules, table: AdjRibIn::new(), warned: false, over_limit: false };
+        footprint.count_addresses(&prefixes);
         Self {
             began: now,
-            neighbors: neighbors.into_iter().map(neighbor).collect(),
+            prefixes,
+            neighbors: neighbors.into_iter().map(Neighbor::new).collect(),
             attributes: AttributeTable::default(),
             footprint,
-            subscribers: Subscribers::default(),
+            export: Export::new(export),
         }
+    }
+
+    /// One neighbor more, after those that are there. `None`: there are 65,536 already.
+    pub fn add_neighbor(&mut self, rules: NeighborRules) -> Option<NeighborId> {
+        let id = NeighborId(u16::try_from(self.neighbors.len()).ok()?);
+        self.neighbors.push(Neighbor::new(rules));
+        Some(id)
     }
 
     /// Takes in what a session says.
@@ -187,20 +231,20 @@ impl Rib {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
         match event {
             SessionEvent::Up => {
-                neighbor.warned = false;
-                neighbor.over_limit = false;
+                neighbor.limit = LimitState::default();
+                let earliest = now + neighbor.rules.stale_time.max(SHORTEST_RETURN);
                 for generations in neighbor.table.families_mut() {
-                    generations.session_back(now + STALE_TIME);
+                    generations.session_back(earliest);
                 }
                 None
             }
             SessionEvent::Update(update) => self.update(id, &update, now),
             SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
-                self.refresh_marker(id, family, kind);
+                self.refresh_marker(id, family, kind, now);
                 None
             }
             SessionEvent::Down(retention) => {
-                self.session_lost(id, retention, now);
+                self.session_lost(id, &retention, now);
                 None
             }
         }
@@ -212,19 +256,46 @@ impl Rib {
         if self.neighbors.iter().any(|neighbor| neighbor.table.any_doomed()) {
             return Some(self.began);
         }
-        self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry()).min()
+        let expiries = self.neighbors.iter().filter_map(|neighbor| neighbor.table.next_expiry());
+        let others = [self.footprint.count_due(&self.prefixes), self.export.next_deadline()];
+        expiries.chain(others.into_iter().flatten()).min()
     }
 
-    /// Dooms the stale routes that have waited long enough, and removes one slice of the doomed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Dooms the stale routes that have waited long enough, removes one slice of the doomed, counts
+    /// the addresses of the footprint, and decides whether it may be told.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<ExportVerdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
                 for generations in neighbor.table.families_mut() {
-                    generations.expire(now);
+                    if generations.expire(now) {
+                        self.export.routes_expire(now);
+                    }
                 }
             }
-            self.sweep(id, SWEEP_SLICE);
+            self.sweep(id, SWEEP_SLICE, now);
         }
+        if self.footprint.count_due(&self.prefixes).is_some_and(|due| due <= now) {
+            self.footprint.count_addresses(&self.prefixes);
+        }
+        let (footprint, prefixes) = (&mut self.footprint, &self.prefixes);
+        self.export.handle_timeout(|| footprint.totals(prefixes), now)
+    }
+
+    /// An operator says that the footprint is right as it is; whether anything was held.
+    pub fn approve(&mut self, now: Instant) -> bool {
+        let totals = self.footprint.totals(&self.prefixes);
+        self.export.approve(totals, now)
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    #[must_use]
+    pub fn damped(&self, now: Instant) -> Vec<DampedPrefix> {
+        self.export.damped_prefixes(now)
+    }
+
+    /// Counts the addresses of the footprint now, for a summary that has to be exact.
+    pub fn count_addresses(&mut self) {
+        self.footprint.count_addresses(&self.prefixes);
     }
 
     /// The counters. O(neighbors).
@@ -235,16 +306,24 @@ impl Rib {
             prefixes: self.footprint.len(),
             addresses: self.footprint.addresses(),
             attribute_sets: self.attributes.len(),
+            held: self.export.held(),
+            damped: self.export.damped(),
         }
     }
 
+    /// Whether subscribers may be told of the footprint now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.export.is_open()
+    }
+
     /// A new subscriber, and the footprint as it is now. The subscriber is there as long as someone
-    /// holds the id.
+    /// holds the id. Not to be asked while the export is [held](Rib::is_open).
     pub fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
-        let id = self.subscribers.add();
-        let all = self.footprint.iter_after(None);
+        let id = self.export.subscribe();
+        let all = self.footprint.iter_after(&self.prefixes, None);
         let snapshot =
-            all.filter_map(|(prefix, entry)| Some((prefix, self.describe(entry)?))).collect();
+            all.filter_map(|(prefix, _, entry)| Some((prefix, self.describe(entry)?))).collect();
         (id, snapshot)
     }
 
@@ -255,8 +334,11 @@ impl Rib {
         id: &SubscriberId,
         max: usize,
     ) -> Vec<(IpNet, Option<PrefixAttributes>)> {
-        let changed = self.subscribers.take(id, max);
-        let now = |prefix: IpNet| self.footprint.get(&prefix).and_then(|e| self.describe(e));
+        let changed = self.export.take(id, max);
+        let now = |prefix: IpNet| {
+            let entry = self.footprint.get(self.prefixes.get(&prefix)?)?;
+            self.describe(entry)
+        };
         changed.into_iter().map(|prefix| (prefix, now(prefix))).collect()
     }
 
@@ -266,15 +348,18 @@ impl Rib {
     }
 
     fn update(&mut self, id: NeighborId, update: &Update, now: Instant) -> Option<Notice> {
-        if self.neighbors.get(usize::from(id.0))?.over_limit {
+        if self.neighbors.get(usize::from(id.0))?.limit.over {
             return None;
         }
         for &nlri in &update.withdrawn {
-            self.remove(id, nlri);
+            self.withdraw(id, nlri, now);
         }
         let mut notice = None;
+        if !update.withdrawn.is_empty() {
+            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room();
+        }
         if let Some(attributes) = &update.attributes {
-            notice = self.announce(id, &update.announced, attributes, now);
+            notice = self.announce(id, &update.announced, attributes, now).or(notice);
         }
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -289,27 +374,40 @@ impl Rib {
         &mut self,
         id: NeighborId,
         announced: &[Nlri],
-        attributes: &Arc<PathAttributes>,
+        attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
-        let now = Seconds::between(self.began, now);
+        let second = Seconds::between(self.began, now);
+        let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
         // While the UPDATE is looked at it is itself a user of its attributes.
-        let set = self.attributes.acquire(attributes)?;
+        let (set, refused) = self
+            .attributes
+            .acquire(attributes, id, |attributes| policy.refused_by_attributes(attributes))?;
         let mut notice = None;
-        for &nlri in announced {
+        for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
-            let verdict = neighbor.rules.policy.verdict(&nlri.prefix, attributes);
-            let generation = neighbor.table.generations(&nlri.prefix).current();
+            let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
+            if known.and_then(|place| neighbor.table.get(place)).is_none()
+                && let Some(discarding) = neighbor.discards()
+            {
+                notice = Some(discarding);
+                continue;
+            }
+            let id = known.map_or_else(|| self.prefixes.number(prefix), |place| place.id);
+            let place = Place { prefix, id, path_id };
+            let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
+            let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
+            let generation = neighbor.table.generations(&prefix).current();
             // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
-            let same = neighbor.table.get(nlri).filter(|route| route.attributes() == set);
-            let learned = same.map_or(now, Route::learned);
+            let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
+            let learned = same.map_or(second, Route::learned);
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
-            let replaced = neighbor.table.insert(nlri, route);
-            notice = neighbor.check_limit().or(notice);
-            let stop = neighbor.over_limit;
+            let replaced = neighbor.table.insert(place, route);
+            notice = neighbor.check_limit(second).or(notice);
+            let stop = neighbor.limit.over;
             if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
-                self.choose_best(nlri.prefix);
+                self.choose_best(place, now);
             }
             if let Some(replaced) = replaced {
                 self.attributes.release(replaced.attributes());
@@ -322,37 +420,64 @@ impl Rib {
         notice
     }
 
-    fn remove(&mut self, id: NeighborId, nlri: Nlri) {
-        let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
-        let Some(removed) = neighbor.table.remove(nlri) else { return };
-        if removed.is_accepted() {
-            self.choose_best(nlri.prefix);
+    fn withdraw(&mut self, id: NeighborId, Nlri { prefix, path_id }: Nlri, now: Instant) {
+        if let Some(prefix_id) = self.prefixes.get(&prefix) {
+            self.remove(id, Place { prefix, id: prefix_id, path_id }, now);
         }
-        self.attributes.release(removed.attributes());
     }
 
-    fn session_lost(&mut self, id: NeighborId, retention: Retention, now: Instant) {
+    fn remove(&mut self, id: NeighborId, place: Place, now: Instant) {
+        let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
+        let Some(removed) = neighbor.table.remove(place) else { return };
+        if removed.is_accepted() {
+            self.choose_best(place, now);
+        }
+        self.attributes.release(removed.attributes());
+        let has_route = |neighbor: &Neighbor| neighbor.table.of(place.id).next().is_some();
+        if self.footprint.get(place.id).is_none() && !self.neighbors.iter().any(has_route) {
+            self.prefixes.remove(&place.prefix);
+        }
+    }
+
+    fn session_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) {
+        if let Some(kept) = self.end_flood(id, now) {
+            return self.session_lost(id, &kept, now);
+        }
         // Sixteen sessions lost in a row, each with routes that the next did not bring back: the
         // numbers of generations are used up, and what is stale has had its time.
         if !self.mark_lost(id, retention, now) {
-            self.free_generations(id);
+            self.free_generations(id, now);
             self.mark_lost(id, retention, now);
         }
     }
 
-    fn mark_lost(&mut self, id: NeighborId, retention: Retention, now: Instant) -> bool {
+    fn mark_lost(&mut self, id: NeighborId, retention: &Retention, now: Instant) -> bool {
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return true };
-        let mut families = neighbor.table.families_mut().into_iter();
-        match retention {
-            Retention::Keep { restart_time } => {
-                let expires = now + restart_time.max(STALE_TIME);
-                families.all(|generations| generations.session_lost(expires))
+        let stale_time = neighbor.rules.stale_time;
+        let expires = |family: Family| match retention {
+            Retention::Withdraw => None,
+            Retention::Keep { restart_time, long_lived, .. } => {
+                let long_lived = long_lived.iter().find(|(f, _)| *f == family);
+                let long_lived = long_lived.map_or(Duration::ZERO, |(_, time)| *time);
+                Some(now + stale_time.max(*restart_time) + long_lived)
             }
-            Retention::Withdraw => families.all(|generations| generations.doom_all()),
-        }
+        };
+        [Family::IPV4_UNICAST, Family::IPV6_UNICAST].into_iter().all(|family| {
+            let expires = expires(family);
+            neighbor.table.family_mut(family).is_none_or(|generations| match expires {
+                Some(expires) => generations.session_lost(expires),
+                None => generations.doom_all(),
+            })
+        })
     }
 
-    fn refresh_marker(&mut self, id: NeighborId, family: Family, kind: RouteRefreshKind) {
+    fn refresh_marker(
+        &mut self,
+        id: NeighborId,
+        family: Family,
+        kind: RouteRefreshKind,
+        now: Instant,
+    ) {
         let begins = |rib: &mut Self| {
             let neighbor = rib.neighbors.get_mut(usize::from(id.0))?;
             Some(neighbor.table.family_mut(family)?.refresh_begins())
@@ -360,7 +485,7 @@ impl Rib {
         match kind {
             RouteRefreshKind::BeginningOfRefresh => {
                 if begins(self) == Some(false) {
-                    self.free_generations(id);
+                    self.free_generations(id, now);
                     begins(self);
                 }
             }
@@ -376,107 +501,19 @@ impl Rib {
     }
 
     /// Removes everything that is not of a current generation, at once.
-    fn free_generations(&mut self, id: NeighborId) {
+    fn free_generations(&mut self, id: NeighborId, now: Instant) {
         if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
             for generations in neighbor.table.families_mut() {
                 generations.doom_lost_and_replaced();
             }
         }
-        while self.sweep(id, usize::MAX) {}
-    }
-
-    /// Removes one slice of what is doomed; whether there is more.
-    fn sweep(&mut self, id: NeighborId, budget: usize) -> bool {
-        let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return false };
-        for nlri in neighbor.table.doomed(budget) {
-            self.remove(id, nlri);
-        }
-        self.neighbors.get(usize::from(id.0)).is_some_and(|n| n.table.any_doomed())
-    }
-
-    /// Finds the best accepted route of a prefix and brings the footprint in line with it.
-    fn choose_best(&mut self, prefix: IpNet) {
-        let before = self.footprint.get(&prefix);
-        let described_before = before.and_then(|entry| self.describe(entry));
-        let manual = before.is_some_and(|entry| entry.manual);
-        let best = self.best_route(prefix);
-
-        if let Some(best) = best {
-            self.attributes.add_user(best.attributes);
-        }
-        if manual || best.is_some() {
-            self.footprint.set(prefix, Entry { manual, best });
-        } else {
-            self.footprint.remove(&prefix);
-        }
-        if let Some(old) = before.and_then(|entry| entry.best) {
-            self.attributes.release(old.attributes);
-        }
-        let described = self.footprint.get(&prefix).and_then(|entry| self.describe(entry));
-        if described != described_before {
-            self.subscribers.changed(prefix);
-        }
-    }
-
-    fn best_route(&self, prefix: IpNet) -> Option<Best> {
-        let mut best: Option<(Best, Rank)> = None;
-        for (id, neighbor) in self.ids().zip(&self.neighbors) {
-            for (_, route) in neighbor.table.exact(prefix).filter(|(_, r)| r.is_accepted()) {
-                let Some(attributes) = self.attributes.get(route.attributes()) else { continue };
-                let rank = Rank::of(attributes, neighbor.rules.asn);
-                if best.as_ref().is_none_or(|(_, leader)| rank.is_better_than(leader)) {
-                    best = Some((Best { neighbor: id, attributes: route.attributes() }, rank));
-                }
-            }
-        }
-        best.map(|(best, _)| best)
-    }
-
-    fn describe(&self, entry: Entry) -> Option<PrefixAttributes> {
-        if entry.manual {
-            return Some(PrefixAttributes {
-                source: PrefixSource::Manual,
-                as_path_length: 0,
-                med: None,
-                neighbor_asn: None,
-            });
-        }
-        let best = entry.best?;
-        let attributes = self.attributes.get(best.attributes)?;
-        let neighbor = self.neighbors.get(usize::from(best.neighbor.0))?;
-        Some(PrefixAttributes {
-            source: PrefixSource::Bgp,
-            as_path_length: attributes.as_path.length(),
-            med: attributes.med,
-            neighbor_asn: Some(attributes.as_path.first().unwrap_or(neighbor.rules.asn)),
-        })
-    }
-
-    fn attributes(&self, id: AttributesId) -> Option<&Arc<PathAttributes>> {
-        self.attributes.get(id)
+        while self.sweep(id, usize::MAX, now) {}
     }
 }
 
 impl Neighbor {
-    /// To be called after each new route. Stale routes do not count: a router that comes back with
-    /// a different table has not announced both.
-    fn check_limit(&mut self) -> Option<Notice> {
-        let limit = self.rules.max_prefixes;
-        let received = self.table.counts().received;
-        // Asked for each route: look at the stale ones only when it matters.
-        if u64::from(received) * 5 < u64::from(limit) * 4 {
-            return None;
-        }
-        let received = received - self.table.stale();
-        if received > limit && !self.over_limit {
-            self.over_limit = true;
-            return Some(Notice::OverLimit { limit });
-        }
-        if u64::from(received) * 5 >= u64::from(limit) * 4 && !self.warned {
-            self.warned = true;
-            return Some(Notice::NearLimit { received, limit });
-        }
-        None
+    fn new(rules: NeighborRules) -> Self {
+        Self { rules, table: AdjRibIn::new(), limit: LimitState::default() }
     }
 
     fn summary(&self) -> NeighborSummary {
@@ -490,36 +527,14 @@ impl Neighbor {
                 .map(|(refusal, count)| (refusal.name(), count))
                 .collect(),
             stale: self.table.stale(),
+            discarded: self.limit.discarded,
+            set_hash: ["ipv4-unicast", "ipv6-unicast"]
+                .into_iter()
+                .zip(counts.accepted_sets)
+                .filter(|(_, hash)| *hash != SetHash::default())
+                .map(|(family, hash)| (family, hash.to_string()))
+                .collect(),
         }
-    }
-}
-
-/// What routes are compared by (RFC 4271 §9.1.1, §9.1.2.2 a and c).
-struct Rank {
-    local_pref: u32,
-    as_path_length: u32,
-    med: u32,
-    med_asn: u32,
-}
-
-impl Rank {
-    fn of(attributes: &PathAttributes, neighbor_asn: u32) -> Self {
-        let leaving = attributes.communities.contains(&GRACEFUL_SHUTDOWN);
-        let local_pref = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
-        Self {
-            local_pref: if leaving { 0 } else { local_pref },
-            as_path_length: attributes.as_path.length(),
-            med: attributes.med.unwrap_or(0),
-            med_asn: attributes.as_path.first().unwrap_or(neighbor_asn),
-        }
-    }
-
-    /// Strictly better; of equals the one of the neighbor named first in the configuration stays.
-    /// MEDs say something only about routes from one AS.
-    fn is_better_than(&self, other: &Self) -> bool {
-        let med = |rank: &Self| if self.med_asn == other.med_asn { rank.med } else { 0 };
-        let key = |rank: &Self| (u32::MAX - rank.local_pref, rank.as_path_length, med(rank));
-        key(self) < key(other)
     }
 }
 

@@ -13,11 +13,13 @@ use ipnet::IpNet;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::adj_rib_in::Position;
-use super::{Neighbor, PrefixSource, Rib, Route, Seconds};
-use crate::wire::Nlri;
+use super::adj_rib_in::Place;
+use super::prefix_table::PrefixId;
+use super::set_hash::SetHash;
+use super::walk::Position;
+use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
 
-/// How many routes one call looks at.
+/// How many prefixes one call looks at.
 const SLICE: usize = 8192;
 
 /// Which routes to list. The default is all of them.
@@ -27,8 +29,8 @@ pub struct RouteQuery {
     pub filter: RouteFilter,
     /// Only of this neighbor.
     pub neighbor: Option<IpAddr>,
-    /// Only those that were refused.
-    pub rejected: bool,
+    /// Only those that are like this.
+    pub conditions: RouteConditions,
     /// At most so many; 0 means 1000.
     pub limit: usize,
     /// Go on where an earlier page ended.
@@ -65,7 +67,7 @@ impl fmt::Display for RouteCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
             Position::Start => write!(f, "{}", self.neighbor),
-            Position::After(Nlri { prefix, path_id }) => {
+            Position::After(prefix, path_id) => {
                 write!(f, "{}~{prefix}~{path_id}", self.neighbor)
             }
         }
@@ -83,8 +85,7 @@ impl FromStr for RouteCursor {
                 (None, ..) => Position::Start,
                 (Some(prefix), Some(path_id), None) => {
                     let prefix: IpNet = prefix.parse().ok()?;
-                    let nlri = Nlri { prefix: prefix.trunc(), path_id: path_id.parse().ok()? };
-                    Position::After(nlri)
+                    Position::After(prefix.trunc(), path_id.parse().ok()?)
                 }
                 _ => return None,
             };
@@ -107,6 +108,15 @@ pub struct RoutePage {
     pub routes: Vec<RouteView>,
     /// Where the next page begins; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<RouteCursor>,
+}
+
+/// How many routes a slice of the table has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteCount {
+    /// Routes that were asked for.
+    pub count: usize,
+    /// Where the next slice begins; `None` after the last.
     pub next: Option<RouteCursor>,
 }
 
@@ -133,6 +143,8 @@ pub struct RouteView {
     pub communities: Vec<String>,
     /// `65100:1:2`.
     pub large_communities: Vec<String>,
+    /// `rt:65100:1`; see [`extended_community`].
+    pub extended_communities: Vec<String>,
     /// Whether it is footprint.
     pub accepted: bool,
     /// Why not.
@@ -166,6 +178,20 @@ pub struct FootprintPrefix {
     pub source: PrefixSource,
     /// The neighbors with an accepted route for it.
     pub neighbors: Vec<IpAddr>,
+    /// If asked for: the neighbors that announce other prefixes of the family, but not this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<IpAddr>,
+}
+
+/// Which prefixes of the footprint to list. The default is the first page of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FootprintQuery {
+    /// Go on after this prefix.
+    pub after: Option<IpNet>,
+    /// At most so many; 0 and more than 8,192 mean 8,192.
+    pub limit: usize,
+    /// Only prefixes that some neighbors announce and others do not.
+    pub inconsistent: bool,
 }
 
 impl RouteQuery {
@@ -181,12 +207,39 @@ impl Rib {
     #[must_use]
     pub fn routes(&self, query: &RouteQuery, limit: usize, now: Instant) -> RoutePage {
         let now = Seconds::between(self.began, now);
+        let mut routes = Vec::new();
+        let next = self.select(query, limit, |neighbor, place, route| {
+            routes.extend(self.view(neighbor, place, route, now));
+        });
+        RoutePage { routes, next }
+    }
+
+    /// How many routes are asked for, in a slice of the table. While there is a `next`, there may be
+    /// more.
+    #[must_use]
+    pub fn count_routes(&self, query: &RouteQuery) -> RouteCount {
+        let mut count = 0;
+        let next = self.select(query, usize::MAX, |_, _, _| count += 1);
+        RouteCount { count, next }
+    }
+
+    /// Gives some of the routes asked for to `take`, at most `limit`, and says where to go on.
+    fn select(
+        &self,
+        query: &RouteQuery,
+        limit: usize,
+        mut take: impl FnMut(&Neighbor, Place, Route),
+    ) -> Option<RouteCursor> {
         let begin = query.after.and_then(|after| {
             self.neighbors.iter().position(|n| n.rules.address == after.neighbor)
         });
         let asked = |n: &&Neighbor| query.neighbor.is_none_or(|address| n.rules.address == address);
         let mut neighbors = self.neighbors.iter().skip(begin.unwrap_or(0)).filter(asked);
-        let wanted = |route: Route| !query.rejected || !route.is_accepted();
+        let wanted = |neighbor: &Neighbor, place: &Place, route: Route| {
+            let stale = neighbor.table.is_stale(&place.prefix, route);
+            let attributes = || Some(self.attributes.get(route.attributes())?.decode());
+            query.conditions.hold(route.refusal(), stale, attributes)
+        };
 
         let within = match query.filter {
             RouteFilter::All => None,
@@ -194,77 +247,123 @@ impl Rib {
             RouteFilter::LongestMatch(_) | RouteFilter::Exact(_) => {
                 // Few enough for one page: there are as many as neighbors, or their ADD-PATH limit.
                 let all = neighbors.flat_map(|neighbor| {
-                    let found = neighbor.find(query.filter).into_iter();
-                    let found = found.filter(move |(_, route)| wanted(*route));
-                    found.filter_map(move |(nlri, route)| self.view(neighbor, nlri, route, now))
+                    let found = self.find(neighbor, query.filter).into_iter();
+                    found.map(move |(place, route)| (neighbor, place, route))
                 });
-                return RoutePage { routes: all.take(limit).collect(), next: None };
+                all.filter(|(neighbor, place, route)| wanted(neighbor, place, *route))
+                    .take(limit)
+                    .for_each(|(neighbor, place, route)| take(neighbor, place, route));
+                return None;
             }
         };
-        let Some(neighbor) = neighbors.next() else { return RoutePage::default() };
+        let neighbor = neighbors.next()?;
         let position = match query.after {
             Some(after) if after.neighbor == neighbor.rules.address => after.position,
             _ => Position::Start,
         };
-        let budget = if query.rejected { SLICE } else { limit.min(SLICE) };
-        let (slice, more) = neighbor.table.slice(position, within, budget);
-        let mut next = more.map(|position| (neighbor, position));
-        if next.is_none() {
-            next = neighbors.next().map(|neighbor| (neighbor, Position::Start));
-        }
-        let mut routes = Vec::new();
-        for (nlri, route) in slice.into_iter().filter(|(_, route)| wanted(*route)) {
-            if routes.len() == limit {
+        let mut slice = self.slice(neighbor, position, within, SLICE);
+        let (mut taken, mut full) = (0, None);
+        for (place, route) in slice.by_ref().filter(|(p, route)| wanted(neighbor, p, *route)) {
+            take(neighbor, place, route);
+            taken += 1;
+            if taken >= limit {
+                full = Some(Position::After(place.prefix, place.path_id));
                 break;
             }
-            routes.extend(self.view(neighbor, nlri, route, now));
-            if routes.len() == limit {
-                next = Some((neighbor, Position::After(nlri)));
-            }
         }
-        let next = next
-            .map(|(neighbor, position)| RouteCursor { neighbor: neighbor.rules.address, position });
-        RoutePage { routes, next }
+        let (neighbor, position) = match full.or(slice.more()) {
+            Some(position) => (neighbor, position),
+            None => (neighbors.next()?, Position::Start),
+        };
+        Some(RouteCursor { neighbor: neighbor.rules.address, position })
     }
 
-    /// A page of the footprint, of at most `limit` prefixes, after `after`.
+    /// A page of the footprint. While there is a `next`, there may be more.
     #[must_use]
-    pub fn footprint(&self, after: Option<IpNet>, limit: usize) -> FootprintPage {
-        let limit = limit.min(SLICE);
-        let entries = self.footprint.iter_after(after).take(limit);
-        let prefixes: Vec<_> = entries
-            .map(|(prefix, entry)| FootprintPrefix {
-                prefix,
-                source: if entry.manual { PrefixSource::Manual } else { PrefixSource::Bgp },
-                neighbors: self.contributors(prefix),
-            })
-            .collect();
-        let next = prefixes.last().filter(|_| prefixes.len() == limit).map(|last| last.prefix);
-        FootprintPage {
-            prefixes,
+    pub fn footprint(&self, query: FootprintQuery) -> FootprintPage {
+        let limit = if query.limit == 0 { SLICE } else { query.limit.min(SLICE) };
+        let mut page = FootprintPage {
+            prefixes: Vec::new(),
             count: self.footprint.len(),
             addresses: self.footprint.addresses(),
-            next,
+            next: None,
+        };
+        let entries = self.footprint.iter_after(&self.prefixes, query.after);
+        for (looked_at, (prefix, id, entry)) in entries.enumerate() {
+            if page.prefixes.len() == limit || looked_at == SLICE {
+                return page;
+            }
+            page.next = Some(prefix);
+            let missing = if query.inconsistent { self.missing(prefix, id) } else { Vec::new() };
+            if query.inconsistent && missing.is_empty() {
+                continue;
+            }
+            page.prefixes.push(FootprintPrefix {
+                prefix,
+                source: if entry.is_manual() { PrefixSource::Manual } else { PrefixSource::Bgp },
+                neighbors: self.contributors(id),
+                missing,
+            });
         }
+        page.next = None;
+        page
     }
 
-    fn contributors(&self, prefix: IpNet) -> Vec<IpAddr> {
-        let has = |n: &&Neighbor| n.table.exact(prefix).any(|(_, route)| route.is_accepted());
-        self.neighbors.iter().filter(has).map(|neighbor| neighbor.rules.address).collect()
+    fn contributors(&self, id: PrefixId) -> Vec<IpAddr> {
+        let contributors = self.neighbors.iter().filter(|neighbor| neighbor.table.accepts(id));
+        contributors.map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    /// The neighbors that a prefix is not accepted from, but others of its family are. None if it
+    /// is accepted from nobody: then it was entered by hand.
+    fn missing(&self, prefix: IpNet, id: PrefixId) -> Vec<IpAddr> {
+        let family = usize::from(matches!(prefix, IpNet::V6(_)));
+        let contributes = |neighbor: &&Neighbor| {
+            let sets = neighbor.table.counts().accepted_sets;
+            sets.get(family).is_some_and(|set| *set != SetHash::default())
+        };
+        let (with, without): (Vec<_>, Vec<_>) = self
+            .neighbors
+            .iter()
+            .filter(contributes)
+            .partition(|neighbor| neighbor.table.accepts(id));
+        if with.is_empty() {
+            return Vec::new();
+        }
+        without.into_iter().map(|neighbor| neighbor.rules.address).collect()
+    }
+
+    fn find(&self, neighbor: &Neighbor, filter: RouteFilter) -> Vec<(Place, Route)> {
+        let of = |(prefix, id): (IpNet, PrefixId)| -> Vec<_> {
+            let routes = neighbor.table.of(id);
+            routes.map(|(path_id, route)| (Place { prefix, id, path_id }, route)).collect()
+        };
+        match filter {
+            RouteFilter::LongestMatch(address) => {
+                let covering: Vec<_> = self.prefixes.covering(&address.into()).collect();
+                let mut routes = covering.into_iter().rev().map(of);
+                routes.find(|routes| !routes.is_empty()).unwrap_or_default()
+            }
+            RouteFilter::Exact(prefix) => {
+                let prefix = prefix.trunc();
+                self.prefixes.get(&prefix).map(|id| of((prefix, id))).unwrap_or_default()
+            }
+            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
+        }
     }
 
     fn view(
         &self,
         neighbor: &Neighbor,
-        nlri: Nlri,
+        place: Place,
         route: Route,
         now: Seconds,
     ) -> Option<RouteView> {
-        let attributes = self.attributes(route.attributes())?;
+        let attributes = self.attributes.get(route.attributes())?.decode();
         Some(RouteView {
-            prefix: nlri.prefix,
+            prefix: place.prefix,
             neighbor: neighbor.rules.address,
-            path_id: nlri.path_id,
+            path_id: place.path_id,
             as_path: attributes.as_path.to_string(),
             origin: attributes.origin.to_string(),
             next_hop: attributes.next_hop,
@@ -276,20 +375,15 @@ impl Rib {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            extended_communities: attributes
+                .extended_communities
+                .iter()
+                .map(|&bytes| extended_community(bytes))
+                .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),
-            stale: neighbor.table.is_stale(&nlri.prefix, route),
+            stale: neighbor.table.is_stale(&place.prefix, route),
             age_seconds: route.learned().until(now).as_secs(),
         })
-    }
-}
-
-impl Neighbor {
-    fn find(&self, filter: RouteFilter) -> Vec<(Nlri, Route)> {
-        match filter {
-            RouteFilter::LongestMatch(address) => self.table.longest_match(address.into()),
-            RouteFilter::Exact(prefix) => self.table.exact(prefix.trunc()).collect(),
-            RouteFilter::All | RouteFilter::Longer(_) => Vec::new(),
-        }
     }
 }

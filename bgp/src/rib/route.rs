@@ -1,5 +1,6 @@
 //! One route of one neighbor, in eight bytes: a million of them is what a full table is.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::attributes::AttributesId;
@@ -13,9 +14,14 @@ const GENERATION_BITS: u32 = Generation::BITS;
 const VERDICT_BITS: u32 = 5;
 const _: () = assert!(ATTRIBUTES_BITS + LEARNED_BITS + GENERATION_BITS + VERDICT_BITS == u64::BITS);
 
-/// What the RIB knows of a route beside its prefix.
+/// What the RIB knows of a route beside its prefix. Never 0, so that no route takes no more room
+/// than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Route(u64);
+pub(super) struct Route(NonZeroU64);
+
+/// Of the verdict; refusals follow.
+const ACCEPTED: u64 = 0;
+const _: () = assert!(Refusal::ALL.len() < 1 << VERDICT_BITS);
 
 impl Route {
     pub(super) fn new(
@@ -25,41 +31,46 @@ impl Route {
         verdict: Result<(), Refusal>,
     ) -> Self {
         let verdict = match verdict {
-            Ok(()) => 0,
-            Err(refusal) => refusal as u64 + 1,
+            Ok(()) => ACCEPTED,
+            Err(refusal) => ACCEPTED + 1 + refusal as u64,
         };
         let mut bits = verdict;
         bits = bits << GENERATION_BITS | u64::from(generation.number());
         bits = bits << LEARNED_BITS | u64::from(learned.0);
         bits = bits << ATTRIBUTES_BITS | u64::from(attributes.number());
-        Self(bits)
+        // The attributes are not 0.
+        Self(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MAX))
     }
 
     pub(super) fn attributes(self) -> AttributesId {
-        AttributesId::from_low_bits(self.0)
+        AttributesId::from_low_bits(self.0.get())
     }
 
     pub(super) fn learned(self) -> Seconds {
-        let bits = self.0 >> ATTRIBUTES_BITS & u64::from(Seconds::MAX);
+        let bits = self.0.get() >> ATTRIBUTES_BITS & u64::from(Seconds::MAX);
         Seconds(u32::try_from(bits).unwrap_or(Seconds::MAX))
     }
 
     pub(super) fn generation(self) -> Generation {
-        Generation::from_low_bits(self.0 >> (ATTRIBUTES_BITS + LEARNED_BITS))
+        Generation::from_low_bits(self.0.get() >> (ATTRIBUTES_BITS + LEARNED_BITS))
     }
 
     pub(super) fn is_accepted(self) -> bool {
-        self.0 >> (u64::BITS - VERDICT_BITS) == 0
+        self.verdict() == ACCEPTED
     }
 
     pub(super) fn refusal(self) -> Option<Refusal> {
-        let verdict = usize::try_from(self.0 >> (u64::BITS - VERDICT_BITS)).ok()?;
-        Refusal::ALL.get(verdict.checked_sub(1)?).copied()
+        let index = usize::try_from(self.verdict().checked_sub(ACCEPTED + 1)?).ok()?;
+        Refusal::ALL.get(index).copied()
+    }
+
+    fn verdict(self) -> u64 {
+        self.0.get() >> (u64::BITS - VERDICT_BITS)
     }
 }
 
 /// Whole seconds since the RIB began; 8.5 years fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seconds(u32);
 
 impl Seconds {
@@ -84,7 +95,7 @@ mod tests {
     proptest! {
         #[test]
         fn fields_do_not_touch_each_other(
-            attributes in 0u64..1 << ATTRIBUTES_BITS,
+            attributes in 1u64..1 << ATTRIBUTES_BITS,
             learned in 0u32..=Seconds::MAX,
             generation in 0u64..1 << GENERATION_BITS,
             verdict in 0usize..=Refusal::ALL.len(),

@@ -6,37 +6,59 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Identity;
-use crate::testing::{announce, attributes, nlri, prefix, withdraw};
+use crate::testing::{announce, attributes, nlri, prefix, set, withdraw};
+use crate::wire::{Community, PathAttributes as Attributes};
 
-const A: NeighborId = NeighborId(0);
+pub(super) const A: NeighborId = NeighborId(0);
 const B: NeighborId = NeighborId(1);
-const KEEP: Retention = Retention::Keep { restart_time: Duration::ZERO };
+const STALE_TIME: Duration = Duration::from_secs(300);
+const KEEP: Retention = Retention::keep(Duration::ZERO);
 
-fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
-    let identity = Identity { local_asn: 65100, router_id: Ipv4Addr::new(192, 0, 2, 10) };
+pub(super) fn rules(last: u8, max_prefixes: u32) -> NeighborRules {
+    let identity = Identity {
+        local_asn: 65100,
+        remote_asn: 65100,
+        router_id: Ipv4Addr::new(192, 0, 2, 10),
+        role: None,
+    };
     let policy = AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap();
-    NeighborRules { address: IpAddr::from([192, 0, 2, last]), asn: 65100, max_prefixes, policy }
+    NeighborRules {
+        address: IpAddr::from([192, 0, 2, last]),
+        asn: 65100,
+        prefix_limit: PrefixLimit {
+            limit: max_prefixes,
+            action: mcc_config::MaxPrefixesAction::Restart,
+            rest: Duration::from_secs(1800),
+        },
+        stale_time: STALE_TIME,
+        policy,
+    }
 }
 
-struct Fixture {
-    rib: Rib,
-    now: Instant,
+pub(super) struct Fixture {
+    pub(super) rib: Rib,
+    pub(super) now: Instant,
 }
 
 impl Fixture {
-    fn new(max_prefixes: u32, manual: &[&str]) -> Self {
+    pub(super) fn new(max_prefixes: u32, manual: &[&str]) -> Self {
         let now = Instant::now();
         let manual: Vec<_> = manual.iter().copied().map(prefix).collect();
         let neighbors = vec![rules(1, max_prefixes), rules(2, max_prefixes)];
-        Self { rib: Rib::new(neighbors, &manual, now), now }
+        Self { rib: Rib::new(neighbors, &manual, ExportRules::default(), now), now }
     }
 
-    fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
+    pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
         self.rib.handle(id, event, self.now)
     }
 
-    fn announce(&mut self, id: NeighborId, prefixes: &[&str], path: &[u32]) -> Option<Notice> {
-        self.feed(id, SessionEvent::Update(announce(prefixes, attributes(path))))
+    pub(super) fn announce(
+        &mut self,
+        id: NeighborId,
+        prefixes: &[&str],
+        path: &[u32],
+    ) -> Option<Notice> {
+        self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
     }
 
     fn withdraw(&mut self, id: NeighborId, prefixes: &[&str]) {
@@ -49,25 +71,37 @@ impl Fixture {
         self.settle();
     }
 
-    fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
         self.settle();
     }
 
     /// Does everything that is due.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while self.rib.next_deadline().is_some_and(|at| at <= self.now) {
             self.rib.handle_timeout(self.now);
         }
     }
 
-    fn footprint(&self) -> Vec<String> {
-        let page = self.rib.footprint(None, usize::MAX);
+    pub(super) fn footprint(&self) -> Vec<String> {
+        let page = self.rib.footprint(FootprintQuery::default());
         page.prefixes.iter().map(|entry| entry.prefix.to_string()).collect()
     }
 
-    fn counts(&self, id: NeighborId) -> NeighborSummary {
+    pub(super) fn counts(&self, id: NeighborId) -> NeighborSummary {
         self.rib.summary().neighbors[usize::from(id.0)].clone()
+    }
+
+    fn count_routes(&self, mut query: RouteQuery) -> usize {
+        let mut count = 0;
+        loop {
+            let slice = self.rib.count_routes(&query);
+            count += slice.count;
+            query.after = slice.next;
+            if query.after.is_none() {
+                return count;
+            }
+        }
     }
 
     fn all_routes(&self, query: RouteQuery) -> Vec<RouteView> {
@@ -84,6 +118,10 @@ impl Fixture {
     }
 }
 
+fn refused() -> RouteConditions {
+    RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() }
+}
+
 fn marker(kind: RouteRefreshKind) -> SessionEvent {
     SessionEvent::RefreshMarker(RouteRefresh { family: Family::IPV4_UNICAST, kind })
 }
@@ -98,7 +136,7 @@ fn refused_routes_are_kept_with_their_reason_and_out_of_the_footprint() {
     let expected = [("bogon", 1), ("default_route", 1), ("too_long", 1)];
     assert_eq!(counts.rejected, BTreeMap::from(expected));
 
-    let refused = f.all_routes(RouteQuery { rejected: true, ..RouteQuery::default() });
+    let refused = f.all_routes(RouteQuery { conditions: refused(), ..RouteQuery::default() });
     let refused: Vec<_> =
         refused.iter().map(|r| (r.prefix.to_string(), r.refused_reason.unwrap())).collect();
     let expected =
@@ -124,7 +162,8 @@ fn a_prefix_goes_with_its_last_neighbor() {
     let mut f = Fixture::new(100, &["8.9.0.0/16"]);
     f.announce(A, &["8.8.0.0/16", "8.9.0.0/16"], &[64500]);
     f.announce(B, &["8.8.0.0/16"], &[64501, 1]);
-    let page = f.rib.footprint(None, 10);
+    f.pass(1);
+    let page = f.rib.footprint(FootprintQuery::default());
     let [first, second] = page.prefixes.as_slice() else { panic!("{page:?}") };
     assert_eq!(first.neighbors, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
     assert_eq!(first.source, PrefixSource::Bgp);
@@ -142,6 +181,7 @@ fn a_prefix_goes_with_its_last_neighbor() {
 fn addresses_are_counted_once() {
     let mut f = Fixture::new(100, &["8.0.0.0/8"]);
     f.announce(A, &["8.8.0.0/16", "9.0.0.0/24"], &[64500]);
+    f.pass(1);
     assert_eq!(f.rib.summary().addresses, (1 << 24) + 256);
 }
 
@@ -172,10 +212,9 @@ fn subscribers_get_a_snapshot_and_then_what_changed_in_the_end() {
 
 #[test]
 fn best_route_by_local_pref_then_path_then_med_of_one_as() {
-    let with = |path: &[u32], change: &dyn Fn(&mut PathAttributes)| {
+    let with = |path: &[u32], change: &dyn Fn(&mut Attributes)| {
         let mut attributes = attributes(path);
         change(&mut attributes);
-        attributes.raw = format!("{attributes:?}").into();
         attributes
     };
     let short = with(&[1], &|_| {});
@@ -198,9 +237,12 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
     ] {
         let mut f = Fixture::new(100, &[]);
         for (id, attributes) in [(A, a), (B, b)] {
-            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes.clone())));
+            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
-        assert_eq!(f.rib.best_route(prefix("8.8.0.0/16")).unwrap().neighbor, better);
+        assert_eq!(
+            f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor,
+            better
+        );
     }
 }
 
@@ -216,7 +258,10 @@ fn a_lost_session_leaves_stale_routes_that_expire() {
     f.pass(1);
     assert!(f.footprint().is_empty());
     assert_eq!(f.counts(A), NeighborSummary::default());
-    assert_eq!(f.rib.next_deadline(), None);
+    for _ in 0..3 {
+        f.pass(1000);
+    }
+    assert_eq!(f.rib.next_deadline(), None, "nothing is left to wait for");
 }
 
 #[test]
@@ -237,12 +282,26 @@ fn graceful_restart_time_counts_if_longer_and_a_new_session_extends_it() {
     let mut f = Fixture::new(100, &[]);
     f.announce(A, &["8.8.0.0/16"], &[64500]);
     let restart_time = Duration::from_secs(600);
-    f.feed(A, SessionEvent::Down(Retention::Keep { restart_time }));
+    f.feed(A, SessionEvent::Down(Retention::keep(restart_time)));
     f.pass(590);
     assert_eq!(f.footprint().len(), 1);
     f.feed(A, SessionEvent::Up);
     f.pass(299);
     assert_eq!(f.footprint().len(), 1, "the router has time to send its table");
+    f.pass(1);
+    assert!(f.footprint().is_empty());
+}
+
+#[test]
+fn long_lived_routes_stay_beyond_the_stale_time_of_their_neighbor() {
+    let mut f = Fixture::new(100, &[]);
+    f.announce(A, &["8.8.0.0/16"], &[64500]);
+    let long_lived = vec![(Family::IPV4_UNICAST, Duration::from_secs(1000))];
+    let restart_time = Duration::from_secs(120);
+    let retention = Retention::Keep { restart_time, long_lived, administrative: false };
+    f.feed(A, SessionEvent::Down(retention));
+    f.pass(1299);
+    assert_eq!(f.footprint().len(), 1);
     f.pass(1);
     assert!(f.footprint().is_empty());
 }
@@ -347,20 +406,21 @@ fn a_table_that_comes_back_changed_is_not_over_the_limit() {
 fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     let mut f = Fixture::new(100, &[]);
     let path = |path_id, path: &[u32]| {
-        let announced = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id }];
-        let attributes = Some(Arc::new(attributes(path)));
+        let announced = std::iter::once(Nlri { prefix: prefix("8.8.0.0/16"), path_id }).collect();
+        let attributes = Some(set(&attributes(path)));
         SessionEvent::Update(Update { announced, attributes, ..Update::default() })
     };
     f.feed(A, path(1, &[64500, 1, 2]));
     f.feed(A, path(2, &[64500, 1]));
     assert_eq!(f.counts(A).received, 2);
     let describe = |f: &Fixture| {
-        let entry = f.rib.footprint.get(&prefix("8.8.0.0/16")).unwrap();
+        let entry =
+            f.rib.footprint.get(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap();
         f.rib.describe(entry).unwrap().as_path_length
     };
     assert_eq!(describe(&f), 2);
     let withdrawn = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
-    f.feed(A, SessionEvent::Update(Update { withdrawn, ..Update::default() }));
+    f.feed(A, SessionEvent::Update(Update { withdrawn: withdrawn.into(), ..Update::default() }));
     assert_eq!(describe(&f), 3);
     f.feed(A, SessionEvent::Down(KEEP));
     f.pass(300);
@@ -394,6 +454,14 @@ fn routes_by_address_prefix_and_neighbor() {
     assert_eq!(list(RouteFilter::All, Some([192, 0, 2, 2])), ["192.0.2.2 8.8.0.0/16"]);
     assert_eq!(list(RouteFilter::All, None).len(), 5);
     assert!(list(RouteFilter::LongestMatch(IpAddr::from([7, 0, 0, 1])), None).is_empty());
+    let from_as = |asn, filter| {
+        let conditions = RouteConditions { origin_as: Some(asn), ..RouteConditions::default() };
+        let query = RouteQuery { filter, conditions, ..RouteQuery::default() };
+        (f.all_routes(query.clone()).len(), f.count_routes(query))
+    };
+    assert_eq!(from_as(64500, RouteFilter::All), (4, 4));
+    assert_eq!(from_as(64501, RouteFilter::Longer(prefix("8.8.0.0/16"))), (1, 1));
+    assert_eq!(from_as(64501, RouteFilter::Exact(prefix("8.8.0.0/16"))), (1, 1));
     let route = &f.all_routes(RouteQuery::default())[0];
     assert_eq!(route.age_seconds, 4);
     assert_eq!(
@@ -401,10 +469,83 @@ fn routes_by_address_prefix_and_neighbor() {
         serde_json::json!({
             "prefix": "8.0.0.0/8", "neighbor": "192.0.2.1", "path_id": 0, "as_path": "64500",
             "origin": "IGP", "next_hop": null, "med": null, "local_pref": null,
-            "communities": [], "large_communities": [], "accepted": true,
+            "communities": [], "large_communities": [], "extended_communities": [], "accepted": true,
             "refused_reason": null, "stale": false, "age_seconds": 4
         })
     );
+}
+
+#[test]
+fn what_neighbors_disagree_on_is_listed_and_their_fingerprints_differ() {
+    let mut f = Fixture::new(100, &["8.9.0.0/16"]);
+    let inconsistent = |f: &Fixture| {
+        let query = FootprintQuery { inconsistent: true, ..FootprintQuery::default() };
+        let page = f.rib.footprint(query);
+        page.prefixes.into_iter().map(|p| (p.prefix, p.missing)).collect::<Vec<_>>()
+    };
+    f.announce(A, &["8.7.0.0/16", "8.8.0.0/16", "10.0.0.0/8"], &[64500]);
+    assert!(inconsistent(&f).is_empty(), "one neighbor alone agrees with itself");
+    f.announce(B, &["8.7.0.0/16"], &[64501]);
+    let b = IpAddr::from([192, 0, 2, 2]);
+    assert_eq!(inconsistent(&f), [(prefix("8.8.0.0/16"), vec![b])]);
+    assert_ne!(f.counts(A).set_hash, f.counts(B).set_hash);
+    f.announce(B, &["8.8.0.0/16"], &[64502]);
+    assert!(inconsistent(&f).is_empty());
+    assert_eq!(f.counts(A).set_hash, f.counts(B).set_hash);
+    assert_eq!(f.counts(A).set_hash.len(), 1);
+}
+
+#[test]
+fn a_flapping_prefix_stays_as_it_was_told_until_it_is_calm() {
+    let mut f = Fixture::new(100, &[]);
+    let (id, _) = f.rib.subscribe();
+    let mut told = 0;
+    for _ in 0..10 {
+        f.announce(A, &["8.8.0.0/16"], &[64500]);
+        told += f.rib.take_changes(&id, 10).len();
+        f.withdraw(A, &["8.8.0.0/16"]);
+        told += f.rib.take_changes(&id, 10).len();
+        f.pass(1);
+    }
+    assert_eq!(told, 7, "announced four times, withdrawn three times");
+    assert!(f.footprint().is_empty(), "the footprint itself follows");
+    assert_eq!(f.rib.damped(f.now)[0].prefix, prefix("8.8.0.0/16"));
+    f.pass(3600);
+    assert_eq!(f.rib.take_changes(&id, 10), [(prefix("8.8.0.0/16"), None)]);
+    assert_eq!(f.rib.summary().damped, 0);
+}
+
+#[test]
+fn a_table_that_collapses_is_not_told_before_it_is_approved() {
+    let mut f = Fixture::new(1000, &[]);
+    let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let (id, _) = f.rib.subscribe();
+    f.announce(A, &prefixes, &[64500]);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "a first table is told at once");
+    f.pass(300);
+    f.withdraw(A, &prefixes[..150]);
+    assert!(f.rib.take_changes(&id, 1000).is_empty());
+    f.pass(5);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 200);
+    assert_eq!(f.footprint().len(), 50);
+    assert!(f.rib.take_changes(&id, 1000).is_empty());
+    assert!(f.rib.approve(f.now));
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 150);
+}
+
+#[test]
+fn routes_that_expire_are_told() {
+    let mut f = Fixture::new(1000, &[]);
+    let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let (id, _) = f.rib.subscribe();
+    f.announce(A, &prefixes, &[64500]);
+    f.pass(300);
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.rib.take_changes(&id, 1000);
+    f.pass(300);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200);
 }
 
 #[derive(Debug, Clone)]
@@ -439,6 +580,7 @@ proptest! {
     #[test]
     fn everything_that_is_kept_twice_agrees(steps in prop::collection::vec(step(), 1..120)) {
         let mut f = Fixture::new(20, &["8.3.0.0/16"]);
+        f.rib.export = Export::new(ExportRules { max_change: 0, damping: false });
         let (id, snapshot) = f.rib.subscribe();
         let mut followed: BTreeMap<_, _> = snapshot.into_iter().collect();
         for step in steps {
@@ -469,7 +611,7 @@ proptest! {
                     f.feed(NeighborId(n), marker(RouteRefreshKind::EndOfRefresh));
                 }
                 Step::Pass(seconds) => f.pass(u64::from(seconds)),
-                Step::Slice => f.rib.handle_timeout(f.now),
+                Step::Slice => drop(f.rib.handle_timeout(f.now)),
             }
             for (prefix, attributes) in f.rib.take_changes(&id, 5) {
                 match attributes {
@@ -501,7 +643,7 @@ proptest! {
             routes.iter().filter(|route| route.accepted).map(|route| route.prefix).collect();
         expected.insert(prefix("8.3.0.0/16"));
         let footprint: BTreeSet<_> =
-            f.rib.footprint(None, 1000).prefixes.into_iter().map(|entry| entry.prefix).collect();
+            f.rib.footprint(FootprintQuery::default()).prefixes.into_iter().map(|entry| entry.prefix).collect();
         prop_assert_eq!(&footprint, &expected);
         prop_assert_eq!(followed.keys().copied().collect::<BTreeSet<_>>(), expected);
 
@@ -510,6 +652,9 @@ proptest! {
             f.feed(id, SessionEvent::Down(Retention::Withdraw));
         }
         f.settle();
+        for id in [A, B] {
+            prop_assert_eq!(f.counts(id), NeighborSummary::default());
+        }
         prop_assert_eq!(f.rib.summary().attribute_sets, 0);
         prop_assert_eq!(f.rib.summary().prefixes, 1);
     }
@@ -527,6 +672,6 @@ fn unknown_neighbors_and_prefixes_are_nothing() {
     let mut f = Fixture::new(10, &[]);
     f.announce(NeighborId(7), &["8.8.0.0/16"], &[1]);
     f.withdraw(A, &["8.8.0.0/16"]);
-    f.rib.remove(A, nlri("8.8.0.0/16"));
+    f.rib.withdraw(A, nlri("8.8.0.0/16"), f.now);
     assert_eq!(f.rib.summary().prefixes, 0);
 }

@@ -1,5 +1,5 @@
-//! One TCP connection to a neighbor, from our OPEN to its end (RFC 4271 §8.2.2, the states from
-//! OpenSent on).
+//! One TCP connection to a neighbor, from its beginning to its end (RFC 4271 §8.2.2, the states from
+//! OpenSent on, and before them the time that our OPEN is held back).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,17 +8,26 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 
 use super::backoff::jittered;
-use super::error::SessionError;
-use super::negotiation::{Negotiated, PeerSettings, negotiate};
-use crate::wire::subcode::{cease, state_machine};
-use crate::wire::{DecodeError, Message, Notification, NotificationCode, RouteRefresh, Update};
+use super::failure::Failure;
+use super::negotiation::{Negotiated, negotiate};
+use super::settings::PeerSettings;
+use crate::wire::subcode::state_machine;
+use crate::wire::{
+    DecodeError, Message, MessageType, Notification, NotificationCode, Open, RouteRefresh,
+    RouteRefreshKind, Update,
+};
 
 /// How long a neighbor may take to send its OPEN (RFC 4271 §8.2.2 suggests 4 minutes).
 const OPEN_WAIT: Duration = Duration::from_secs(240);
 
+/// No more KEEPALIVEs than one a second (RFC 4271 §4.4), whatever the jitter says.
+const SHORTEST_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConnectionState {
+    /// Our OPEN is held back (RFC 4271 §8, DelayOpen): the session is still Connect or Active.
+    OpenDelayed,
     /// Our OPEN is on its way.
     OpenSent,
     /// The neighbor's OPEN was good; its KEEPALIVE is awaited.
@@ -29,6 +38,7 @@ pub enum ConnectionState {
 
 #[derive(Debug)]
 enum Phase {
+    OpenDelayed { until: Instant },
     OpenSent,
     OpenConfirm(Arc<Negotiated>),
     Established { negotiated: Arc<Negotiated>, since: Instant },
@@ -38,6 +48,8 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     phase: Phase,
+    /// What we say of ourselves on this connection.
+    open: Open,
     hold_expires: Option<Instant>,
     keepalive_due: Option<Instant>,
 }
@@ -51,66 +63,38 @@ pub(super) enum Outcome {
     /// The first KEEPALIVE.
     Established(Arc<Negotiated>),
     Update(Update),
-    RouteRefresh(RouteRefresh),
+    /// Where a refresh begins or ends (RFC 7313 §4). Requests are nothing: we have no table to send.
+    RefreshMarker(RouteRefresh),
     Failed(Failure),
 }
 
-/// The end of a connection: what to tell the neighbor, and what the operator.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) notification: Option<Notification>,
-    pub(super) error: SessionError,
-    /// The neighbor may have, or soon want, another connection to us: the peer goes to Active and
-    /// does not rest, so that it is let in.
-    pub(super) expects_another: bool,
-}
-
-impl Failure {
-    /// We end it and say why.
-    pub(super) fn sending(notification: Notification, detail: Option<&str>) -> Self {
-        let error = SessionError::sent(&notification, detail);
-        Self { notification: Some(notification), error, expects_another: false }
-    }
-
-    /// There is nobody left to tell.
-    pub(super) fn silent(text: String) -> Self {
-        let error = SessionError::connection(text);
-        Self { notification: None, error, expects_another: false }
-    }
-
-    /// The neighbor hung up at once: like one that cannot be dialled at all. RFC 4271 §8.2.2 goes to
-    /// Active. A router does this while it waits after an error of its own, and then dials: if we
-    /// rested as well, the two could refuse each other in turn.
-    pub(super) fn before_open() -> Self {
-        // Not how it hung up: that differs from one attempt to the next.
-        let text = "the router hung up before its OPEN: is this node its neighbor, or does it wait \
-                    after an error?";
-        let error = SessionError::dial(text.to_owned());
-        Self { notification: None, error, expects_another: true }
-    }
-
-    fn received(notification: &Notification) -> Self {
-        // After a collision the connection that the neighbor prefers may be on its way.
-        let expects_another = notification.code == NotificationCode::Cease
-            && notification.subcode == cease::CONNECTION_COLLISION_RESOLUTION;
-        let error = SessionError::received(notification);
-        Self { notification: None, error, expects_another }
-    }
-
-    pub(super) fn malformed(error: DecodeError) -> Self {
-        let detail = error.to_string();
-        Self::sending(error.notification, Some(&detail))
-    }
-}
-
 impl Connection {
-    /// A connection on which our OPEN is about to be sent.
-    pub(super) fn open_sent(now: Instant) -> Self {
-        Self { phase: Phase::OpenSent, hold_expires: Some(now + OPEN_WAIT), keepalive_due: None }
+    /// A connection on which `open` is to be sent, once `delay` has passed.
+    pub(super) fn new(open: Open, delay: Duration, now: Instant) -> Self {
+        let phase = Phase::OpenDelayed { until: now + delay };
+        Self { phase, open, hold_expires: None, keepalive_due: None }
+    }
+
+    /// Our OPEN, if it is to be sent now; then this is OpenSent.
+    pub(super) fn open_due(&mut self, now: Instant) -> Option<Open> {
+        match self.phase {
+            Phase::OpenDelayed { until } if until <= now => {
+                self.phase = Phase::OpenSent;
+                self.hold_expires = Some(now + OPEN_WAIT);
+                Some(self.open.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Our OPEN, if it is still held back: the neighbor's was faster (RFC 4271 §8.2.2, event 20).
+    pub(super) fn open_held_back(&self) -> Option<&Open> {
+        matches!(self.phase, Phase::OpenDelayed { .. }).then_some(&self.open)
     }
 
     pub(super) fn state(&self) -> ConnectionState {
         match self.phase {
+            Phase::OpenDelayed { .. } => ConnectionState::OpenDelayed,
             Phase::OpenSent => ConnectionState::OpenSent,
             Phase::OpenConfirm(_) => ConnectionState::OpenConfirm,
             Phase::Established { .. } => ConnectionState::Established,
@@ -120,7 +104,7 @@ impl Connection {
     /// What was agreed; `None` until the neighbor's OPEN has come.
     pub(super) fn negotiated(&self) -> Option<&Arc<Negotiated>> {
         match &self.phase {
-            Phase::OpenSent => None,
+            Phase::OpenDelayed { .. } | Phase::OpenSent => None,
             Phase::OpenConfirm(negotiated) | Phase::Established { negotiated, .. } => {
                 Some(negotiated)
             }
@@ -131,7 +115,18 @@ impl Connection {
     pub(super) fn established_since(&self) -> Option<Instant> {
         match self.phase {
             Phase::Established { since, .. } => Some(since),
-            Phase::OpenSent | Phase::OpenConfirm(_) => None,
+            Phase::OpenDelayed { .. } | Phase::OpenSent | Phase::OpenConfirm(_) => None,
+        }
+    }
+
+    /// Whether this is a session in which the neighbor keeps routes over a NOTIFICATION, and knows
+    /// the one that says that it must not (RFC 8538).
+    pub(super) fn keeps_routes_over_notifications(&self) -> bool {
+        match &self.phase {
+            Phase::Established { negotiated, .. } => {
+                negotiated.graceful_restart.as_ref().is_some_and(|restart| restart.notification)
+            }
+            Phase::OpenDelayed { .. } | Phase::OpenSent | Phase::OpenConfirm(_) => false,
         }
     }
 
@@ -146,12 +141,15 @@ impl Connection {
             (_, Message::Notification(notification)) => {
                 Outcome::Failed(Failure::received(&notification))
             }
-            (Phase::OpenSent, Message::Open(open)) => match negotiate(settings, &open) {
-                Ok(negotiated) => Outcome::Opened(Arc::new(negotiated)),
-                Err(refusal) => {
-                    Outcome::Failed(Failure::sending(refusal.notification, Some(&refusal.detail)))
+            (Phase::OpenDelayed { .. } | Phase::OpenSent, Message::Open(open)) => {
+                match negotiate(settings, &self.open, &open) {
+                    Ok(negotiated) => Outcome::Opened(Arc::new(negotiated)),
+                    Err(refusal) => {
+                        let detail = Some(refusal.detail.as_str());
+                        Outcome::Failed(Failure::sending(refusal.notification, detail))
+                    }
                 }
-            },
+            }
             (Phase::OpenConfirm(negotiated), Message::Keepalive) => {
                 let negotiated = Arc::clone(negotiated);
                 self.phase = Phase::Established { negotiated: Arc::clone(&negotiated), since: now };
@@ -166,11 +164,18 @@ impl Connection {
                 self.restart_hold_timer(now);
                 Outcome::Update(update)
             }
-            (Phase::Established { .. }, Message::RouteRefresh(refresh)) => {
+            (Phase::Established { negotiated, .. }, Message::RouteRefresh(refresh)) => {
+                // Else the marker's place in the message is reserved and says nothing (RFC 2918 §3).
+                let is_marker = negotiated.enhanced_route_refresh
+                    && negotiated.families.contains(&refresh.family)
+                    && matches!(
+                        refresh.kind,
+                        RouteRefreshKind::BeginningOfRefresh | RouteRefreshKind::EndOfRefresh
+                    );
                 self.restart_hold_timer(now);
-                Outcome::RouteRefresh(refresh)
+                if is_marker { Outcome::RefreshMarker(refresh) } else { Outcome::Nothing }
             }
-            (_, unexpected) => Outcome::Failed(self.unexpected(&unexpected)),
+            (_, unexpected) => Outcome::Failed(self.unexpected(message_type(&unexpected))),
         }
     }
 
@@ -195,22 +200,36 @@ impl Connection {
 
     fn restart_keepalive_timer(&mut self, now: Instant, random: &mut SmallRng) {
         let interval = self.negotiated().and_then(|n| hold_time(n)).map(|time| time / 3);
-        self.keepalive_due = interval.map(|interval| now + jittered(interval, random));
+        self.keepalive_due = interval
+            .map(|interval| now + jittered(interval, random).max(SHORTEST_KEEPALIVE_INTERVAL));
     }
 
-    /// When [`Connection::hold_expired`] or [`Connection::keepalive_due`] is to be asked next.
+    /// When the hold timer runs out, and when the next KEEPALIVE is due.
+    pub(super) fn timers(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.hold_expires, self.keepalive_due)
+    }
+
+    /// When [`Connection::open_due`], [`Connection::hold_expired`] or
+    /// [`Connection::keepalive_due`] is to be asked next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.hold_expires, self.keepalive_due].into_iter().flatten().min()
+        let open = match self.phase {
+            Phase::OpenDelayed { until } => Some(until),
+            Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established { .. } => None,
+        };
+        [self.hold_expires, self.keepalive_due, open].into_iter().flatten().min()
     }
 
     /// Nothing has come for the hold time (RFC 4271 §6.5).
-    pub(super) fn hold_expired(&self, now: Instant) -> Option<Failure> {
+    pub(super) fn hold_expired(&self, settings: &PeerSettings, now: Instant) -> Option<Failure> {
         if self.hold_expires.is_none_or(|at| now < at) {
             return None;
         }
         let notification = Notification::new(NotificationCode::HoldTimerExpired, 0);
         let waited = self.negotiated().and_then(|n| hold_time(n)).unwrap_or(OPEN_WAIT);
-        let detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let mut detail = format!("nothing came from the router for {} s", waited.as_secs());
+        if self.negotiated().is_none() && settings.ttl_security {
+            detail.push_str("; a router without TTL security, or too far away, is not heard");
+        }
         Some(Failure::sending(notification, Some(&detail)))
     }
 
@@ -223,30 +242,51 @@ impl Connection {
         due
     }
 
-    /// A message that its state has no place for (RFC 6608): the data is the message's type.
-    fn unexpected(&self, message: &Message) -> Failure {
-        let (state, subcode) = match self.phase {
-            Phase::OpenSent => ("OpenSent", state_machine::UNEXPECTED_MESSAGE_IN_OPEN_SENT),
-            Phase::OpenConfirm(_) => {
-                ("OpenConfirm", state_machine::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM)
-            }
-            Phase::Established { .. } => {
-                ("Established", state_machine::UNEXPECTED_MESSAGE_IN_ESTABLISHED)
-            }
+    /// Bytes that are no message came in. What is wrong inside of a message does not matter if the
+    /// state has no place for its type.
+    pub(super) fn malformed(&self, error: DecodeError) -> Failure {
+        let unexpected = match (self.state(), error.notification.code) {
+            (ConnectionState::Established, NotificationCode::OpenMessage) => MessageType::Open,
+            (ConnectionState::Established, _) => return refused(error),
+            (_, NotificationCode::UpdateMessage) => MessageType::Update,
+            (_, NotificationCode::RouteRefreshMessage) => MessageType::RouteRefresh,
+            _ => return refused(error),
         };
-        let (name, message_type) = match message {
-            Message::Open(_) => ("OPEN", 1),
-            Message::Update(_) => ("UPDATE", 2),
-            Message::Notification(_) => ("NOTIFICATION", 3),
-            Message::Keepalive => ("KEEPALIVE", 4),
-            Message::RouteRefresh(_) => ("ROUTE-REFRESH", 5),
+        self.unexpected(unexpected)
+    }
+
+    /// A message that its state has no place for (RFC 6608): the data is the message's type.
+    fn unexpected(&self, message: MessageType) -> Failure {
+        let subcode = match self.phase {
+            // RFC 4271 §8.2.2 has no NOTIFICATION here, and RFC 6608 no subcode.
+            Phase::OpenDelayed { .. } => {
+                return Failure::lost(format!("the router sent {message} before its OPEN"));
+            }
+            Phase::OpenSent => state_machine::UNEXPECTED_MESSAGE_IN_OPEN_SENT,
+            Phase::OpenConfirm(_) => state_machine::UNEXPECTED_MESSAGE_IN_OPEN_CONFIRM,
+            Phase::Established { .. } => state_machine::UNEXPECTED_MESSAGE_IN_ESTABLISHED,
         };
         let notification = Notification {
             code: NotificationCode::FiniteStateMachine,
             subcode,
-            data: Bytes::copy_from_slice(&[message_type]),
+            data: Bytes::copy_from_slice(&[message.code()]),
         };
-        Failure::sending(notification, Some(&format!("{name} in state {state}")))
+        Failure::sending(notification, None)
+    }
+}
+
+fn refused(error: DecodeError) -> Failure {
+    let detail = error.to_string();
+    Failure::sending(error.notification, Some(&detail))
+}
+
+fn message_type(message: &Message) -> MessageType {
+    match message {
+        Message::Open(_) => MessageType::Open,
+        Message::Update(_) => MessageType::Update,
+        Message::Notification(_) => MessageType::Notification,
+        Message::Keepalive => MessageType::Keepalive,
+        Message::RouteRefresh(_) => MessageType::RouteRefresh,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Why a session, or the attempt to have one, ended: in the operator's words.
 
+use std::fmt;
+
 use serde::Serialize;
 
+use super::advice::advice;
 use crate::wire::Notification;
 
 /// Who ended it.
@@ -23,17 +26,21 @@ pub enum ErrorDirection {
 pub struct SessionError {
     /// Who ended it.
     pub direction: ErrorDirection,
-    /// NOTIFICATION error code (RFC 4271 §4.5).
+    /// NOTIFICATION error code (RFC 4271 §4.5); of a Hard Reset the one inside of it.
     pub code: Option<u8>,
-    /// NOTIFICATION error subcode.
+    /// NOTIFICATION error subcode, in the same way.
     pub subcode: Option<u8>,
-    /// The same in words, with what to do where that is known.
+    /// The same in words.
     pub text: String,
+    /// What a NOTIFICATION of the neighbor means here, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 impl SessionError {
     pub(super) fn received(notification: &Notification) -> Self {
-        Self::notification(ErrorDirection::Received, notification, None)
+        let advice = advice(notification);
+        Self { advice, ..Self::notification(ErrorDirection::Received, notification, None) }
     }
 
     /// `detail` says what the code does not: the value found and the value expected.
@@ -42,7 +49,13 @@ impl SessionError {
     }
 
     pub(super) fn connection(text: String) -> Self {
-        Self { direction: ErrorDirection::Connection, code: None, subcode: None, text }
+        Self {
+            direction: ErrorDirection::Connection,
+            code: None,
+            subcode: None,
+            text,
+            advice: None,
+        }
     }
 
     pub(super) fn dial(text: String) -> Self {
@@ -58,7 +71,27 @@ impl SessionError {
             Some(detail) => format!("{notification}: {detail}"),
             None => notification.to_string(),
         };
-        let code = Some(u8::from(notification.code));
-        Self { direction, code, subcode: Some(notification.subcode), text }
+        let reason = notification.unwrapped();
+        let code = Some(u8::from(reason.code));
+        Self { direction, code, subcode: Some(reason.subcode), text, advice: None }
+    }
+}
+
+impl fmt::Display for SessionError {
+    /// The whole sentence: who, what, the numbers, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.direction {
+            ErrorDirection::Received => f.write_str("the router closed the session: ")?,
+            ErrorDirection::Sent => f.write_str("this node closed the session: ")?,
+            ErrorDirection::Connection | ErrorDirection::Dial => {}
+        }
+        f.write_str(&self.text)?;
+        if let (Some(code), Some(subcode)) = (self.code, self.subcode) {
+            write!(f, " ({code}/{subcode})")?;
+        }
+        match &self.advice {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
 }

@@ -1,83 +1,18 @@
-//! The OPEN that we send, the checks on the OPEN that we get, and what follows from both.
+//! The checks on the OPEN that we get, and what follows from it and the one that we sent.
+//!
+//! A capability is in use when it stands in both OPENs (RFC 5492 §3): so what we do not offer, by
+//! setting or because the neighbor is too old, is not in use either.
 
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
+use mcc_config::BgpRole;
 use serde::Serialize;
 
+use super::role;
+use super::settings::PeerSettings;
 use crate::wire::subcode::open as subcode;
 use crate::wire::{AddPathMode, Capability, Family, Notification, NotificationCode, Open};
-
-/// How long a neighbor may wait for us after our restart, in seconds. Not 0: BIRD then restarts its
-/// own side as soon as the session is lost, and refuses our next connections meanwhile.
-const OUR_RESTART_TIME: u16 = 120;
-
-/// What the state machine knows of a neighbor before it has said anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerSettings {
-    /// The neighbor's AS number.
-    pub asn: u32,
-    /// Our AS number in this session.
-    pub local_asn: u32,
-    /// Our BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// Proposed hold time in seconds: 0 (never expires) or at least 3.
-    pub hold_time: u16,
-    /// Whether to wait for the neighbor to dial instead of dialling too.
-    pub passive: bool,
-    /// Whether to offer IPv6 unicast beside IPv4 unicast.
-    pub ipv6: bool,
-}
-
-impl PeerSettings {
-    /// Whether the session is internal (iBGP).
-    #[must_use]
-    pub fn is_internal(&self) -> bool {
-        self.asn == self.local_asn
-    }
-
-    /// The families that we offer.
-    #[must_use]
-    pub fn families(&self) -> &'static [Family] {
-        if self.ipv6 {
-            &[Family::IPV4_UNICAST, Family::IPV6_UNICAST]
-        } else {
-            &[Family::IPV4_UNICAST]
-        }
-    }
-
-    /// Our OPEN.
-    ///
-    /// ADD-PATH is offered for receiving only. Graceful restart is offered (RFC 4724) so that the
-    /// neighbor knows that we keep its routes, and so that it takes a new connection at once after
-    /// we have lost our power; we have no routes of our own that it could keep. No role is claimed
-    /// (RFC 9234): a wrong one makes a strict router refuse the session.
-    #[must_use]
-    pub fn open(&self) -> Open {
-        let families = self.families();
-        let mut capabilities: Vec<_> =
-            families.iter().copied().map(Capability::Multiprotocol).collect();
-        capabilities.extend([
-            Capability::RouteRefresh,
-            Capability::EnhancedRouteRefresh,
-            Capability::FourOctetAs(self.local_asn),
-            Capability::ExtendedMessage,
-            Capability::AddPath(families.iter().map(|&f| (f, AddPathMode::Receive)).collect()),
-            Capability::GracefulRestart {
-                restarting: false,
-                notification: false,
-                restart_time: OUR_RESTART_TIME,
-                families: families.iter().map(|&family| (family, false)).collect(),
-            },
-        ]);
-        Open {
-            asn: self.local_asn,
-            hold_time: self.hold_time,
-            bgp_id: self.router_id,
-            capabilities,
-        }
-    }
-}
 
 /// What both sides agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,8 +33,18 @@ pub struct Negotiated {
     pub enhanced_route_refresh: bool,
     /// Families in which the neighbor sends several paths a prefix (RFC 7911).
     pub add_path_receive: Vec<Family>,
-    /// What the neighbor said on graceful restart (RFC 4724).
+    /// IPv4 prefixes may have an IPv6 next hop (RFC 8950).
+    pub extended_next_hop: bool,
+    /// What the neighbor said on graceful restart (RFC 4724); `None` also if we do not offer it.
     pub graceful_restart: Option<GracefulRestart>,
+    /// Families whose stale routes are kept for long (RFC 9494).
+    pub long_lived: Vec<LongLived>,
+    /// What the neighbor's AS is to ours (RFC 9234 §4.2); `None` if we have no role.
+    pub remote_role: Option<BgpRole>,
+    /// The capabilities of our OPEN.
+    pub offered: Vec<ShownCapability>,
+    /// The capabilities of the neighbor's OPEN, unknown ones included.
+    pub received: Vec<ShownCapability>,
 }
 
 /// The neighbor's graceful restart capability, as far as a helper uses it.
@@ -107,12 +52,40 @@ pub struct Negotiated {
 pub struct GracefulRestart {
     /// It is coming back from a restart.
     pub restarting: bool,
-    /// Routes are to be kept across a NOTIFICATION too (RFC 8538).
+    /// Both sides want routes to be kept across a NOTIFICATION too (RFC 8538).
     pub notification: bool,
     /// Seconds that it needs to come back.
     pub restart_time: u16,
     /// Families whose routes are to be kept.
     pub families: Vec<Family>,
+}
+
+/// For how long stale routes of a family are kept once graceful restart gives them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LongLived {
+    /// The family.
+    pub family: Family,
+    /// What the neighbor asks for or we allow, whichever is less; 1 to 16,777,215.
+    pub seconds: u32,
+}
+
+/// A capability as it stood in an OPEN, for people. The same name stands in
+/// [`Negotiated::capabilities`] if it is in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownCapability {
+    /// Capability code (RFC 5492 §4).
+    pub code: u8,
+    /// Its name: `route-refresh`; `capability-128` if it has none.
+    pub name: String,
+    /// What its value says, if there is more to say than the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl From<&Capability> for ShownCapability {
+    fn from(capability: &Capability) -> Self {
+        Self { code: capability.code(), name: capability.name(), detail: capability.detail() }
+    }
 }
 
 impl Negotiated {
@@ -126,7 +99,10 @@ impl Negotiated {
             ("enhanced-route-refresh", self.enhanced_route_refresh),
             ("extended-message", self.extended_message),
             ("graceful-restart", self.graceful_restart.is_some()),
-            ("add-path-receive", !self.add_path_receive.is_empty()),
+            ("long-lived-graceful-restart", !self.long_lived.is_empty()),
+            ("add-path", !self.add_path_receive.is_empty()),
+            ("extended-next-hop", self.extended_next_hop),
+            ("role", self.remote_role.is_some()),
         ];
         names.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()));
         names
@@ -142,102 +118,182 @@ pub struct OpenRefusal {
     pub detail: String,
 }
 
-/// Checks the neighbor's OPEN (RFC 4271 §6.2) and says what both sides agreed on.
+/// Checks the neighbor's OPEN (RFC 4271 §6.2) and says what both sides agreed on. `sent` is the
+/// OPEN of ours that it answers, or that will answer it.
 ///
 /// # Errors
 /// * 2/2: another AS number than the configured one.
 /// * 2/3: identifier 0, or ours inside one AS (RFC 6286 §2.2).
 /// * 2/6: a hold time of 1 or 2 seconds.
 /// * 2/7: no family in common (RFC 5492 §3).
-pub fn negotiate(settings: &PeerSettings, open: &Open) -> Result<Negotiated, OpenRefusal> {
+/// * 2/11: roles that do not fit (RFC 9234 §4.2).
+pub fn negotiate(
+    settings: &PeerSettings,
+    sent: &Open,
+    received: &Open,
+) -> Result<Negotiated, OpenRefusal> {
+    check_identity(settings, received)?;
+    let families = common_families(sent, received);
+    if families.is_empty() {
+        let offered: Vec<_> = named_families(received).map(|family| family.to_string()).collect();
+        let detail = format!("the router offers only {}", offered.join(", "));
+        let missing = multiprotocol_capabilities(settings);
+        return Err(refusal(subcode::UNSUPPORTED_CAPABILITY, missing, detail));
+    }
+    let in_both = |wanted: &Capability| {
+        sent.capabilities.contains(wanted) && received.capabilities.contains(wanted)
+    };
+    let has_four_octets = |open: &Open| {
+        open.capabilities.iter().any(|capability| matches!(capability, Capability::FourOctetAs(_)))
+    };
+    let shown = |open: &Open| open.capabilities.iter().map(ShownCapability::from).collect();
+    let graceful_restart = graceful_restart(sent, received, &families);
+    Ok(Negotiated {
+        remote_id: received.bgp_id,
+        hold_time: settings.hold_time.min(received.hold_time),
+        four_octet_as: has_four_octets(sent) && has_four_octets(received),
+        extended_message: in_both(&Capability::ExtendedMessage),
+        route_refresh: in_both(&Capability::RouteRefresh),
+        enhanced_route_refresh: in_both(&Capability::EnhancedRouteRefresh),
+        add_path_receive: families
+            .iter()
+            .copied()
+            .filter(|&family| receives_paths(sent, family) && sends_paths(received, family))
+            .collect(),
+        extended_next_hop: families.contains(&Family::IPV4_UNICAST)
+            && takes_ipv6_next_hop(sent)
+            && takes_ipv6_next_hop(received),
+        long_lived: match &graceful_restart {
+            Some(_) => long_lived(sent, received, &families),
+            // Means nothing alone (RFC 9494 §4.1).
+            None => Vec::new(),
+        },
+        graceful_restart,
+        remote_role: remote_role(settings, sent, received)?,
+        offered: shown(sent),
+        received: shown(received),
+        families,
+    })
+}
+
+fn check_identity(settings: &PeerSettings, open: &Open) -> Result<(), OpenRefusal> {
+    let refused = |subcode, detail| Err(refusal(subcode, Bytes::new(), detail));
     if open.asn != settings.asn {
         let detail = format!(
             "the router says AS {}, this neighbor is configured with asn = {}",
             open.asn, settings.asn
         );
-        return Err(refusal(subcode::BAD_PEER_AS, Bytes::new(), detail));
+        return refused(subcode::BAD_PEER_AS, detail);
     }
     if open.bgp_id.is_unspecified() {
-        return Err(refusal(
-            subcode::BAD_BGP_IDENTIFIER,
-            Bytes::new(),
-            "the router's identifier is 0.0.0.0".to_owned(),
-        ));
+        let detail = "the router's identifier is 0.0.0.0".to_owned();
+        return refused(subcode::BAD_BGP_IDENTIFIER, detail);
     }
     if settings.is_internal() && open.bgp_id == settings.router_id {
         let detail = format!("the router has our own identifier {}", open.bgp_id);
-        return Err(refusal(subcode::BAD_BGP_IDENTIFIER, Bytes::new(), detail));
+        return refused(subcode::BAD_BGP_IDENTIFIER, detail);
     }
     if matches!(open.hold_time, 1 | 2) {
         let detail = format!("{} s, expected 0 or at least 3 s", open.hold_time);
-        return Err(refusal(subcode::UNACCEPTABLE_HOLD_TIME, Bytes::new(), detail));
+        return refused(subcode::UNACCEPTABLE_HOLD_TIME, detail);
     }
-    let families = common_families(settings, open);
-    if families.is_empty() {
-        let offered: Vec<_> = offered_families(open).map(|family| family.to_string()).collect();
-        let detail = format!("the router offers only {}", offered.join(", "));
-        return Err(refusal(
-            subcode::UNSUPPORTED_CAPABILITY,
-            multiprotocol_capabilities(settings),
-            detail,
-        ));
-    }
-    let has = |wanted: &Capability| open.capabilities.contains(wanted);
-    Ok(Negotiated {
-        remote_id: open.bgp_id,
-        hold_time: settings.hold_time.min(open.hold_time),
-        four_octet_as: open.capabilities.iter().any(|c| matches!(c, Capability::FourOctetAs(_))),
-        extended_message: has(&Capability::ExtendedMessage),
-        route_refresh: has(&Capability::RouteRefresh),
-        enhanced_route_refresh: has(&Capability::EnhancedRouteRefresh),
-        add_path_receive: families
-            .iter()
-            .copied()
-            .filter(|&family| sends_several_paths(open, family))
-            .collect(),
-        graceful_restart: open.capabilities.iter().find_map(graceful_restart),
-        families,
-    })
+    Ok(())
 }
 
-fn offered_families(open: &Open) -> impl Iterator<Item = Family> {
+fn named_families(open: &Open) -> impl Iterator<Item = Family> {
     open.capabilities.iter().filter_map(|capability| match capability {
         Capability::Multiprotocol(family) => Some(*family),
         _ => None,
     })
 }
 
-/// A speaker that names no family means IPv4 unicast (RFC 4760 §8).
-fn common_families(settings: &PeerSettings, open: &Open) -> Vec<Family> {
-    let names_none = offered_families(open).next().is_none();
-    let is_offered = |family: &Family| {
-        (names_none && *family == Family::IPV4_UNICAST)
-            || offered_families(open).any(|offered| offered == *family)
+/// In our order. A speaker that names no family means IPv4 unicast (RFC 4760 §8).
+fn common_families(sent: &Open, received: &Open) -> Vec<Family> {
+    let families = |open: &Open| {
+        let named: Vec<_> = named_families(open).collect();
+        if named.is_empty() { vec![Family::IPV4_UNICAST] } else { named }
     };
-    settings.families().iter().copied().filter(is_offered).collect()
+    let theirs = families(received);
+    families(sent).into_iter().filter(|family| theirs.contains(family)).collect()
 }
 
-fn sends_several_paths(open: &Open, family: Family) -> bool {
+/// Whether an OPEN has `family` with one of `wanted` in its ADD-PATH capability (RFC 7911 §4).
+fn has_add_path(open: &Open, family: Family, wanted: [AddPathMode; 2]) -> bool {
     open.capabilities.iter().any(|capability| match capability {
-        Capability::AddPath(modes) => modes
-            .iter()
-            .any(|(f, mode)| *f == family && matches!(mode, AddPathMode::Send | AddPathMode::Both)),
+        Capability::AddPath(modes) => {
+            modes.iter().any(|(f, mode)| *f == family && wanted.contains(mode))
+        }
         _ => false,
     })
 }
 
-fn graceful_restart(capability: &Capability) -> Option<GracefulRestart> {
-    let Capability::GracefulRestart { restarting, notification, restart_time, families } =
-        capability
-    else {
-        return None;
-    };
-    Some(GracefulRestart {
-        restarting: *restarting,
-        notification: *notification,
-        restart_time: *restart_time,
-        families: families.iter().map(|(family, _)| *family).collect(),
+fn receives_paths(open: &Open, family: Family) -> bool {
+    has_add_path(open, family, [AddPathMode::Receive, AddPathMode::Both])
+}
+
+fn sends_paths(open: &Open, family: Family) -> bool {
+    has_add_path(open, family, [AddPathMode::Send, AddPathMode::Both])
+}
+
+fn takes_ipv6_next_hop(open: &Open) -> bool {
+    let wanted = (Family::IPV4_UNICAST, Family::IPV6_UNICAST.afi);
+    open.capabilities.iter().any(|capability| match capability {
+        Capability::ExtendedNextHop(families) => families.contains(&wanted),
+        _ => false,
     })
+}
+
+/// Of several instances the last one counts (RFC 4724 §3).
+fn graceful_restart(sent: &Open, received: &Open, families: &[Family]) -> Option<GracefulRestart> {
+    let last = |open: &Open| {
+        open.capabilities.iter().rev().find_map(|capability| match capability {
+            Capability::GracefulRestart { restarting, notification, restart_time, families } => {
+                let families: Vec<_> = families.iter().map(|(family, _)| *family).collect();
+                Some(GracefulRestart {
+                    restarting: *restarting,
+                    notification: *notification,
+                    restart_time: *restart_time,
+                    families,
+                })
+            }
+            _ => None,
+        })
+    };
+    let (ours, mut theirs) = (last(sent)?, last(received)?);
+    theirs.notification &= ours.notification;
+    theirs.families.retain(|family| families.contains(family));
+    Some(theirs)
+}
+
+/// Of several instances the last one counts, as for graceful restart.
+fn long_lived(sent: &Open, received: &Open, families: &[Family]) -> Vec<LongLived> {
+    let last = |open: &Open, family: Family| {
+        let all = open.capabilities.iter().rev().find_map(|capability| match capability {
+            Capability::LongLivedGracefulRestart(all) => Some(all),
+            _ => None,
+        })?;
+        all.iter().find(|(f, _, _)| *f == family).map(|(_, _, seconds)| *seconds)
+    };
+    let agreed = families.iter().filter_map(|&family| {
+        let seconds = last(sent, family)?.min(last(received, family)?);
+        (seconds > 0).then_some(LongLived { family, seconds })
+    });
+    agreed.collect()
+}
+
+/// The neighbor's role, if we have sent one.
+fn remote_role(
+    settings: &PeerSettings,
+    sent: &Open,
+    received: &Open,
+) -> Result<Option<BgpRole>, OpenRefusal> {
+    let is_role = |capability: &Capability| matches!(capability, Capability::Role(_));
+    let Some(ours) = settings.role.filter(|_| sent.capabilities.iter().any(is_role)) else {
+        return Ok(None);
+    };
+    role::of_neighbor(ours, settings.role_strict, received)
+        .map(Some)
+        .map_err(|detail| refusal(subcode::ROLE_MISMATCH, Bytes::new(), detail))
 }
 
 fn refusal(subcode: u8, data: Bytes, detail: String) -> OpenRefusal {
@@ -255,91 +311,4 @@ fn multiprotocol_capabilities(settings: &PeerSettings) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::tests::{LOW, OURS, restarting_open, settings, their_open};
-
-    #[test]
-    fn opens_that_are_refused() {
-        let internal = settings();
-        let external = PeerSettings { local_asn: 65200, ..settings() };
-        let with = |change: &dyn Fn(&mut Open)| {
-            let mut open = their_open(LOW);
-            change(&mut open);
-            open
-        };
-        let only_ipv6 = |open: &mut Open| {
-            open.capabilities[0] = Capability::Multiprotocol(Family::IPV6_UNICAST);
-        };
-        let refused = |settings: &PeerSettings, open: &Open| {
-            let refusal = negotiate(settings, open).unwrap_err();
-            (refusal.notification.subcode, refusal.detail, refusal.notification.data.to_vec())
-        };
-        let text = "the router says AS 65101, this neighbor is configured with asn = 65100";
-        assert_eq!(refused(&internal, &with(&|o| o.asn = 65101)), (2, text.to_owned(), vec![]));
-        assert_eq!(refused(&internal, &with(&|o| o.bgp_id = OURS)).0, 3);
-        assert!(negotiate(&external, &with(&|o| o.bgp_id = OURS)).is_ok(), "RFC 6286 §2.2");
-        assert_eq!(refused(&internal, &with(&|o| o.bgp_id = Ipv4Addr::UNSPECIFIED)).0, 3);
-        for hold_time in [1, 2] {
-            assert_eq!(refused(&internal, &with(&|o| o.hold_time = hold_time)).0, 6);
-        }
-        let (subcode, detail, data) = refused(&internal, &with(&only_ipv6));
-        assert_eq!((subcode, data), (7, vec![1, 4, 0, 1, 0, 1]));
-        assert_eq!(detail, "the router offers only ipv6-unicast");
-        let both = PeerSettings { ipv6: true, ..settings() };
-        assert_eq!(negotiate(&both, &with(&only_ipv6)).unwrap().families, [Family::IPV6_UNICAST]);
-    }
-
-    #[test]
-    fn what_both_sides_agree_on() {
-        let bare = Open { capabilities: vec![], hold_time: 0, ..their_open(LOW) };
-        let agreed = negotiate(&settings(), &bare).unwrap();
-        assert_eq!(agreed.families, [Family::IPV4_UNICAST]);
-        assert_eq!(agreed.hold_time, 0);
-        assert_eq!(agreed.capabilities(), ["ipv4-unicast"]);
-
-        let mut full = restarting_open();
-        full.capabilities.extend([
-            Capability::ExtendedMessage,
-            Capability::EnhancedRouteRefresh,
-            Capability::AddPath(vec![
-                (Family::IPV4_UNICAST, AddPathMode::Both),
-                (Family::IPV6_UNICAST, AddPathMode::Send),
-            ]),
-        ]);
-        let agreed = negotiate(&settings(), &full).unwrap();
-        assert_eq!(
-            agreed.capabilities(),
-            [
-                "ipv4-unicast",
-                "four-octet-as",
-                "route-refresh",
-                "enhanced-route-refresh",
-                "extended-message",
-                "graceful-restart",
-                "add-path-receive"
-            ]
-        );
-        assert_eq!(agreed.add_path_receive, [Family::IPV4_UNICAST]);
-        assert_eq!(agreed.graceful_restart.unwrap().restart_time, 120);
-
-        // A neighbor that can only receive several paths sends one.
-        let mut receives = their_open(LOW);
-        let mode = (Family::IPV4_UNICAST, AddPathMode::Receive);
-        receives.capabilities.push(Capability::AddPath(vec![mode]));
-        assert!(negotiate(&settings(), &receives).unwrap().add_path_receive.is_empty());
-    }
-
-    #[test]
-    fn our_open() {
-        let open = PeerSettings { ipv6: true, ..settings() }.open();
-        assert_eq!((open.asn, open.hold_time, open.bgp_id), (65100, 90, OURS));
-        let add_path = Capability::AddPath(vec![
-            (Family::IPV4_UNICAST, AddPathMode::Receive),
-            (Family::IPV6_UNICAST, AddPathMode::Receive),
-        ]);
-        assert!(open.capabilities.contains(&add_path), "never an offer to send");
-        let refusal = negotiate(&settings(), &open).unwrap_err();
-        assert_eq!(refusal.notification.subcode, 3, "we are not our own neighbor");
-    }
-}
+mod tests;

@@ -7,142 +7,34 @@
 //!
 //! When the last connection ends, the peer rests (state Idle) and refuses connections for a time
 //! that grows with each failure in a row. It does not rest (state Active) when the neighbor could
-//! not be dialled, hung up before its OPEN, or prefers another connection: then only the next dial
-//! waits.
+//! not be dialled, hung up before its OPEN, or gave a reason after which it may come back by itself
+//! (see [`failure`](super::failure)): then only the next dial waits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
-use serde::Serialize;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, ConnectionState, Failure, Outcome};
+use super::connection::{Connection, ConnectionState, Outcome};
 use super::error::SessionError;
-use super::negotiation::{Negotiated, PeerSettings};
+use super::event::{Action, CannotRefresh, Event, Refused, Role, State};
+use super::failure::{Comeback, Failure};
+use super::negotiation::Negotiated;
+use super::retention::Ending;
+use super::settings::PeerSettings;
 use super::stop::StopReason;
+use super::timers::Timers;
 use crate::wire::subcode::cease;
-use crate::wire::{
-    DecodeError, Family, Message, Notification, NotificationCode, Outgoing, RouteRefresh, Update,
-};
+use crate::wire::{Family, Message, Notification, NotificationCode, Open, Outgoing};
 
 /// How long a TCP connection may take to come about.
 const DIAL_TIME: Duration = Duration::from_secs(30);
 /// A session that has lasted this long ends the row of failures.
 const STABLE: Duration = Duration::from_secs(60);
-/// How long a neighbor rests that announced too many prefixes; `reset` ends it early.
-const MAX_PREFIXES_REST: Duration = Duration::from_secs(30 * 60);
 /// A second connection this soon after Established is a collision that took its time, and not a
 /// router that restarted (RFC 4724 §4.2).
 const COLLISION_GRACE: Duration = Duration::from_secs(5);
-
-/// Who dialled a connection. There is at most one of each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// We dialled.
-    Dialled,
-    /// The neighbor dialled.
-    Accepted,
-}
-
-impl Role {
-    fn other(self) -> Self {
-        match self {
-            Self::Dialled => Self::Accepted,
-            Self::Accepted => Self::Dialled,
-        }
-    }
-}
-
-/// The state of a session (RFC 4271 §8.2.2): that of the connection that has come furthest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "RFC 4271 §8.2.2 says what each is")]
-pub enum State {
-    Idle,
-    Connect,
-    Active,
-    OpenSent,
-    OpenConfirm,
-    Established,
-}
-
-/// Something happened outside.
-#[derive(Debug)]
-pub enum Event {
-    /// Begin.
-    Start,
-    /// The operator, or the table, wants the session to end.
-    Stop(StopReason),
-    /// The connection of [`Action::Dial`] is there.
-    Connected,
-    /// [`Action::Dial`] came to nothing; why.
-    DialFailed(String),
-    /// The neighbor has dialled; answered by [`Action::Accept`] or [`Action::Refuse`].
-    Incoming,
-    /// A message came in.
-    Received(Role, Message),
-    /// Something came in that is no message.
-    Malformed(Role, DecodeError),
-    /// The TCP connection is gone; why.
-    Closed(Role, String),
-}
-
-/// Something to be done outside.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Dial the neighbor.
-    Dial,
-    /// Drop the dial that is under way.
-    AbortDial,
-    /// The incoming connection becomes [`Role::Accepted`].
-    Accept,
-    /// Close the incoming connection.
-    Refuse(Refused),
-    /// Send a message.
-    Send(Role, Outgoing),
-    /// Close a connection once what was sent is written.
-    Close(Role),
-    /// The session is established.
-    Up(Arc<Negotiated>),
-    /// Routes.
-    Update(Update),
-    /// A refresh marker (RFC 7313); requests are not passed on: we have nothing to send again.
-    RefreshMarker(RouteRefresh),
-    /// A session or an attempt ended.
-    Failed(SessionError),
-    /// An established session ended.
-    Down(Retention),
-}
-
-/// Why an incoming connection was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The peer rests after a failure, or has been stopped.
-    Idle,
-    /// There is an established session.
-    Established,
-}
-
-/// What becomes of the routes of a session that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// They stay as stale, at least for the neighbor's restart time (0 without graceful restart).
-    Keep {
-        /// Restart time of the neighbor (RFC 4724 §3).
-        restart_time: Duration,
-    },
-    /// They are not to be trusted and go at once.
-    Withdraw,
-}
-
-/// Why no ROUTE-REFRESH can be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CannotRefresh {
-    /// There is no established session.
-    NotEstablished,
-    /// The neighbor does not know route refresh.
-    NotNegotiated,
-}
 
 #[derive(Debug)]
 enum Rest {
@@ -167,6 +59,10 @@ pub struct Peer {
     dialled: Option<Connection>,
     accepted: Option<Connection>,
     backoff: Backoff,
+    /// The R flag of the next OPEN (RFC 4724 §3).
+    restarting: bool,
+    /// The next OPEN goes without capabilities: the neighbor has refused one with them.
+    without_capabilities: bool,
     random: SmallRng,
 }
 
@@ -175,13 +71,15 @@ impl Peer {
     #[must_use]
     pub fn new(settings: PeerSettings, random: SmallRng) -> Self {
         Self {
-            settings,
             rest: Rest::Stopped,
             dial: Dial::Off,
             dialled: None,
             accepted: None,
-            backoff: Backoff::new(),
+            backoff: Backoff::new(settings.connect_retry),
+            restarting: settings.restarted,
+            without_capabilities: false,
             random,
+            settings,
         }
     }
 
@@ -192,7 +90,8 @@ impl Peer {
             Some(ConnectionState::Established) => State::Established,
             Some(ConnectionState::OpenConfirm) => State::OpenConfirm,
             Some(ConnectionState::OpenSent) => State::OpenSent,
-            None => match (&self.rest, &self.dial) {
+            Some(ConnectionState::OpenDelayed) if self.dialled.is_some() => State::Connect,
+            Some(ConnectionState::OpenDelayed) | None => match (&self.rest, &self.dial) {
                 (Rest::Until(_) | Rest::Stopped, _) => State::Idle,
                 (Rest::Awake, Dial::UnderWay { .. }) => State::Connect,
                 (Rest::Awake, Dial::Off | Dial::At(_)) => State::Active,
@@ -214,6 +113,14 @@ impl Peer {
             (Rest::Until(at), _) | (Rest::Awake, Dial::At(at)) => Some(*at),
             (Rest::Stopped | Rest::Awake, _) => None,
         }
+    }
+
+    /// When its timers run out: of two connections those of the one that has come further.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        let connection = self.connections().max_by_key(|connection| connection.state());
+        let (hold, keepalive) = connection.map(Connection::timers).unwrap_or_default();
+        Timers { hold, keepalive, retry: self.retries_at() }
     }
 
     /// When [`Peer::handle_timeout`] is to be called next.
@@ -248,13 +155,18 @@ impl Peer {
             Event::Incoming => self.incoming(now, actions),
             Event::Received(role, message) => self.received(role, message, now, actions),
             Event::Malformed(role, error) => {
-                self.fail(role, Failure::malformed(error), now, actions);
+                let failure = self.connection(role).map(|connection| connection.malformed(error));
+                if let Some(failure) = failure {
+                    self.fail(role, failure, now, actions);
+                }
             }
             Event::Closed(role, text) => {
                 let state = self.connection(role).map(Connection::state);
                 let failure = match state {
-                    Some(ConnectionState::OpenSent) => Failure::before_open(),
-                    _ => Failure::silent(text),
+                    Some(ConnectionState::OpenDelayed | ConnectionState::OpenSent) => {
+                        Failure::before_open()
+                    }
+                    _ => Failure::lost(text),
                 };
                 self.fail(role, failure, now, actions);
             }
@@ -271,20 +183,25 @@ impl Peer {
             Dial::UnderWay { give_up } if give_up <= now => {
                 actions.push(Action::AbortDial);
                 let text = format!(
-                    "no answer for {} s: check the address, firewalls and the password on both sides",
-                    DIAL_TIME.as_secs()
+                    "no answer for {} s: {}",
+                    DIAL_TIME.as_secs(),
+                    self.settings.if_silent()
                 );
                 self.dial_failed(text, now, actions);
             }
             Dial::Off | Dial::At(_) | Dial::UnderWay { .. } => {}
         }
         for role in [Role::Dialled, Role::Accepted] {
-            let expired = self.connection(role).and_then(|c| c.hold_expired(now));
+            let expired = self.connection(role).and_then(|c| c.hold_expired(&self.settings, now));
             if let Some(failure) = expired {
                 self.fail(role, failure, now, actions);
             }
             let (slot, random) = self.slot_and_random(role);
-            if slot.as_mut().is_some_and(|connection| connection.keepalive_due(now, random)) {
+            let Some(connection) = slot else { continue };
+            if let Some(open) = connection.open_due(now) {
+                actions.push(Action::Send(role, Outgoing::Open(open)));
+            }
+            if connection.keepalive_due(now, random) {
                 actions.push(Action::Send(role, Outgoing::Keepalive));
             }
         }
@@ -354,7 +271,7 @@ impl Peer {
                 return;
             }
             let text = "the router opened a new connection: it has restarted (RFC 4724 §4.2)";
-            self.drop_connection(role, Failure::silent(text.to_owned()), actions);
+            self.drop_connection(role, Failure::lost(text.to_owned()), actions);
         }
         // The earlier connection is one that the neighbor has given up or forgotten.
         self.close_collided(Role::Accepted, actions);
@@ -366,8 +283,15 @@ impl Peer {
     }
 
     fn open(&mut self, role: Role, now: Instant, actions: &mut Vec<Action>) {
-        *self.slot_and_random(role).0 = Some(Connection::open_sent(now));
-        actions.push(Action::Send(role, Outgoing::Open(self.settings.open())));
+        let mut open = self.settings.open(self.restarting);
+        if self.without_capabilities {
+            open = Open { capabilities: Vec::new(), ..open };
+        }
+        let mut connection = Connection::new(open, self.settings.delay_open, now);
+        if let Some(open) = connection.open_due(now) {
+            actions.push(Action::Send(role, Outgoing::Open(open)));
+        }
+        *self.slot_and_random(role).0 = Some(connection);
     }
 
     fn received(&mut self, role: Role, message: Message, now: Instant, actions: &mut Vec<Action>) {
@@ -378,10 +302,15 @@ impl Peer {
         let Some(connection) = slot else { return };
         match connection.receive(message, &self.settings, now) {
             Outcome::Nothing => {}
-            Outcome::Opened(negotiated) => self.opened(role, negotiated, now, actions),
+            Outcome::Opened(negotiated) => {
+                if let Some(open) = connection.open_held_back() {
+                    actions.push(Action::Send(role, Outgoing::Open(open.clone())));
+                }
+                self.opened(role, negotiated, now, actions);
+            }
             Outcome::Established(negotiated) => self.came_up(role, negotiated, actions),
             Outcome::Update(update) => actions.push(Action::Update(update)),
-            Outcome::RouteRefresh(refresh) => actions.push(Action::RefreshMarker(refresh)),
+            Outcome::RefreshMarker(refresh) => actions.push(Action::RefreshMarker(refresh)),
             Outcome::Failed(failure) => self.fail(role, failure, now, actions),
         }
     }
@@ -404,7 +333,7 @@ impl Peer {
                     return;
                 }
             }
-            Some(ConnectionState::OpenSent) | None => {}
+            Some(ConnectionState::OpenDelayed | ConnectionState::OpenSent) | None => {}
         }
         let (slot, random) = self.slot_and_random(role);
         if let Some(connection) = slot {
@@ -424,6 +353,7 @@ impl Peer {
     fn came_up(&mut self, role: Role, negotiated: Arc<Negotiated>, actions: &mut Vec<Action>) {
         self.close_collided(role.other(), actions);
         self.abort_dial(actions);
+        self.restarting = false;
         // A restarted router waits for our marker before it chooses routes (RFC 4724 §4.1).
         if negotiated.graceful_restart.is_some() {
             let marker = |&family: &Family| Action::Send(role, Outgoing::EndOfRib(family));
@@ -443,10 +373,17 @@ impl Peer {
     }
 
     fn stop(&mut self, reason: &StopReason, now: Instant, actions: &mut Vec<Action>) {
-        let notification = reason.notification();
-        let before = actions.len();
         for role in [Role::Dialled, Role::Accepted] {
-            let failure = Failure::sending(notification.clone(), None);
+            let Some(connection) = self.connection(role) else { continue };
+            let mut notification = reason.notification();
+            if reason.is_for_long() && connection.keeps_routes_over_notifications() {
+                // Or the neighbor would wait for us (RFC 8538 §5.1).
+                notification = notification.into_hard_reset();
+            }
+            let mut failure = Failure::sending(notification, None);
+            if matches!(reason, StopReason::MaxPrefixes { .. }) {
+                failure.ending = Ending::Untrusted;
+            }
             self.drop_connection(role, failure, actions);
         }
         self.abort_dial(actions);
@@ -457,11 +394,8 @@ impl Peer {
                 self.wake(now, actions);
             }
             StopReason::MaxPrefixes { .. } => {
-                self.rest = Rest::Until(now + MAX_PREFIXES_REST);
-                for action in actions.iter_mut().skip(before) {
-                    if let Action::Down(retention) = action {
-                        *retention = Retention::Withdraw;
-                    }
+                if !matches!(self.rest, Rest::Stopped) {
+                    self.rest = Rest::Until(now + self.settings.max_prefixes_rest);
                 }
             }
         }
@@ -474,17 +408,27 @@ impl Peer {
         if connection.established_since().is_some_and(|since| now >= since + STABLE) {
             self.backoff.reset();
         }
-        let expects_another = failure.expects_another;
+        // Once: who refuses the OPEN without them as well has another reason.
+        self.without_capabilities = failure.knows_no_capabilities
+            && !self.without_capabilities
+            && u16::try_from(self.settings.local_asn).is_ok();
+        let comeback = failure.comeback;
         self.drop_connection(role, failure, actions);
         if self.connections().next().is_some() {
             return;
         }
-        let wait = now + self.backoff.next(&mut self.random);
-        if !expects_another {
-            self.abort_dial(actions);
-            self.rest = Rest::Until(wait);
-        } else if matches!(self.dial, Dial::Off) && !self.settings.passive {
-            self.dial = Dial::At(wait);
+        let wait = self.backoff.next(&mut self.random);
+        let dial_at = match comeback {
+            Comeback::Rest => {
+                self.abort_dial(actions);
+                self.rest = Rest::Until(now + wait);
+                return;
+            }
+            Comeback::LetIn => now + wait,
+            Comeback::LetInAndDialLate => now + self.backoff.longest(&mut self.random),
+        };
+        if matches!(self.dial, Dial::Off) && !self.settings.passive {
+            self.dial = Dial::At(dial_at);
         }
     }
 
@@ -496,13 +440,10 @@ impl Peer {
         }
         actions.push(Action::Close(role));
         actions.push(Action::Failed(failure.error));
-        if connection.state() == ConnectionState::Established {
-            let restart_time = connection
-                .negotiated()
-                .and_then(|negotiated| negotiated.graceful_restart.as_ref())
-                .map_or(0, |restart| restart.restart_time);
-            let restart_time = Duration::from_secs(u64::from(restart_time));
-            actions.push(Action::Down(Retention::Keep { restart_time }));
+        if let Some(negotiated) = connection.negotiated()
+            && connection.state() == ConnectionState::Established
+        {
+            actions.push(Action::Down(failure.ending.retention(negotiated)));
         }
     }
 

@@ -18,6 +18,14 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Whether the neighbor need not wait for us to come back.
+    pub(super) fn is_for_long(&self) -> bool {
+        match self {
+            Self::Shutdown(_) | Self::MaxPrefixes { .. } => true,
+            Self::Reset => false,
+        }
+    }
+
     pub(super) fn notification(&self) -> Notification {
         match self {
             Self::MaxPrefixes { limit } => {

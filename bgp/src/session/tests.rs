@@ -1,7 +1,6 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -13,18 +12,31 @@ use crate::wire::{
 
 use Role::{Accepted, Dialled};
 
+mod endings;
+mod opens;
+
 pub(super) const LOW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub(super) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+pub(super) const HIGH: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
 pub(super) fn settings() -> PeerSettings {
     PeerSettings {
+        max_prefixes_rest: Duration::from_secs(1800),
         asn: 65100,
         local_asn: 65100,
         router_id: OURS,
         hold_time: 90,
         passive: false,
+        connect_retry: Duration::from_secs(60),
+        delay_open: Duration::ZERO,
         ipv6: false,
+        graceful_restart: true,
+        restarted: false,
+        long_lived_stale_time: Duration::from_secs(86_400),
+        add_path: true,
+        role: None,
+        ttl_security: false,
+        role_strict: false,
     }
 }
 
@@ -38,10 +50,15 @@ pub(super) fn their_open(bgp_id: Ipv4Addr) -> Open {
 }
 
 pub(super) fn restarting_open() -> Open {
+    graceful_open(false)
+}
+
+/// With graceful restart; `notification` is the N flag of RFC 8538.
+fn graceful_open(notification: bool) -> Open {
     let mut open = their_open(LOW);
     open.capabilities.push(Capability::GracefulRestart {
         restarting: false,
-        notification: false,
+        notification,
         restart_time: 120,
         families: vec![(Family::IPV4_UNICAST, true)],
     });
@@ -49,13 +66,13 @@ pub(super) fn restarting_open() -> Open {
 }
 
 /// Drives a [`Peer`] and prints what it does in short: `dial`, `send dialled OPEN`, `up`, ….
-struct Fixture {
-    peer: Peer,
-    now: Instant,
+pub(super) struct Fixture {
+    pub(super) peer: Peer,
+    pub(super) now: Instant,
 }
 
 impl Fixture {
-    fn new(change: impl FnOnce(&mut PeerSettings)) -> Self {
+    pub(super) fn new(change: impl FnOnce(&mut PeerSettings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let peer = Peer::new(settings, SmallRng::seed_from_u64(7));
@@ -63,7 +80,7 @@ impl Fixture {
     }
 
     /// A peer whose dialled connection is established with a neighbor that sent `open`.
-    fn established(open: Open) -> Self {
+    pub(super) fn established(open: Open) -> Self {
         let mut f = Self::new(|_| {});
         f.feed(Event::Start);
         f.feed(Event::Connected);
@@ -73,17 +90,17 @@ impl Fixture {
         f
     }
 
-    fn feed(&mut self, event: Event) -> Vec<String> {
+    pub(super) fn feed(&mut self, event: Event) -> Vec<String> {
         let mut actions = Vec::new();
         self.peer.handle(event, self.now, &mut actions);
         actions.iter().map(describe).collect()
     }
 
-    fn message(&mut self, role: Role, message: Message) -> Vec<String> {
+    pub(super) fn message(&mut self, role: Role, message: Message) -> Vec<String> {
         self.feed(Event::Received(role, message))
     }
 
-    fn pass(&mut self, seconds: f64) -> Vec<String> {
+    pub(super) fn pass(&mut self, seconds: f64) -> Vec<String> {
         self.now += Duration::from_secs_f64(seconds);
         let mut actions = Vec::new();
         self.peer.handle_timeout(self.now, &mut actions);
@@ -91,7 +108,7 @@ impl Fixture {
     }
 
     /// Lets time pass up to the next deadline.
-    fn wait(&mut self) -> (Duration, Vec<String>) {
+    pub(super) fn wait(&mut self) -> (Duration, Vec<String>) {
         let at = self.peer.next_deadline().expect("something to wait for");
         let waited = at.saturating_duration_since(self.now);
         (waited, self.pass(waited.as_secs_f64()))
@@ -120,18 +137,22 @@ fn describe(action: &Action) -> String {
         Action::Update(_) => "update".to_owned(),
         Action::RefreshMarker(_) => "marker".to_owned(),
         Action::Failed(error) => format!("failed: {}", error.text),
-        Action::Down(Retention::Keep { restart_time }) => {
-            format!("down, keep {}", restart_time.as_secs())
+        Action::Down(Retention::Keep { restart_time, long_lived, administrative }) => {
+            let mut words = format!("down, keep {}", restart_time.as_secs());
+            for (family, time) in long_lived {
+                words.push_str(&format!(" + {} of {family}", time.as_secs()));
+            }
+            if *administrative { words + " by order" } else { words }
         }
         Action::Down(Retention::Withdraw) => "down, withdraw".to_owned(),
     }
 }
 
-fn cease(subcode: u8) -> Message {
+pub(super) fn cease(subcode: u8) -> Message {
     Message::Notification(Notification::new(NotificationCode::Cease, subcode))
 }
 
-fn request() -> Message {
+pub(super) fn request() -> Message {
     let kind = RouteRefreshKind::Request;
     Message::RouteRefresh(RouteRefresh { family: Family::IPV4_UNICAST, kind })
 }
@@ -178,7 +199,7 @@ fn end_of_rib_is_sent_to_who_knows_it() {
 /// RFC 4271 §8.2.2 from OpenSent on: what each message does in each state.
 #[test]
 fn messages_by_state() {
-    let fsm = |subcode: u8, message: &str, state: &str, kind: u8| {
+    let fsm = |subcode: u8, kind: u8| {
         let words = Notification {
             code: NotificationCode::FiniteStateMachine,
             subcode,
@@ -187,32 +208,17 @@ fn messages_by_state() {
         vec![
             format!("send dialled 5/{subcode}"),
             "close dialled".to_owned(),
-            format!("failed: {words}: {message} in state {state}"),
+            format!("failed: {words}"),
         ]
     };
     let open = || Message::Open(their_open(LOW));
     let update = || Message::Update(Update::default());
     let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
     for (message, open_sent, open_confirm, established) in [
-        (
-            open(),
-            lines(&["send dialled KEEPALIVE"]),
-            fsm(2, "OPEN", "OpenConfirm", 1),
-            fsm(3, "OPEN", "Established", 1),
-        ),
-        (Message::Keepalive, fsm(1, "KEEPALIVE", "OpenSent", 4), lines(&["up"]), lines(&[])),
-        (
-            update(),
-            fsm(1, "UPDATE", "OpenSent", 2),
-            fsm(2, "UPDATE", "OpenConfirm", 2),
-            lines(&["update"]),
-        ),
-        (
-            request(),
-            fsm(1, "ROUTE-REFRESH", "OpenSent", 5),
-            fsm(2, "ROUTE-REFRESH", "OpenConfirm", 5),
-            lines(&["marker"]),
-        ),
+        (open(), lines(&["send dialled KEEPALIVE"]), fsm(2, 1), fsm(3, 1)),
+        (Message::Keepalive, fsm(1, 4), lines(&["up"]), lines(&[])),
+        (update(), fsm(1, 2), fsm(2, 2), lines(&["update"])),
+        (request(), fsm(1, 5), fsm(2, 5), lines(&[])),
     ] {
         for (state, expected) in [open_sent, open_confirm, established].into_iter().enumerate() {
             let mut f = Fixture::new(|_| {});
@@ -240,8 +246,9 @@ fn a_received_notification_ends_every_state_and_is_not_answered() {
         {
             f.message(Dialled, message);
         }
-        let actions = f.message(Dialled, cease(4));
-        assert_eq!(actions[..2], ["close dialled", "failed: Cease / Administrative Reset"]);
+        let expired = Notification::new(NotificationCode::HoldTimerExpired, 0);
+        let actions = f.message(Dialled, Message::Notification(expired));
+        assert_eq!(actions[..2], ["close dialled", "failed: Hold Timer Expired"]);
         assert_eq!(actions.len(), if state == 2 { 3 } else { 2 });
         assert_eq!(f.peer.state(), State::Idle);
     }
@@ -454,7 +461,7 @@ fn stopping() {
             "send dialled 6/2",
             "close dialled",
             "failed: Cease / Administrative Shutdown: maintenance",
-            "down, keep 120"
+            "down, keep 0"
         ]
     );
     assert_eq!(f.peer.next_deadline(), None);
@@ -492,6 +499,33 @@ fn refresh_is_asked_for_only_where_it_is_understood() {
     assert_eq!(f.peer.request_refresh(&mut actions), Err(CannotRefresh::NotEstablished));
 }
 
+/// RFC 7313 §5: a marker is one only where both sides said so, and of a family that was agreed on.
+#[test]
+fn refresh_markers_count_where_they_were_agreed_on() {
+    let marker = |family, kind| Message::RouteRefresh(RouteRefresh { family, kind });
+    let begin = |family| marker(family, RouteRefreshKind::BeginningOfRefresh);
+    let mut f = Fixture::established(their_open(LOW));
+    assert!(f.message(Dialled, begin(Family::IPV4_UNICAST)).is_empty());
+    let mut open = their_open(LOW);
+    open.capabilities.push(Capability::EnhancedRouteRefresh);
+    let mut f = Fixture::established(open);
+    assert_eq!(f.message(Dialled, begin(Family::IPV4_UNICAST)), ["marker"]);
+    let end = marker(Family::IPV4_UNICAST, RouteRefreshKind::EndOfRefresh);
+    assert_eq!(f.message(Dialled, end), ["marker"]);
+    assert!(f.message(Dialled, begin(Family::IPV6_UNICAST)).is_empty());
+    let unknown = marker(Family::IPV4_UNICAST, RouteRefreshKind::Unknown(9));
+    assert!(f.message(Dialled, unknown).is_empty());
+}
+
+#[test]
+fn keepalives_come_once_a_second_at_most() {
+    let mut f = Fixture::established(Open { hold_time: 3, ..their_open(LOW) });
+    for _ in 0..20 {
+        assert_eq!(f.wait(), (Duration::from_secs(1), vec!["send dialled KEEPALIVE".to_owned()]));
+        f.message(Dialled, Message::Keepalive);
+    }
+}
+
 #[test]
 fn bytes_that_are_no_message_are_answered_with_what_the_decoder_says() {
     let mut f = Fixture::established(their_open(LOW));
@@ -500,91 +534,4 @@ fn bytes_that_are_no_message_are_answered_with_what_the_decoder_says() {
     let actions = f.feed(Event::Malformed(Dialled, error));
     assert_eq!(actions[0], "send dialled 1/1");
     assert!(actions[2].contains("marker is not all ones"), "{actions:?}");
-}
-
-fn any_event() -> impl Strategy<Value = (u8, bool, u16)> {
-    (0u8..18, any::<bool>(), 0u16..700)
-}
-
-proptest! {
-    /// Any events in any order, also ones that cannot be: no panic, and the outside is never asked
-    /// for what makes no sense.
-    #[test]
-    fn invariants(passive: bool, events in prop::collection::vec(any_event(), 1..80)) {
-        let mut f = Fixture::new(|settings| settings.passive = passive);
-        let (mut dialling, mut up) = (false, false);
-        let mut open = [false; 2];
-        let mut incoming = false;
-        for (kind, accepted, seconds) in events {
-            let role = if accepted { Accepted } else { Dialled };
-            let exists = open[usize::from(accepted)];
-            let event = match kind {
-                0 | 1 => Some(Event::Start),
-                2 if dialling => { dialling = false; open[0] = true; Some(Event::Connected) }
-                3 if dialling => { dialling = false; Some(Event::DialFailed(String::new())) }
-                4 | 5 => { incoming = true; Some(Event::Incoming) }
-                6 | 7 => Some(Event::Received(role, Message::Open(their_open(HIGH)))),
-                8 => Some(Event::Received(role, Message::Open(restarting_open()))),
-                9 | 10 => Some(Event::Received(role, Message::Keepalive)),
-                11 => Some(Event::Received(role, Message::Update(Update::default()))),
-                12 => Some(Event::Received(role, cease(if accepted { 7 } else { 2 }))),
-                13 if exists => Some(Event::Closed(role, String::new())),
-                14 if seconds < 100 => Some(Event::Stop(StopReason::Shutdown(None))),
-                14 => Some(Event::Stop(StopReason::Reset)),
-                15 if seconds < 100 => Some(Event::Stop(StopReason::MaxPrefixes { limit: 1 })),
-                _ => None,
-            };
-            let mut actions = Vec::new();
-            match event {
-                Some(event) => f.peer.handle(event, f.now, &mut actions),
-                None => {
-                    f.now += Duration::from_secs(u64::from(seconds));
-                    f.peer.handle_timeout(f.now, &mut actions);
-                }
-            }
-            for action in actions {
-                let index = |role| usize::from(role == Accepted);
-                match action {
-                    Action::Dial => {
-                        prop_assert!(!dialling && !passive && !open[0]);
-                        dialling = true;
-                    }
-                    Action::AbortDial => {
-                        prop_assert!(dialling);
-                        dialling = false;
-                    }
-                    Action::Accept => {
-                        prop_assert!(incoming && !open[1]);
-                        (incoming, open[1]) = (false, true);
-                    }
-                    Action::Refuse(_) => {
-                        prop_assert!(incoming);
-                        incoming = false;
-                    }
-                    Action::Send(role, _) => prop_assert!(open[index(role)]),
-                    Action::Close(role) => {
-                        prop_assert!(open[index(role)]);
-                        open[index(role)] = false;
-                    }
-                    Action::Up(_) => {
-                        prop_assert!(!up);
-                        up = true;
-                    }
-                    Action::Down(_) => {
-                        prop_assert!(up);
-                        up = false;
-                    }
-                    Action::Update(_) | Action::RefreshMarker(_) => prop_assert!(up),
-                    Action::Failed(_) => {}
-                }
-            }
-            prop_assert!(!incoming, "an incoming connection is always answered");
-            prop_assert_eq!(up, f.peer.state() == State::Established);
-            prop_assert!(!up || open.iter().filter(|open| **open).count() == 1);
-            let waits = f.peer.next_deadline().is_some();
-            let idle = !dialling && open == [false; 2];
-            let stopped = f.peer.state() == State::Idle && !waits;
-            prop_assert!(!idle || waits || passive || stopped, "it tries again some time");
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! What the rest of the node sees of the speaker.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,19 +9,27 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rib_task::{Changes, Request};
+use super::history::{MalformedMessage, SessionHistory};
+use super::member::Member;
+use super::rib_task::{Changes, Request, Subscription};
+use super::rules_of;
 use super::session_task::Command;
-use super::status::{Board, SpeakerStatus};
-use crate::rib::{FootprintPage, PrefixAttributes, RoutePage, RouteQuery, SubscriberId};
+use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
+use super::tap::{EstablishedSession, Tap, TapSubscription};
+use crate::mrt::TableDumpStream;
+use crate::policy::AcceptPolicy;
+use crate::rib::{
+    DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
+    SubscriberId, TablePage,
+};
 use crate::session::CannotRefresh;
 
 /// Asks the speaker and commands it. Cheap to clone; outlives the speaker, and then says so.
 #[derive(Debug, Clone)]
 pub struct SpeakerHandle {
     pub(super) board: Arc<Board>,
+    pub(super) tap: Tap,
     pub(super) requests: mpsc::Sender<Request>,
-    /// By neighbor, in the order of the board.
-    pub(super) commands: Arc<[mpsc::Sender<Command>]>,
 }
 
 /// The speaker has stopped.
@@ -65,6 +74,68 @@ impl SpeakerHandle {
         self.board.status(Instant::now())
     }
 
+    /// One neighbor with everything there is to know of its session.
+    ///
+    /// # Errors
+    /// Unknown neighbor, or stopped.
+    pub async fn neighbor(&self, address: IpAddr) -> Result<NeighborDetail, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.member(address)?.commands.send(Command::Timers(reply)).await.map_err(|_| Stopped)?;
+        let timers = answer.await.map_err(|_| Stopped)?;
+        let neighbors = self.status().neighbors.into_iter();
+        let mut found = neighbors.filter(|neighbor| neighbor.address == address);
+        let status = found.next().ok_or_else(|| self.unknown(address))?;
+        let history = self.member(address)?.board.history().of(address);
+        Ok(NeighborDetail::new(status, timers, history.states, Instant::now()))
+    }
+
+    /// What sessions remember, of all neighbors or of one: changes of state and messages.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn history(&self, neighbor: Option<IpAddr>) -> Result<Vec<SessionHistory>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(vec![self.member(address)?.board.history().of(address)]);
+        }
+        let sessions = self.sessions();
+        Ok(sessions.map(|session| session.history().of(session.neighbor().address)).collect())
+    }
+
+    /// The malformed messages that are remembered, of all neighbors or of one, oldest first.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn malformed(
+        &self,
+        neighbor: Option<IpAddr>,
+    ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
+        if let Some(address) = neighbor {
+            return Ok(self.member(address)?.board.history().malformed_messages());
+        }
+        let mut all: Vec<_> =
+            self.sessions().flat_map(|session| session.history().malformed_messages()).collect();
+        all.sort_by_key(|message| message.at);
+        Ok(all)
+    }
+
+    /// The sessions that are up, with their OPENs: what a listener of the tap has to know of
+    /// sessions that were there before it.
+    #[must_use]
+    pub fn established(&self) -> Vec<Arc<EstablishedSession>> {
+        self.sessions().filter_map(|session| session.established()).collect()
+    }
+
+    /// Listens to the sessions from now on: to all, or to that of one neighbor.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
+        if let Some(address) = neighbor {
+            self.member(address)?;
+        }
+        Ok(self.tap.subscribe(neighbor))
+    }
+
     /// One page of routes: `query.limit` of them, or all that are left.
     ///
     /// # Errors
@@ -85,17 +156,90 @@ impl SpeakerHandle {
         }
     }
 
-    /// One page of the footprint: up to `limit` prefixes (8,192 at most) after `after`, with the
-    /// size of the whole.
+    /// How many routes are asked for; `query.limit` does not matter.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub async fn footprint(
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+        let mut count = 0;
+        loop {
+            let asked = query.clone();
+            let slice = self.ask(|reply| Request::Count { query: asked, reply }).await?;
+            count += slice.count;
+            if slice.next.is_none() {
+                return Ok(count);
+            }
+            query.after = slice.next;
+        }
+    }
+
+    /// One page of the footprint, with the size of the whole.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn footprint(&self, query: FootprintQuery) -> Result<FootprintPage, Stopped> {
+        self.ask(|reply| Request::Footprint { query, reply }).await
+    }
+
+    /// Says that the footprint is right as it is, so that subscribers are told of it; whether
+    /// anything was held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn approve(&self) -> Result<bool, Stopped> {
+        self.ask(|reply| Request::Approve { reply }).await
+    }
+
+    /// The prefixes that subscribers are not told of because they flap.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn damped(&self) -> Result<Vec<DampedPrefix>, Stopped> {
+        self.ask(|reply| Request::Damped { reply }).await
+    }
+
+    /// The whole table as an MRT file, of all neighbors or of one. `view` names the table in it.
+    ///
+    /// # Errors
+    /// Unknown neighbor.
+    pub fn dump(
         &self,
+        neighbor: Option<IpAddr>,
+        view: &str,
+    ) -> Result<TableDumpStream, CommandError> {
+        if let Some(address) = neighbor {
+            self.member(address)?;
+        }
+        Ok(TableDumpStream::new(self.clone(), neighbor, view))
+    }
+
+    /// The accept rules of each neighbor.
+    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
+        let Board { router_id, ebgp_requires_rules, .. } = *self.board;
+        let policy = |session: Arc<SessionBoard>| {
+            let neighbor = session.neighbor();
+            // Rules that cannot be read have stopped the speaker from starting.
+            let rules = rules_of(neighbor, router_id, ebgp_requires_rules).ok()?;
+            Some((neighbor.address, rules.policy))
+        };
+        self.sessions().filter_map(policy).collect()
+    }
+
+    /// Waits until the speaker has stopped.
+    pub async fn stopped(&self) {
+        self.requests.closed().await;
+    }
+
+    /// One page of the whole table, after `after`: of all neighbors, or of one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn table_page(
+        &self,
+        neighbor: Option<IpAddr>,
         after: Option<IpNet>,
-        limit: usize,
-    ) -> Result<FootprintPage, Stopped> {
-        self.ask(|reply| Request::Footprint { after, limit, reply }).await
+    ) -> Result<TablePage, Stopped> {
+        self.ask(|reply| Request::Table { neighbor, after, reply }).await
     }
 
     /// Follows the footprint from now on.
@@ -110,7 +254,7 @@ impl SpeakerHandle {
     /// # Errors
     /// Unknown neighbor, or stopped.
     pub async fn reset(&self, address: IpAddr) -> Result<(), CommandError> {
-        Ok(self.commands(address)?.send(Command::Reset).await.map_err(|_| Stopped)?)
+        Ok(self.member(address)?.commands.send(Command::Reset).await.map_err(|_| Stopped)?)
     }
 
     /// Asks a neighbor to send its table again.
@@ -119,7 +263,7 @@ impl SpeakerHandle {
     /// Unknown neighbor, session not established, or a router without route refresh.
     pub async fn refresh(&self, address: IpAddr) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.commands(address)?.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
+        self.member(address)?.commands.send(Command::Refresh(reply)).await.map_err(|_| Stopped)?;
         match answer.await.map_err(|_| Stopped)? {
             Ok(()) => Ok(()),
             Err(CannotRefresh::NotEstablished) => Err(CommandError::NotEstablished { address }),
@@ -127,14 +271,20 @@ impl SpeakerHandle {
         }
     }
 
-    fn commands(&self, address: IpAddr) -> Result<&mpsc::Sender<Command>, CommandError> {
-        let addresses = || self.board.sessions.iter().map(|session| session.neighbor().address);
-        let mut commands = addresses().zip(self.commands.iter());
-        commands.find(|(a, _)| *a == address).map(|(_, commands)| commands).ok_or_else(|| {
-            let known: Vec<_> = addresses().map(|address| address.to_string()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            CommandError::UnknownNeighbor { address, known }
-        })
+    fn sessions(&self) -> impl Iterator<Item = Arc<SessionBoard>> {
+        let members = self.board.roster.members().into_iter();
+        members.map(|(_, member)| Arc::clone(&member.board))
+    }
+
+    fn member(&self, address: IpAddr) -> Result<Arc<Member>, CommandError> {
+        self.board.roster.find(address).ok_or_else(|| self.unknown(address))
+    }
+
+    fn unknown(&self, address: IpAddr) -> CommandError {
+        let known: Vec<_> =
+            self.sessions().map(|session| session.neighbor().address.to_string()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        CommandError::UnknownNeighbor { address, known }
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopped> {
@@ -164,7 +314,7 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>),
+    AwaitsSnapshot(oneshot::Receiver<Subscription>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }

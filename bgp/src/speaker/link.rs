@@ -1,6 +1,7 @@
 //! One TCP connection with its buffers: bytes in, messages out; messages in, bytes out.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -8,16 +9,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::recorder::LinkRecorder;
 use super::socket;
+use super::tap::EstablishedSession;
 use crate::session::{Negotiated, PeerSettings};
 use crate::wire::{
     DecodeContext, DecodeError, Family, FamilyOptions, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message,
     NeighborKind, Outgoing, decode, frame,
 };
 
-/// How much is read at once: it holds several of the longest messages.
-const READ_SIZE: usize = 256 * 1024;
-/// How long a write may make no progress, when no hold time says so (RFC 9687 §3 has 8 minutes).
+/// How much is read at once: the longest message, or a thousand usual ones.
+const READ_SIZE: usize = 64 * 1024;
+/// How long a write may make no progress, when no hold time says so. RFC 9687 has a timer of 8
+/// minutes or more that runs whatever is written; this one asks for progress only, and may be shorter:
+/// a router that takes nothing for the hold time sees no KEEPALIVE and gives up as well.
 const WRITE_STALL: Duration = Duration::from_secs(240);
 /// How long a closed connection may take to deliver its last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -32,14 +37,15 @@ pub(super) struct Link {
     stalls_at: Option<Instant>,
     write_stall: Duration,
     context: DecodeContext,
+    recorder: LinkRecorder,
     longest_message: usize,
     /// Why it cannot be used any more.
     broken: Option<String>,
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, settings: &PeerSettings) -> Self {
-        let broken = socket::prepare(&stream).err().map(|error| error.to_string());
+    pub(super) fn new(stream: TcpStream, settings: &PeerSettings, recorder: LinkRecorder) -> Self {
+        let broken = socket::prepare(&stream).err().map(|error| connection_error(&error));
         let neighbor =
             if settings.is_internal() { NeighborKind::Internal } else { NeighborKind::External };
         Self {
@@ -49,6 +55,7 @@ impl Link {
             stalls_at: None,
             write_stall: WRITE_STALL,
             context: DecodeContext { neighbor, ..DecodeContext::default() },
+            recorder,
             longest_message: MAX_MESSAGE,
             broken,
         }
@@ -58,8 +65,9 @@ impl Link {
     pub(super) fn agree(&mut self, negotiated: &Negotiated) {
         let options = |family: Family| {
             let add_path = negotiated.add_path_receive.contains(&family);
+            let ipv6_next_hop = negotiated.extended_next_hop && family == Family::IPV4_UNICAST;
             let agreed = negotiated.families.contains(&family);
-            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop: false })
+            agreed.then_some(FamilyOptions { add_path, ipv6_next_hop })
         };
         self.context = DecodeContext {
             neighbor: self.context.neighbor,
@@ -67,7 +75,6 @@ impl Link {
             ipv4_unicast: options(Family::IPV4_UNICAST),
             ipv6_unicast: options(Family::IPV6_UNICAST),
             enhanced_route_refresh: negotiated.enhanced_route_refresh,
-            accept_as_sets: false,
         };
         if negotiated.extended_message {
             self.longest_message = MAX_EXTENDED_MESSAGE;
@@ -87,6 +94,12 @@ impl Link {
             (false, true) => return std::future::pending().await,
         };
         self.stream.ready(interest).await
+    }
+
+    /// Puts in front what was read of the connection before it became a link.
+    pub(super) fn with_inbox(mut self, read: BytesMut) -> Self {
+        self.inbox = read;
+        self
     }
 
     /// Reads what is there, up to a bound. Whether anything came.
@@ -111,17 +124,33 @@ impl Link {
     /// # Errors
     /// Bytes that are no message; the session is over.
     pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        let Some(frame) = frame(&self.inbox, self.longest_message)? else { return Ok(None) };
+        let frame = match frame(&self.inbox, self.longest_message) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.recorder.received_no_message(&self.inbox, &self.context, &error);
+                return Err(error);
+            }
+        };
         let length = frame.len();
-        let message = decode(frame, &self.context)?;
+        let decoded = decode(frame, &self.context);
+        self.recorder.received(frame, &self.context, &decoded);
+        let message = decoded?;
         self.inbox.advance(length);
         Ok(Some(message))
     }
 
     /// Sends `message`, or queues what the connection does not take now.
     pub(super) fn send(&mut self, message: &Outgoing, now: Instant) {
-        self.outbox.extend_from_slice(&message.encode());
+        let bytes = message.encode();
+        self.recorder.sent(message, &bytes, &self.context);
+        self.outbox.extend_from_slice(&bytes);
         self.flush(now);
+    }
+
+    /// What there is to know of the session that was established over this connection.
+    pub(super) fn established(&mut self, negotiated: Arc<Negotiated>) -> Arc<EstablishedSession> {
+        self.recorder.established(self.context, negotiated)
     }
 
     /// Writes as much of the queue as the connection takes.
@@ -150,7 +179,10 @@ impl Link {
     pub(super) fn check_stall(&mut self, now: Instant) {
         if self.stalls_at.is_some_and(|at| at <= now) {
             let seconds = self.write_stall.as_secs();
-            self.fail(format!("the router has taken no byte for {seconds} s (RFC 9687)"));
+            // It cannot be told: a NOTIFICATION (code 8) would wait behind what it does not take.
+            self.fail(format!(
+                "Send Hold Timer Expired (RFC 9687): the router has taken no byte for {seconds} s"
+            ));
         }
     }
 
@@ -186,10 +218,16 @@ impl Link {
     }
 }
 
-/// A failed read or write in words, without the number that `io::Error` adds.
+/// A failed read or write in words.
 pub(super) fn connection_error(error: &io::Error) -> String {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
     match error.kind() {
-        io::ErrorKind::ConnectionReset => "the router reset the connection".to_owned(),
-        _ => format!("the connection to the router failed: {error}"),
+        ConnectionReset => "the router reset the connection".to_owned(),
+        BrokenPipe => "the router has closed the connection".to_owned(),
+        TimedOut => "the router does not answer on the connection any more".to_owned(),
+        HostUnreachable | NetworkUnreachable => "the router cannot be reached any more".to_owned(),
+        _ => format!("the connection to the router failed: {}", socket::without_number(error)),
     }
 }

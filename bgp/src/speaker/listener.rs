@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::dynamic::range_of;
+use super::member::{Incoming, Member};
+use super::rib_task::sleep_until_or_never;
+use super::socket::without_number;
 use super::status::Board;
+use super::strangers::Strangers;
 
-/// A stranger is logged once in this time.
-const LOG_INTERVAL: Duration = Duration::from_secs(600);
-/// So many strangers are remembered; with more, all are forgotten.
-const STRANGERS: usize = 1024;
 /// The wait after a failed accept, which mostly means that file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -26,18 +28,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Listener {
     pub(super) listener: TcpListener,
     /// Bounded; when a session task does not take its connections, further ones are closed.
-    pub(super) sessions: Arc<HashMap<IpAddr, mpsc::Sender<TcpStream>>>,
+    pub(super) configured: Arc<HashMap<IpAddr, Arc<Member>>>,
+    /// For routers of dynamic prefixes. Bounded; when it is full the connection is closed.
+    pub(super) dynamic: mpsc::Sender<(TcpStream, IpAddr)>,
     pub(super) board: Arc<Board>,
     pub(super) stop: CancellationToken,
 }
 
 impl Listener {
     pub(super) async fn run(self) {
-        let mut strangers = HashMap::new();
+        let mut strangers = Strangers::default();
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
+                () = sleep_until_or_never(strangers.next_deadline()) => {
+                    if let Some(connections) = strangers.summary(Instant::now()) {
+                        tracing::warn!(
+                            connections,
+                            "closed further BGP connections from addresses that are no neighbor's"
+                        );
+                    }
+                    continue;
+                }
             };
             match accepted {
                 Ok((stream, from)) => {
@@ -48,29 +61,27 @@ impl Listener {
         }
     }
 
-    fn hand_over(&self, stream: TcpStream, from: IpAddr, strangers: &mut HashMap<IpAddr, Instant>) {
-        if let Some(session) = self.sessions.get(&from) {
-            if session.try_send(stream).is_err() {
-                tracing::debug!(neighbor = %from, "closed one of many connections at once");
+    fn hand_over(&self, stream: TcpStream, from: IpAddr, strangers: &mut Strangers) {
+        if let Some(member) = self.configured.get(&from) {
+            return member.take_connection(Incoming { stream, read: BytesMut::new() });
+        }
+        if let Some(range) = range_of(&self.board.ranges, from) {
+            if self.dynamic.try_send((stream, from)).is_err() {
+                range.refused.busy.fetch_add(1, Ordering::Relaxed);
             }
             return;
         }
         self.board.unknown_connections.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
-        if strangers.get(&from).is_some_and(|logged| now < *logged + LOG_INTERVAL) {
-            return;
+        if strangers.knocks(from, Instant::now()) {
+            tracing::warn!(
+                %from,
+                "closed a BGP connection from an address that no [[bgp.neighbor]] has"
+            );
         }
-        if strangers.len() >= STRANGERS {
-            strangers.clear();
-        }
-        strangers.insert(from, now);
-        tracing::warn!(
-            %from,
-            "closed a BGP connection from an address that no [[bgp.neighbor]] has"
-        );
     }
 
     async fn pause(&self, error: &io::Error) {
+        let error = without_number(error);
         tracing::warn!(%error, "cannot accept a BGP connection");
         tokio::select! {
             () = self.stop.cancelled() => {}

@@ -2,24 +2,28 @@
 //!
 //! | channel | from | when full |
 //! |---|---|---|
-//! | batches | session tasks | the session stops reading; its timers go on |
+//! | events (batches) | session tasks | the session stops reading; its timers go on |
 //! | requests | handles | the asker waits |
 //! | over limit (a watch) | to a session task | never full: the last value counts |
 //!
 //! It never waits for anyone: answers go into oneshot channels.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::session_task::Command;
 use super::status::Board;
+use crate::rib::last_good::{SaveCursor, SavedPage};
 use crate::rib::{
-    FootprintPage, NeighborId, Notice, PrefixAttributes, Rib, RoutePage, RouteQuery, SessionEvent,
-    SubscriberId,
+    DampedPrefix, ExportVerdict, FootprintPage, FootprintQuery, NeighborId, NeighborRules, Notice,
+    PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery, SessionEvent, SubscriberId,
+    TablePage,
 };
 
 /// The counters are published when there is a pause, and under load this often.
@@ -36,6 +40,18 @@ pub(super) struct Batch {
     pub(super) events: Vec<SessionEvent>,
 }
 
+/// What comes to the RIB, in the order in which it is to be taken in: what is sent to it after a
+/// neighbor was removed is not of that neighbor.
+#[derive(Debug)]
+pub(super) enum ToRib {
+    /// Of a session.
+    Batch(Batch),
+    /// A neighbor joins.
+    Add(NeighborId, Box<NeighborRules>),
+    /// A neighbor has left; its number is free.
+    Remove(NeighborId),
+}
+
 /// A question of a handle. Who asks may go away: then nobody gets the answer.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -44,13 +60,34 @@ pub(super) enum Request {
         limit: usize,
         reply: oneshot::Sender<RoutePage>,
     },
+    Count {
+        query: RouteQuery,
+        reply: oneshot::Sender<RouteCount>,
+    },
     Footprint {
-        after: Option<IpNet>,
-        limit: usize,
+        query: FootprintQuery,
         reply: oneshot::Sender<FootprintPage>,
     },
+    /// A page of the whole table.
+    Table {
+        neighbor: Option<IpAddr>,
+        after: Option<IpNet>,
+        reply: oneshot::Sender<TablePage>,
+    },
     Subscribe {
-        reply: oneshot::Sender<(SubscriberId, Vec<(IpNet, PrefixAttributes)>)>,
+        reply: oneshot::Sender<Subscription>,
+    },
+    /// Answered with none while the footprint waits for review.
+    Save {
+        cursor: SaveCursor,
+        reply: oneshot::Sender<Option<SavedPage>>,
+    },
+    /// Answers whether anything was held.
+    Approve {
+        reply: oneshot::Sender<bool>,
+    },
+    Damped {
+        reply: oneshot::Sender<Vec<DampedPrefix>>,
     },
     /// Answered when there is a change.
     Changes {
@@ -59,6 +96,7 @@ pub(super) enum Request {
     },
 }
 
+pub(super) type Subscription = (SubscriberId, Vec<(IpNet, PrefixAttributes)>);
 pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 
 /// See the module's documentation.
@@ -66,12 +104,12 @@ pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 pub(super) struct RibTask {
     pub(super) rib: Rib,
     pub(super) board: Arc<Board>,
-    pub(super) batches: mpsc::Receiver<Batch>,
+    pub(super) events: mpsc::Receiver<ToRib>,
     pub(super) requests: mpsc::Receiver<Request>,
-    /// By neighbor: the number of the session that must end because of `max_prefixes`.
-    pub(super) over_limit: Vec<watch::Sender<u64>>,
     /// Subscribers that have been told everything so far.
     pub(super) waiting: Vec<(SubscriberId, oneshot::Sender<Changes>)>,
+    /// Those who wait to become subscribers.
+    pub(super) newcomers: Vec<oneshot::Sender<Subscription>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -83,17 +121,38 @@ impl RibTask {
             let deadline = self.rib.next_deadline();
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                Some(batch) = self.batches.recv() => self.take_in(batch),
+                Some(event) = self.events.recv() => match event {
+                    ToRib::Batch(batch) => self.take_in(batch),
+                    ToRib::Add(id, rules) => self.rib.neighbor_joins(id, *rules),
+                    ToRib::Remove(id) => self.rib.neighbor_leaves(id, Instant::now()),
+                },
                 Some(request) = self.requests.recv() => {
                     self.answer(request);
                     continue;
                 }
-                () = sleep_until_or_never(deadline) => self.rib.handle_timeout(Instant::now()),
+                () = sleep_until_or_never(deadline) => self.handle_timeout(),
             }
-            if self.batches.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
+            if self.events.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
                 self.publish();
             }
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        match self.rib.handle_timeout(Instant::now()) {
+            Some(ExportVerdict::Held { before, now }) => tracing::error!(
+                prefixes_before = before.prefixes,
+                addresses_before = before.addresses,
+                prefixes = now.prefixes,
+                addresses = now.addresses,
+                "the footprint has changed too much at once: the control plane is not told before \
+                 `mcc footprint approve`"
+            ),
+            Some(ExportVerdict::Released) => {
+                tracing::warn!("the footprint is back within its bound: the control plane is told");
+            }
+            None => {}
         }
     }
 
@@ -101,10 +160,11 @@ impl RibTask {
         let now = Instant::now();
         for event in batch.events {
             let notice = self.rib.handle(batch.neighbor, event, now);
-            let index = usize::from(batch.neighbor.0);
-            let neighbor = self.board.sessions.get(index).map(|board| board.neighbor().address);
-            match (notice, neighbor) {
-                (Some(Notice::NearLimit { received, limit }), Some(neighbor)) => {
+            let Some(notice) = notice else { continue };
+            let Some(member) = self.board.roster.get(batch.neighbor) else { continue };
+            let neighbor = member.address();
+            match notice {
+                Notice::NearLimit { received, limit } => {
                     tracing::warn!(
                         %neighbor,
                         received,
@@ -112,23 +172,41 @@ impl RibTask {
                         "80 % of max_prefixes reached"
                     );
                 }
-                (Some(Notice::OverLimit { limit }), Some(neighbor)) => {
+                Notice::OverLimit { limit } => {
                     tracing::error!(
                         %neighbor,
                         max_prefixes = limit,
                         "more prefixes than max_prefixes: ending the session"
                     );
-                    if let Some(over_limit) = self.over_limit.get(index) {
-                        over_limit.send_replace(batch.session);
+                    member.over_limit.send_replace(batch.session);
+                }
+                Notice::Discarding { limit, discarded } => {
+                    if discarded == 1 {
+                        tracing::error!(
+                            %neighbor,
+                            max_prefixes = limit,
+                            "max_prefixes are there: further prefixes are not taken"
+                        );
                     }
                 }
-                _ => {}
+                Notice::RoomAgain => {
+                    tracing::warn!(%neighbor, "there is room again: asking for the table");
+                    // Nobody waits for the answer. A session with that many commands is asked soon
+                    // enough.
+                    let (reply, _) = oneshot::channel();
+                    let _ = member.commands.try_send(Command::Refresh(reply));
+                }
             }
         }
     }
 
     fn publish(&mut self) {
         self.board.rib.store(Arc::new(self.rib.summary()));
+        for reply in std::mem::take(&mut self.newcomers) {
+            if !reply.is_closed() {
+                self.answer(Request::Subscribe { reply });
+            }
+        }
         let waiting = std::mem::take(&mut self.waiting);
         for (id, reply) in waiting {
             self.answer(Request::Changes { id, reply });
@@ -141,9 +219,27 @@ impl RibTask {
             Request::Routes { query, limit, reply } => {
                 let _ = reply.send(self.rib.routes(&query, limit, Instant::now()));
             }
-            Request::Footprint { after, limit, reply } => {
-                let _ = reply.send(self.rib.footprint(after, limit));
+            Request::Count { query, reply } => {
+                let _ = reply.send(self.rib.count_routes(&query));
             }
+            Request::Table { neighbor, after, reply } => {
+                let _ = reply.send(self.rib.table_page(neighbor, after, Instant::now()));
+            }
+            Request::Footprint { query, reply } => {
+                let _ = reply.send(self.rib.footprint(query));
+            }
+            Request::Save { cursor, reply } => {
+                let _ = reply.send(self.rib.is_open().then(|| self.rib.save(cursor)));
+            }
+            Request::Approve { reply } => {
+                let _ = reply.send(self.rib.approve(Instant::now()));
+                self.publish();
+            }
+            Request::Damped { reply } => {
+                let _ = reply.send(self.rib.damped(Instant::now()));
+            }
+            // Who comes while the footprint is held must not take it for good.
+            Request::Subscribe { reply } if !self.rib.is_open() => self.newcomers.push(reply),
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());
             }

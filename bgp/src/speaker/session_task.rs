@@ -10,7 +10,6 @@ use std::mem;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::io::Ready;
@@ -20,15 +19,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, connection_error};
-use super::rib_task::{Batch, sleep_until_or_never};
+use super::member::Incoming;
+use super::recorder::SessionRecorder;
+use super::rib_task::{Batch, ToRib, sleep_until_or_never};
 use super::socket::{self, DialSettings};
 use super::status::{LastError, SessionBoard, SessionSnapshot};
+use super::tap::Tap;
+use super::tcp_refused::RefusedSegments;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
-    StopReason,
+    StopReason, Timers,
 };
-use crate::wire::{Disposition, Update};
 
 /// What a handle wants of a session.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(super) enum Command {
     Reset,
     /// Ask for the table again.
     Refresh(oneshot::Sender<Result<(), CannotRefresh>>),
+    /// Say when the timers run out.
+    Timers(oneshot::Sender<Timers>),
     /// End the session for good, with a text for the router's operator.
     Shutdown(Option<String>),
 }
@@ -49,10 +53,12 @@ pub(super) struct SessionSetup {
     pub(super) max_prefixes: u32,
     pub(super) dial: DialSettings,
     pub(super) board: Arc<SessionBoard>,
-    pub(super) incoming: mpsc::Receiver<TcpStream>,
+    /// Whoever listens to the sessions.
+    pub(super) tap: Tap,
+    pub(super) incoming: mpsc::Receiver<Incoming>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// To the RIB; bounded.
-    pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) to_rib: mpsc::Sender<ToRib>,
     /// From the RIB: the number of the session that must end.
     pub(super) over_limit: watch::Receiver<u64>,
     /// Runs the last words of closed connections.
@@ -70,10 +76,15 @@ pub(super) struct SessionTask {
     accepted: Option<Link>,
     dialling: Option<Dialling>,
     /// A connection that the peer has not decided on; only inside [`SessionTask::tell`].
-    undecided: Option<TcpStream>,
+    undecided: Option<Incoming>,
     /// For the RIB, in order.
     pending: Vec<SessionEvent>,
     actions: Vec<Action>,
+    recorder: Arc<SessionRecorder>,
+    /// As it was when the neighbor was dialled last.
+    refused_segments: RefusedSegments,
+    /// What made the state change; only inside [`SessionTask::perform`].
+    failure: Option<SessionError>,
     snapshot: SessionSnapshot,
     changed: bool,
     /// Number of the current or last established session.
@@ -85,7 +96,7 @@ enum Wake {
     Delivered,
     Ready(Role, io::Result<Ready>),
     Dialled(io::Result<TcpStream>),
-    Incoming(TcpStream),
+    Incoming(Incoming),
     Command(Option<Command>),
     OverLimit,
     Deadline,
@@ -99,9 +110,12 @@ impl SessionTask {
             retries_at: None,
             flaps: 0,
             negotiated: None,
+            established: None,
             last_error: None,
             dial_error: None,
         };
+        let router_id = setup.settings.router_id;
+        let recorder = SessionRecorder::new(Arc::clone(&setup.board), setup.tap.clone(), router_id);
         Self {
             address: setup.board.neighbor().address,
             peer: Peer::new(setup.settings.clone(), rand::make_rng()),
@@ -111,6 +125,9 @@ impl SessionTask {
             undecided: None,
             pending: Vec::new(),
             actions: Vec::new(),
+            recorder: Arc::new(recorder),
+            refused_segments: RefusedSegments::default(),
+            failure: None,
             snapshot,
             changed: false,
             session: 0,
@@ -128,14 +145,19 @@ impl SessionTask {
                 Wake::Delivered => self.peer.reading_was_paused(now),
                 Wake::Ready(role, ready) => self.ready(role, ready, now),
                 Wake::Dialled(result) => self.dial_finished(result, now),
-                Wake::Incoming(stream) => {
-                    self.undecided = Some(stream);
+                Wake::Incoming(incoming) => {
+                    self.undecided = Some(incoming);
                     self.tell(Event::Incoming, now);
+                    self.take_in(Role::Accepted, now);
                 }
                 Wake::Command(Some(Command::Reset)) => {
                     self.tell(Event::Stop(StopReason::Reset), now);
                 }
                 Wake::Command(Some(Command::Refresh(reply))) => self.refresh(reply, now),
+                Wake::Command(Some(Command::Timers(reply))) => {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(self.peer.timers());
+                }
                 Wake::Command(Some(Command::Shutdown(text))) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
                 }
@@ -156,15 +178,16 @@ impl SessionTask {
         let deadline = [self.peer.next_deadline(), stalls].into_iter().flatten().min();
         let batch = (self.setup.id, self.session);
         tokio::select! {
-            Ok(permit) = self.setup.batches.reserve(), if !reading => {
+            Ok(permit) = self.setup.to_rib.reserve(), if !reading => {
                 let (neighbor, session) = batch;
-                permit.send(Batch { neighbor, session, events: mem::take(&mut self.pending) });
+                let events = mem::take(&mut self.pending);
+                permit.send(ToRib::Batch(Batch { neighbor, session, events }));
                 Wake::Delivered
             }
             ready = ready(self.dialled.as_ref(), reading) => Wake::Ready(Role::Dialled, ready),
             ready = ready(self.accepted.as_ref(), reading) => Wake::Ready(Role::Accepted, ready),
             result = finished(&mut self.dialling) => Wake::Dialled(result),
-            Some(stream) = self.setup.incoming.recv() => Wake::Incoming(stream),
+            Some(incoming) = self.setup.incoming.recv() => Wake::Incoming(incoming),
             command = self.setup.commands.recv() => Wake::Command(command),
             Ok(()) = self.setup.over_limit.changed() => Wake::OverLimit,
             () = sleep_until_or_never(deadline) => Wake::Deadline,
@@ -178,7 +201,8 @@ impl SessionTask {
         }
         let events = mem::take(&mut self.pending);
         let batch = Batch { neighbor: self.setup.id, session: self.session, events };
-        if let Err(TrySendError::Full(batch)) = self.setup.batches.try_send(batch) {
+        let sent = self.setup.to_rib.try_send(ToRib::Batch(batch));
+        if let Err(TrySendError::Full(ToRib::Batch(batch))) = sent {
             self.pending = batch.events;
         }
     }
@@ -200,17 +224,18 @@ impl SessionTask {
 
     /// Reads once and handles every whole message that is there.
     fn read(&mut self, role: Role, now: Instant) {
-        if !self.link_mut(role).is_some_and(Link::read) {
-            return;
+        if self.link_mut(role).is_some_and(Link::read) {
+            self.take_in(role, now);
         }
+    }
+
+    /// Handles every whole message of what has been read.
+    fn take_in(&mut self, role: Role, now: Instant) {
         // The link goes when a message ends the session.
         while let Some(link) = self.link_mut(role) {
             match link.next_message() {
                 Ok(None) => return,
-                Ok(Some(message)) => {
-                    self.setup.board.messages.fetch_add(1, Ordering::Relaxed);
-                    self.tell(Event::Received(role, message), now);
-                }
+                Ok(Some(message)) => self.tell(Event::Received(role, message), now),
                 Err(error) => self.tell(Event::Malformed(role, error), now),
             }
         }
@@ -236,11 +261,11 @@ impl SessionTask {
         self.dialling = None;
         match result {
             Ok(stream) => {
-                self.dialled = Some(Link::new(stream, &self.setup.settings));
+                self.dialled = Some(self.link(stream));
                 self.tell(Event::Connected, now);
             }
             Err(error) => {
-                let why = socket::dial_error(self.setup.dial.target, &error);
+                let why = socket::dial_error(&self.setup.dial, &error);
                 self.tell(Event::DialFailed(why), now);
             }
         }
@@ -284,8 +309,8 @@ impl SessionTask {
             self.act(action, now);
         }
         self.actions = actions;
-        let state = self.peer.state();
-        if state != self.snapshot.state {
+        let (before, state) = (self.snapshot.state, self.peer.state());
+        if state != before {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
             self.snapshot.state = state;
             self.snapshot.since = now;
@@ -299,21 +324,28 @@ impl SessionTask {
         if mem::take(&mut self.changed) {
             self.setup.board.publish(self.snapshot.clone());
         }
+        // Whoever hears of it finds it published.
+        let failure = self.failure.take();
+        if state != before {
+            self.recorder.state_changed(before, state, failure, self.usual_reason(state));
+            if let Some(session) = &self.snapshot.established
+                && state == State::Established
+            {
+                self.recorder.established(session);
+            }
+        }
     }
 
     fn act(&mut self, action: Action, now: Instant) {
         match action {
-            Action::Update(update) => {
-                self.count_findings(&update);
-                self.pending.push(SessionEvent::Update(update));
-            }
+            Action::Update(update) => self.pending.push(SessionEvent::Update(update)),
             Action::Dial => {
+                self.refused_segments = RefusedSegments::now();
                 self.dialling = Some(Box::pin(socket::dial(self.setup.dial.clone())));
             }
             Action::AbortDial => self.dialling = None,
             Action::Accept => {
-                let stream = self.undecided.take();
-                self.accepted = stream.map(|stream| Link::new(stream, &self.setup.settings));
+                self.accepted = self.undecided.take().map(|incoming| self.accept(incoming));
             }
             Action::Refuse(refused) => {
                 tracing::debug!(neighbor = %self.address, ?refused, "refused a BGP connection");
@@ -346,6 +378,10 @@ impl SessionTask {
                     "BGP session established"
                 );
                 self.session += 1;
+                // The other connection, if there was one, is closed by now.
+                let link = self.dialled.as_mut().or(self.accepted.as_mut());
+                self.snapshot.established =
+                    link.map(|link| link.established(Arc::clone(&negotiated)));
                 self.snapshot.negotiated = Some(negotiated);
                 self.snapshot.dial_error = None;
                 self.changed = true;
@@ -358,6 +394,7 @@ impl SessionTask {
             Action::Down(retention) => {
                 self.snapshot.flaps += 1;
                 self.snapshot.negotiated = None;
+                self.snapshot.established = None;
                 self.changed = true;
                 self.pending.push(SessionEvent::Down(retention));
             }
@@ -366,7 +403,12 @@ impl SessionTask {
 
     /// The same failure again and again is logged once. A failed dial does not hide why the session
     /// before it ended.
-    fn remember(&mut self, error: SessionError) {
+    fn remember(&mut self, mut error: SessionError) {
+        if error.direction == ErrorDirection::Dial
+            && let Some(hint) = RefusedSegments::now().since(self.refused_segments)
+        {
+            error.advice = Some(hint.to_owned());
+        }
         let was_up = self.snapshot.state == State::Established;
         let last = match error.direction {
             ErrorDirection::Dial => &mut self.snapshot.dial_error,
@@ -375,31 +417,42 @@ impl SessionTask {
             }
         };
         let known = last.as_ref().is_some_and(|last| last.error == error);
-        let (neighbor, reason) = (self.address, &error.text);
+        let (neighbor, reason) = (self.address, &error);
         if was_up {
             tracing::warn!(%neighbor, %reason, "BGP session ended");
         } else if !known {
             tracing::warn!(%neighbor, %reason, "no BGP session");
         }
+        self.failure = Some(error.clone());
         *last = Some(LastError { error, at: jiff::Timestamp::now() });
         self.changed = true;
     }
 
-    fn count_findings(&self, update: &Update) {
-        let Some(worst) = update.findings.iter().max_by_key(|found| found.disposition) else {
-            return;
-        };
-        let (board, neighbor) = (&self.setup.board, self.address);
-        let counter = match worst.disposition {
-            Disposition::AttributeDiscard => &board.discarded_attributes,
-            Disposition::TreatAsWithdraw | Disposition::SessionReset => &board.treated_as_withdraw,
-        };
-        let (attribute, offset, reason) = (worst.attribute, worst.offset, worst.reason);
-        if counter.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(%neighbor, attribute, offset, reason, "first malformed UPDATE of its kind");
-        } else {
-            tracing::debug!(%neighbor, attribute, offset, reason, "malformed UPDATE");
+    /// Why the session comes to a state in the way of things.
+    fn usual_reason(&self, state: State) -> &'static str {
+        match state {
+            State::Idle => "at rest",
+            State::Connect => "dialling the router",
+            State::Active => "waiting for the router to connect",
+            State::OpenSent if self.accepted.is_some() => "the router connected; our OPEN is sent",
+            State::OpenSent => "connected to the router; our OPEN is sent",
+            State::OpenConfirm => "the router's OPEN is good",
+            State::Established => "the router's KEEPALIVE has come",
         }
+    }
+
+    fn accept(&self, Incoming { stream, read }: Incoming) -> Link {
+        let set_up = socket::accepted(&stream, self.address, self.setup.dial.tcp.hops);
+        let mut link = self.link(stream).with_inbox(read);
+        if let Err(error) = set_up {
+            link.fail(connection_error(&error));
+        }
+        link
+    }
+
+    fn link(&self, stream: TcpStream) -> Link {
+        let recorder = self.recorder.link(&stream);
+        Link::new(stream, &self.setup.settings, recorder)
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {

@@ -1,23 +1,46 @@
 //! The sockets of a speaker: how they listen, dial and are set up.
-//!
-//! The time to live is left as the system has it. RFC 4271 does not ask for 1 between ASes, and a
-//! node is often several hops from the router, on a loopback address or behind a firewall.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcc_config::Secret;
+use ipnet::IpNet;
+use mcc_config::{DynamicNeighbors, Neighbor};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::tcp_md5;
+use super::authentication::Authentication;
+use super::tcp_hops::{self, Hops};
 
 /// Connections that wait to be accepted: more than there are neighbors.
 const BACKLOG: i32 = 128;
 
-/// Who signs with which key.
-pub(super) type Keys<'a> = &'a [(IpAddr, Secret)];
+/// What the operator says of the connections with a neighbor, or with all of a prefix.
+#[derive(Debug, Clone)]
+pub(super) struct TcpSettings {
+    /// The neighbor's address, or where the neighbors are.
+    pub(super) neighbors: IpNet,
+    pub(super) authentication: Authentication,
+    pub(super) hops: Hops,
+}
+
+impl TcpSettings {
+    pub(super) fn of(neighbor: &Neighbor) -> Self {
+        Self {
+            neighbors: neighbor.address.into(),
+            authentication: Authentication::of(neighbor.password.as_ref()),
+            hops: Hops::of(neighbor.multihop, neighbor.ttl_security),
+        }
+    }
+
+    pub(super) fn of_dynamic(dynamic: &DynamicNeighbors) -> Self {
+        Self {
+            neighbors: dynamic.prefix.trunc(),
+            authentication: Authentication::of(dynamic.password.as_ref()),
+            hops: Hops::of(dynamic.multihop, dynamic.ttl_security),
+        }
+    }
+}
 
 /// Where and how to dial a neighbor.
 #[derive(Debug, Clone)]
@@ -25,7 +48,7 @@ pub(super) struct DialSettings {
     pub(super) target: SocketAddr,
     /// The address to dial from; `None`: the system's choice.
     pub(super) source: Option<IpAddr>,
-    pub(super) key: Option<Secret>,
+    pub(super) tcp: TcpSettings,
 }
 
 /// Why there is no listener.
@@ -33,17 +56,23 @@ pub(super) struct DialSettings {
 pub(super) enum ListenError {
     /// Of the address itself.
     Listen(io::Error),
-    /// Of the password for this neighbor.
-    Key(IpAddr, io::Error),
+    /// Of the password for these neighbors.
+    Key(IpNet, io::Error),
 }
 
-/// Listens on `address`; connections from the neighbors in `keys` must be signed.
-pub(super) fn listen(address: SocketAddr, keys: Keys<'_>) -> Result<TcpListener, ListenError> {
+/// Listens on `address` for the neighbors of `tcp`, whose connections must be as it says.
+pub(super) fn listen(address: SocketAddr, tcp: &[TcpSettings]) -> Result<TcpListener, ListenError> {
     let socket = tcp_socket(address).map_err(ListenError::Listen)?;
-    for (neighbor, key) in keys.iter().filter(|(n, _)| n.is_ipv4() == address.is_ipv4()) {
-        tcp_md5::set_key(&socket, *neighbor, key).map_err(|e| ListenError::Key(*neighbor, e))?;
+    let is_ipv4 = |net: IpNet| net.addr().is_ipv4();
+    let here = || tcp.iter().filter(|tcp| is_ipv4(tcp.neighbors) == address.is_ipv4());
+    for tcp in here() {
+        let applied = tcp.authentication.apply(&socket, tcp.neighbors);
+        applied.map_err(|error| ListenError::Key(tcp.neighbors, error))?;
     }
     let listen = || {
+        if here().any(|tcp| matches!(tcp.hops, Hops::Security(_))) {
+            tcp_hops::answer_with_the_longest(&socket, address.ip())?;
+        }
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -57,16 +86,20 @@ pub(super) fn listen(address: SocketAddr, keys: Keys<'_>) -> Result<TcpListener,
 
 /// Dials a neighbor.
 pub(super) async fn dial(settings: DialSettings) -> io::Result<TcpStream> {
-    let DialSettings { target, source, key } = settings;
+    let DialSettings { target, source, tcp } = settings;
     let socket = tcp_socket(target)?;
-    if let Some(key) = key {
-        tcp_md5::set_key(&socket, target.ip(), &key)?;
-    }
+    tcp.authentication.apply(&socket, target.ip().into())?;
+    tcp.hops.apply(&socket, target.ip())?;
     if let Some(source) = source {
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
     socket.connect(target).await
+}
+
+/// Sets up a connection that `neighbor` has dialled. It has inherited its key from the listener.
+pub(super) fn accepted(stream: &TcpStream, neighbor: IpAddr, hops: Hops) -> io::Result<()> {
+    hops.apply(&SockRef::from(stream), neighbor)
 }
 
 /// What a session wants of its connection, dialled or accepted.
@@ -89,14 +122,41 @@ pub(super) fn source_address(listen: &[SocketAddr], neighbor: IpAddr) -> Option<
     (more.is_none() && !address.is_unspecified() && reaches).then_some(address)
 }
 
-/// A failed dial in words.
-pub(super) fn dial_error(target: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => format!(
+/// A failed dial in words, without the number that `io::Error` adds.
+pub(super) fn dial_error(dial: &DialSettings, error: &io::Error) -> String {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied,
+    };
+    let target = dial.target;
+    match (error.kind(), dial.source) {
+        (ConnectionRefused, _) => format!(
             "{target} refused the connection: does the router run BGP, with this node as neighbor?"
         ),
-        _ => format!("cannot connect to {target}: {error}"),
+        (AddrNotAvailable, Some(source)) => {
+            format!("cannot dial {target} from {source}: this node does not have that address")
+        }
+        (HostUnreachable, _) => format!(
+            "{target} cannot be reached: no host answers there, or a firewall says so on the way"
+        ),
+        (NetworkUnreachable, _) => {
+            format!("{target} cannot be reached: this node has no route to it")
+        }
+        (PermissionDenied, _) => {
+            format!("this node's own firewall forbids it to connect to {target}")
+        }
+        _ => format!("cannot connect to {target}: {}", without_number(error)),
     }
+}
+
+/// What the system says, without the number of the error, which tells an operator nothing.
+pub(super) fn without_number(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if error.raw_os_error().is_some()
+        && let Some(number) = text.rfind(" (os error")
+    {
+        text.truncate(number);
+    }
+    text
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -108,6 +168,30 @@ fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_dials_say_what_to_look_at() {
+        let neighbor: IpAddr = "192.0.2.1".parse().unwrap();
+        let tcp = TcpSettings {
+            neighbors: neighbor.into(),
+            authentication: Authentication::None,
+            hops: Hops::System,
+        };
+        let source = Some("192.0.2.10".parse().unwrap());
+        let target = SocketAddr::new(neighbor, 179);
+        let dial = DialSettings { target, source, tcp };
+        for (number, text) in [
+            (libc::ECONNREFUSED, "192.0.2.1:179 refused the connection: does the router run BGP"),
+            (libc::EADDRNOTAVAIL, "from 192.0.2.10: this node does not have that address"),
+            (libc::EHOSTUNREACH, "no host answers there"),
+            (libc::ENETUNREACH, "this node has no route to it"),
+            (libc::EACCES, "own firewall"),
+            (libc::ENOBUFS, "cannot connect to 192.0.2.1:179: No buffer space available"),
+        ] {
+            let words = dial_error(&dial, &io::Error::from_raw_os_error(number));
+            assert!(words.contains(text) && !words.contains("os error"), "{words}");
+        }
+    }
 
     #[test]
     fn dials_from_the_one_address_that_it_listens_on() {

@@ -5,25 +5,33 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use mcc_config::Neighbor;
 use serde::Serialize;
 
-use crate::rib::{NeighborSummary, RibSummary};
-use crate::session::{Negotiated, SessionError, State};
+use super::dynamic::Range;
+use super::history::{History, StateChange};
+use super::member::{Member, Roster};
+use super::tap::EstablishedSession;
+use crate::rib::{NeighborId, NeighborSummary, RibSummary, Totals};
+use crate::session::{Negotiated, SessionError, State, Timers};
+use crate::wire::MessageType;
 
 /// `mcc bgp status --json`, without what only the node knows of its advertisement.
 #[derive(Debug, Clone, Serialize)]
 pub struct SpeakerStatus {
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
-    /// In the order of the configuration.
+    /// In the order of the configuration, then the dynamic ones that are there.
     pub neighbors: Vec<NeighborStatus>,
+    /// The prefixes that routers may come from.
+    pub dynamic: Vec<DynamicStatus>,
     /// What is served.
     pub footprint: FootprintStatus,
     /// Connections from addresses that are no neighbor's; closed at once.
@@ -42,6 +50,8 @@ pub struct NeighborStatus {
     /// iBGP or eBGP.
     #[serde(rename = "type")]
     pub kind: SessionKind,
+    /// The `[[bgp.dynamic]]` prefix that it came from; `null` for a configured neighbor.
+    pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
     /// As RFC 4271 names it.
@@ -62,6 +72,10 @@ pub struct NeighborStatus {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes that are left of a lost session.
     pub stale: u32,
+    /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
+    pub set_hash: BTreeMap<&'static str, String>,
+    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    pub discarded: u32,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// Seconds: agreed on if the session is up, else proposed.
@@ -72,14 +86,108 @@ pub struct NeighborStatus {
     pub negotiated: Option<Negotiated>,
     /// Messages that came in, since the speaker started.
     pub messages_received: u64,
+    /// Messages by type and direction, since the speaker started.
+    pub messages: MessageCounts,
     /// UPDATEs whose routes were treated as withdrawn (RFC 7606).
     pub updates_treated_as_withdraw: u64,
     /// UPDATEs of which an attribute was discarded (RFC 7606).
     pub updates_with_discarded_attributes: u64,
+    /// Malformed messages that ended the session.
+    pub malformed_resets: u64,
     /// Why the last session, or attempt to have one, ended.
     pub last_error: Option<LastError>,
     /// Why the neighbor cannot be dialled; `null` once the session is up.
     pub dial_error: Option<LastError>,
+}
+
+/// One neighbor with everything there is to know of its session.
+#[derive(Debug, Clone, Serialize)]
+pub struct NeighborDetail {
+    /// What the list of neighbors has of it.
+    #[serde(flatten)]
+    pub status: NeighborStatus,
+    /// Its timers.
+    pub timers: TimerStatus,
+    /// The last changes of state, oldest first.
+    pub states: Vec<StateChange>,
+}
+
+/// The timers of a session in seconds, `null` for one that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TimerStatus {
+    /// Until the session ends, unless something comes from the neighbor.
+    pub hold_remaining: Option<u64>,
+    /// Between two KEEPALIVEs that we send, before jitter.
+    pub keepalive: Option<u64>,
+    /// Until the next of them.
+    pub keepalive_remaining: Option<u64>,
+    /// Until the neighbor is dialled, or let in, again.
+    pub retry_remaining: Option<u64>,
+}
+
+impl NeighborDetail {
+    pub(super) fn new(
+        status: NeighborStatus,
+        timers: Timers,
+        states: Vec<StateChange>,
+        now: Instant,
+    ) -> Self {
+        let remaining =
+            |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now).as_secs());
+        let timers = TimerStatus {
+            hold_remaining: remaining(timers.hold),
+            keepalive: timers.keepalive.map(|_| u64::from(status.hold_time / 3)),
+            keepalive_remaining: remaining(timers.keepalive),
+            retry_remaining: remaining(timers.retry),
+        };
+        Self { status, timers, states }
+    }
+}
+
+/// Messages by type and direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MessageCounts {
+    /// From the neighbor.
+    pub received: CountsByType,
+    /// To the neighbor.
+    pub sent: CountsByType,
+}
+
+/// Messages by type (RFC 4271 §4.1, RFC 2918 §3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the RFCs' own")]
+pub struct CountsByType {
+    pub open: u64,
+    pub update: u64,
+    pub notification: u64,
+    pub keepalive: u64,
+    pub route_refresh: u64,
+}
+
+/// One `[[bgp.dynamic]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DynamicStatus {
+    /// Where its routers are.
+    pub prefix: IpNet,
+    /// Neighbors of it that are there.
+    pub sessions: usize,
+    /// The limit of `sessions`.
+    pub max_sessions: u16,
+    /// Connections that came to nothing.
+    pub refused: DynamicRefusals,
+}
+
+/// Why routers of a `[[bgp.dynamic]]` were not let in, in connections since the speaker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DynamicRefusals {
+    /// The AS number is none of `asns`.
+    pub asn: u64,
+    /// `max_sessions` were there.
+    pub max_sessions: u64,
+    /// There was no OPEN, or a malformed one.
+    pub no_open: u64,
+    /// Too many connections at once.
+    pub busy: u64,
 }
 
 /// Kind of a session.
@@ -109,6 +217,19 @@ pub struct FootprintStatus {
     pub prefixes: usize,
     /// Addresses that they cover together.
     pub addresses: u128,
+    /// It has changed so much that the control plane is not told before an operator has looked.
+    pub held: Option<HeldStatus>,
+    /// Prefixes that the control plane is not told of because they flap.
+    pub damped: usize,
+}
+
+/// A footprint that waits for review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeldStatus {
+    /// How long.
+    pub since_seconds: u64,
+    /// What the control plane was told before.
+    pub before: Totals,
 }
 
 /// What a session task publishes on change.
@@ -119,6 +240,8 @@ pub(super) struct SessionSnapshot {
     pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
+    /// Of the session that is up.
+    pub(super) established: Option<Arc<EstablishedSession>>,
     pub(super) last_error: Option<LastError>,
     pub(super) dial_error: Option<LastError>,
 }
@@ -127,29 +250,82 @@ pub(super) struct SessionSnapshot {
 #[derive(Debug)]
 pub(super) struct SessionBoard {
     neighbor: Neighbor,
+    /// The prefix of a dynamic neighbor.
+    range: Option<IpNet>,
     snapshot: ArcSwap<SessionSnapshot>,
-    pub(super) messages: AtomicU64,
+    /// Locked for a push or a copy, and for nothing that comes often: no UPDATE without a fault.
+    history: Mutex<History>,
+    pub(super) received: MessageCounters,
+    pub(super) sent: MessageCounters,
     pub(super) treated_as_withdraw: AtomicU64,
     pub(super) discarded_attributes: AtomicU64,
+    pub(super) malformed_resets: AtomicU64,
+}
+
+/// Counts messages by their type.
+#[derive(Debug, Default)]
+pub(super) struct MessageCounters {
+    open: AtomicU64,
+    update: AtomicU64,
+    notification: AtomicU64,
+    keepalive: AtomicU64,
+    route_refresh: AtomicU64,
+}
+
+impl MessageCounters {
+    pub(super) fn count(&self, message_type: MessageType) {
+        let counter = match message_type {
+            MessageType::Open => &self.open,
+            MessageType::Update => &self.update,
+            MessageType::Notification => &self.notification,
+            MessageType::Keepalive => &self.keepalive,
+            MessageType::RouteRefresh => &self.route_refresh,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> CountsByType {
+        CountsByType {
+            open: self.open.load(Ordering::Relaxed),
+            update: self.update.load(Ordering::Relaxed),
+            notification: self.notification.load(Ordering::Relaxed),
+            keepalive: self.keepalive.load(Ordering::Relaxed),
+            route_refresh: self.route_refresh.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl CountsByType {
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        let Self { open, update, notification, keepalive, route_refresh } = self;
+        open + update + notification + keepalive + route_refresh
+    }
 }
 
 impl SessionBoard {
-    pub(super) fn new(neighbor: Neighbor, now: Instant) -> Self {
+    pub(super) fn new(neighbor: Neighbor, range: Option<IpNet>, now: Instant) -> Self {
         let snapshot = SessionSnapshot {
             state: State::Idle,
             since: now,
             retries_at: None,
             flaps: 0,
             negotiated: None,
+            established: None,
             last_error: None,
             dial_error: None,
         };
         Self {
             neighbor,
+            range,
             snapshot: ArcSwap::from_pointee(snapshot),
-            messages: AtomicU64::new(0),
+            history: Mutex::default(),
+            received: MessageCounters::default(),
+            sent: MessageCounters::default(),
             treated_as_withdraw: AtomicU64::new(0),
             discarded_attributes: AtomicU64::new(0),
+            malformed_resets: AtomicU64::new(0),
         }
     }
 
@@ -157,21 +333,55 @@ impl SessionBoard {
         &self.neighbor
     }
 
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        // A panic while it was held leaves a history that lacks an entry.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long there has been no connection while there might have been one; `None` if there is
+    /// one, or the session rests after a failure.
+    pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
+        let snapshot = self.snapshot.load();
+        let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
+        let rests = snapshot.retries_at.is_some_and(|at| now < at);
+        (alone && !rests).then(|| now.saturating_duration_since(snapshot.since))
+    }
+
+    /// Of the session that is up.
+    pub(super) fn established(&self) -> Option<Arc<EstablishedSession>> {
+        self.snapshot.load().established.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot(&self) -> SessionSnapshot {
+        self.snapshot.load().as_ref().clone()
+    }
+
     pub(super) fn publish(&self, snapshot: SessionSnapshot) {
         self.snapshot.store(Arc::new(snapshot));
     }
 
     fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
-        let SessionSnapshot { state, since, retries_at, flaps, negotiated, last_error, dial_error } =
-            self.snapshot.load().as_ref().clone();
+        let SessionSnapshot {
+            state,
+            since,
+            retries_at,
+            flaps,
+            negotiated,
+            last_error,
+            dial_error,
+            ..
+        } = self.snapshot.load().as_ref().clone();
         let neighbor = &self.neighbor;
         let (asn, local_asn) = (neighbor.asn.get(), neighbor.effective_local_asn().get());
+        let messages = MessageCounts { received: self.received.counts(), sent: self.sent.counts() };
         let state_seconds = now.saturating_duration_since(since).as_secs();
         NeighborStatus {
             address: neighbor.address,
             asn,
             local_asn,
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
+            dynamic: self.range,
             description: neighbor.description.clone(),
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
@@ -182,13 +392,17 @@ impl SessionBoard {
             accepted: routes.accepted,
             rejected: routes.rejected.clone(),
             stale: routes.stale,
+            set_hash: routes.set_hash.clone(),
+            discarded: routes.discarded,
             max_prefixes: neighbor.max_prefixes,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
             negotiated: negotiated.as_deref().cloned(),
-            messages_received: self.messages.load(Ordering::Relaxed),
+            messages_received: messages.received.total(),
+            messages,
             updates_treated_as_withdraw: self.treated_as_withdraw.load(Ordering::Relaxed),
             updates_with_discarded_attributes: self.discarded_attributes.load(Ordering::Relaxed),
+            malformed_resets: self.malformed_resets.load(Ordering::Relaxed),
             last_error: last_error.or_else(|| dial_error.clone()),
             dial_error,
         }
@@ -199,8 +413,10 @@ impl SessionBoard {
 #[derive(Debug)]
 pub(super) struct Board {
     pub(super) router_id: Ipv4Addr,
-    /// By [`NeighborId`](crate::rib::NeighborId).
-    pub(super) sessions: Vec<Arc<SessionBoard>>,
+    pub(super) ebgp_requires_rules: bool,
+    pub(super) roster: Roster,
+    /// The `[[bgp.dynamic]]` of the configuration.
+    pub(super) ranges: Vec<Range>,
     pub(super) rib: ArcSwap<RibSummary>,
     pub(super) unknown_connections: AtomicU64,
 }
@@ -209,13 +425,45 @@ impl Board {
     pub(super) fn status(&self, now: Instant) -> SpeakerStatus {
         let rib = self.rib.load();
         let none = NeighborSummary::default();
-        let routes = rib.neighbors.iter().chain(std::iter::repeat(&none));
-        let sessions = self.sessions.iter().zip(routes);
+        let members = self.roster.members();
+        let status = |(id, member): &(NeighborId, Arc<Member>)| {
+            let routes = rib.neighbors.get(usize::from(id.0)).unwrap_or(&none);
+            member.board.status(routes, now)
+        };
+        let neighbors: Vec<_> = members.iter().map(status).collect();
+        let ranges = self.ranges.iter();
         SpeakerStatus {
             router_id: self.router_id,
-            neighbors: sessions.map(|(session, routes)| session.status(routes, now)).collect(),
-            footprint: FootprintStatus { prefixes: rib.prefixes, addresses: rib.addresses },
+            dynamic: ranges.map(|range| range.status(&neighbors)).collect(),
+            neighbors,
+            footprint: FootprintStatus {
+                prefixes: rib.prefixes,
+                addresses: rib.addresses,
+                held: rib.held.map(|held| HeldStatus {
+                    since_seconds: now.saturating_duration_since(held.since).as_secs(),
+                    before: held.before,
+                }),
+                damped: rib.damped,
+            },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Range {
+    fn status(&self, neighbors: &[NeighborStatus]) -> DynamicStatus {
+        let prefix = self.prefix();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DynamicStatus {
+            prefix,
+            sessions: neighbors.iter().filter(|n| n.dynamic == Some(prefix)).count(),
+            max_sessions: self.settings.max_sessions,
+            refused: DynamicRefusals {
+                asn: count(&self.refused.asn),
+                max_sessions: count(&self.refused.limit),
+                no_open: count(&self.refused.no_open),
+                busy: count(&self.refused.busy),
+            },
         }
     }
 }

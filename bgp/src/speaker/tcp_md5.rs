@@ -2,15 +2,20 @@
 //!
 //! The key belongs to an address and is set on a listening socket before `listen` and on a dialling
 //! one before `connect`; connections that the listener accepts inherit it. Segments without the
-//! right signature vanish in the kernel without a trace: the other side sees no answer at all.
+//! right signature vanish in the kernel without a trace: the other side sees no answer at all. Only
+//! the counters of [`tcp_refused`](super::tcp_refused) tell of them.
 #![expect(unsafe_code, reason = "setsockopt with TCP_MD5SIG has no safe wrapper")]
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
+use ipnet::IpNet;
 use mcc_config::Secret;
 use socket2::Socket;
+
+/// `TCP_MD5SIG_FLAG_PREFIX` of linux/tcp.h: the key is one for all addresses of a prefix.
+const FLAG_PREFIX: u8 = 1;
 
 const KEY_LENGTH: usize = libc::TCP_MD5SIG_MAXKEYLEN;
 
@@ -25,17 +30,21 @@ struct TcpMd5Sig {
     key: [u8; KEY_LENGTH],
 }
 
-/// Makes the kernel sign what `socket` sends to `neighbor` and check what comes from there.
+/// Makes the kernel sign what `socket` sends to any address of `neighbors` and check what comes from
+/// there. Of several keys for an address the one with the longest prefix counts.
 ///
 /// # Errors
 /// A key of more than 80 bytes, or what the kernel says: a kernel without `CONFIG_TCP_MD5SIG`
 /// says "protocol not available".
-pub(super) fn set_key(socket: &Socket, neighbor: IpAddr, key: &Secret) -> io::Result<()> {
+pub(super) fn set_key(socket: &Socket, neighbors: IpNet, key: &Secret) -> io::Result<()> {
     let bytes = key.expose().as_bytes();
+    // A host's key is set the older way, which all kernels have.
+    let is_host = neighbors.prefix_len() == neighbors.max_prefix_len();
+    let name = if is_host { libc::TCP_MD5SIG } else { libc::TCP_MD5SIG_EXT };
     let mut option = TcpMd5Sig {
-        address: socket_address(neighbor),
-        flags: 0,
-        prefix_length: 0,
+        address: socket_address(neighbors.addr()),
+        flags: if is_host { 0 } else { FLAG_PREFIX },
+        prefix_length: if is_host { 0 } else { neighbors.prefix_len() },
         key_length: u16::try_from(bytes.len()).unwrap_or(u16::MAX),
         interface: 0,
         key: [0; KEY_LENGTH],
@@ -53,7 +62,7 @@ pub(super) fn set_key(socket: &Socket, neighbor: IpAddr, key: &Secret) -> io::Re
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_MD5SIG,
+            name,
             (&raw const option).cast(),
             length,
         )

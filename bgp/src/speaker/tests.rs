@@ -7,66 +7,58 @@ use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_config::{Asn, Secret};
 use tokio::io::AsyncReadExt;
 
-use super::rib_task::Batch;
+use super::authentication::Authentication;
+use super::member::Incoming;
+use super::rib_task::{Batch, ToRib};
+use super::session_task::{SessionSetup, SessionTask};
+use super::socket::DialSettings;
+use super::status::SessionBoard;
+use super::tcp_hops::Hops;
 use super::*;
 use crate::rib::SessionEvent;
+use crate::session::PeerSettings;
+use tokio::sync::watch;
 
 const ASN: u32 = 65100;
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn neighbor(address: SocketAddr) -> Neighbor {
-    Neighbor {
-        address: address.ip(),
-        port: address.port(),
-        asn: Asn::new(ASN).unwrap(),
-        local_asn: None,
-        description: None,
-        password: None,
-        hold_time: 3,
-        passive: false,
-        max_prefixes: 100_000,
-        accept: mcc_config::AcceptRules::default(),
-    }
+    let neighbor = Neighbor::new(address.ip(), Asn::new(ASN).unwrap());
+    Neighbor { port: address.port(), hold_time: 3, ..neighbor }
 }
 
 /// A session task alone, with a RIB that is played by the test.
 struct Session {
-    batches: mpsc::Receiver<Batch>,
+    events: mpsc::Receiver<ToRib>,
     commands: mpsc::Sender<Command>,
-    _incoming: mpsc::Sender<tokio::net::TcpStream>,
+    _incoming: mpsc::Sender<Incoming>,
     _over_limit: watch::Sender<u64>,
 }
 
 fn session(target: SocketAddr) -> Session {
     // Full from the beginning: even the news that the session is up has to wait.
-    let (batch_sender, batches) = mpsc::channel(1);
+    let (to_rib, events) = mpsc::channel(1);
     let full = Batch { neighbor: NeighborId(0), session: 0, events: vec![] };
-    batch_sender.try_send(full).unwrap();
+    to_rib.try_send(ToRib::Batch(full)).unwrap();
     let (commands, command_receiver) = mpsc::channel(1);
     let (incoming, incoming_receiver) = mpsc::channel(1);
     let (over_limit, limit_receiver) = watch::channel(0);
     let setup = SessionSetup {
         id: NeighborId(0),
-        settings: PeerSettings {
-            asn: ASN,
-            local_asn: ASN,
-            router_id: OURS,
-            hold_time: 3,
-            passive: false,
-            ipv6: false,
-        },
+        settings: PeerSettings::from_config(&neighbor(target), OURS, false),
         max_prefixes: 100_000,
-        dial: DialSettings { target, source: None, key: None },
-        board: Arc::new(SessionBoard::new(neighbor(target), Instant::now())),
+        dial: DialSettings { target, source: None, tcp: TcpSettings::of(&neighbor(target)) },
+        board: Arc::new(SessionBoard::new(neighbor(target), None, Instant::now())),
+        tap: Tap::new(),
         incoming: incoming_receiver,
         commands: command_receiver,
-        batches: batch_sender,
+        to_rib,
         over_limit: limit_receiver,
         closing: TaskTracker::new(),
     };
     tokio::spawn(SessionTask::new(setup).run());
-    Session { batches, commands, _incoming: incoming, _over_limit: over_limit }
+    Session { events, commands, _incoming: incoming, _over_limit: over_limit }
 }
 
 /// The hold time is three seconds, and for longer than that the RIB takes nothing.
@@ -89,7 +81,8 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
 
     let mut learned = BTreeSet::new();
     while learned.len() < prefixes.len() {
-        for event in session.batches.recv().await.unwrap().events {
+        let ToRib::Batch(batch) = session.events.recv().await.unwrap() else { panic!() };
+        for event in batch.events {
             match event {
                 SessionEvent::Update(update) => {
                     learned.extend(update.announced.iter().map(|nlri| nlri.prefix));
@@ -108,7 +101,12 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
 #[tokio::test]
 async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
     let key = Secret::new("s3cret".to_owned());
-    let listener = socket::listen(SocketAddr::from((LOOPBACK, 0)), &[(LOOPBACK, key.clone())]);
+    let tcp = TcpSettings {
+        neighbors: "127.0.0.0/8".parse().unwrap(),
+        authentication: Authentication::Md5(key),
+        hops: Hops::System,
+    };
+    let listener = socket::listen(SocketAddr::from((LOOPBACK, 0)), std::slice::from_ref(&tcp));
     let listener = match listener {
         Ok(listener) => listener,
         // A kernel without TCP MD5; `Password` says so to the operator.
@@ -118,7 +116,7 @@ async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
         Err(error) => panic!("{error:?}"),
     };
     let target = listener.local_addr().unwrap();
-    let dial = socket::dial(DialSettings { target, source: None, key: Some(key) });
+    let dial = socket::dial(DialSettings { target, source: None, tcp });
     let (accepted, dialled) = tokio::join!(listener.accept(), dial);
     let (mut accepted, _) = accepted.unwrap();
     dialled.unwrap().try_write(b"signed").unwrap();
@@ -134,13 +132,147 @@ async fn a_password_that_is_too_long_is_an_error() {
         ..neighbor(SocketAddr::from((LOOPBACK, 179)))
     };
     let settings = SpeakerSettings {
-        router_id: OURS,
         listen: vec![SocketAddr::from((LOOPBACK, 0))],
         neighbors: vec![long],
-        manual: vec![],
-        ipv6: false,
+        ..SpeakerSettings::new(OURS)
     };
     let error = Speaker::start(settings).unwrap_err();
     let StartError::Password { source, .. } = error else { panic!("{error}") };
     assert!(source.to_string().contains("at most 80 bytes"), "{source}");
+}
+
+/// Waits for the counter of /proc/net/netstat to leave `before`.
+async fn wait_for_min_ttl_drop(before: u64) {
+    let wait = async {
+        while min_ttl_drops() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), wait).await.unwrap();
+}
+
+fn min_ttl_drops() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
+    let mut tables = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = (tables.next().unwrap(), tables.next().unwrap());
+    let mut all = names.split_whitespace().zip(numbers.split_whitespace());
+    let found = all.find(|(name, _)| *name == "TCPMinTTLDrop");
+    found.map_or(0, |(_, number)| number.parse().unwrap())
+}
+
+#[tokio::test]
+async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
+    let with = |hops| TcpSettings {
+        neighbors: LOOPBACK.into(),
+        authentication: Authentication::None,
+        hops,
+    };
+    let secure = with(Hops::Security(1));
+    let address = SocketAddr::from((LOOPBACK, 0));
+    let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+    let target = listener.local_addr().unwrap();
+    let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
+
+    // Both sides have it: the answer to the SYN already comes with 255.
+    let (accepted, dialled) = tokio::join!(listener.accept(), dial(secure.clone()));
+    let (mut accepted, from) = accepted.unwrap();
+    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+    let dialled = dialled.unwrap();
+    assert_eq!((dialled.ttl().unwrap(), accepted.ttl().unwrap()), (255, 255));
+    dialled.try_write(b"near").unwrap();
+    let mut bytes = [0; 4];
+    accepted.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"near");
+
+    // Only one side has it.
+    let (accepted, dialled) = tokio::join!(listener.accept(), dial(with(Hops::Multihop(254))));
+    let (mut accepted, from) = accepted.unwrap();
+    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+    let dialled = dialled.unwrap();
+    assert_eq!(dialled.ttl().unwrap(), 254);
+    let before = min_ttl_drops();
+    dialled.try_write(b"far!").unwrap();
+    wait_for_min_ttl_drop(before).await;
+    assert_eq!(accepted.try_read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    // One hop further is what two hops of security allow.
+    socket::accepted(&accepted, from.ip(), Hops::Security(2)).unwrap();
+    accepted.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"far!");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dynamic_neighbor_goes_with_its_session_and_its_routes_and_its_number_is_used_again() {
+    let range: DynamicNeighbors = DynamicNeighbors {
+        max_prefixes: 2,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let settings = SpeakerSettings {
+        listen: vec![SocketAddr::from((LOOPBACK, 0))],
+        dynamic: vec![range],
+        ..SpeakerSettings::new(OURS)
+    };
+    let speaker = Speaker::start_with(settings, Duration::ZERO).unwrap();
+    let handle = speaker.handle();
+    let router = |last: u8, prefixes: &[&str]| {
+        let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
+        let routes = prefixes.iter().map(|p| Route::new(p.parse().unwrap(), &attributes));
+        let source = Some(IpAddr::from([127, 0, 8, last]));
+        let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+        let settings = RouterSettings::new(endpoint, ASN, Ipv4Addr::new(10, 0, 0, last));
+        Router::start(settings, routes.collect()).unwrap()
+    };
+    let wait_for = async |what: &dyn Fn(&SpeakerStatus) -> bool| {
+        while !what(&handle.status()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let first = router(1, &["8.8.0.0/16"]);
+    let alone = |s: &SpeakerStatus| s.neighbors.iter().any(|n| n.accepted == 1);
+    timeout(Duration::from_secs(60), wait_for(&alone)).await.unwrap();
+    let second = router(2, &["8.9.0.0/16"]);
+    let there = |s: &SpeakerStatus| s.neighbors.iter().filter(|n| n.accepted == 1).count() == 2;
+    timeout(Duration::from_secs(60), wait_for(&there)).await.unwrap();
+
+    // Without routes there is nothing to keep.
+    first.withdraw(vec!["8.8.0.0/16".parse().unwrap()]).await.unwrap();
+    let withdrawn = |s: &SpeakerStatus| s.footprint.prefixes == 1;
+    timeout(Duration::from_secs(60), wait_for(&withdrawn)).await.unwrap();
+    first.close(None).await;
+    let left = |s: &SpeakerStatus| s.neighbors.len() == 1;
+    timeout(Duration::from_secs(60), wait_for(&left)).await.unwrap();
+    let gone = handle.reset(IpAddr::from([127, 0, 8, 1])).await.unwrap_err();
+    assert!(matches!(gone, CommandError::UnknownNeighbor { .. }), "{gone}");
+
+    // The third takes the number of the first; the second's routes are its own.
+    let third = router(3, &["9.0.0.0/16"]);
+    timeout(Duration::from_secs(60), wait_for(&there)).await.unwrap();
+    let status = handle.status();
+    let addresses: Vec<_> = status.neighbors.iter().map(|n| n.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.8.3", "127.0.8.2"]);
+    let dynamic = &status.dynamic[0];
+    assert_eq!((dynamic.sessions, dynamic.prefix.to_string()), (2, "127.0.8.0/24".to_owned()));
+
+    // Routes of a lost session stay, and the neighbor with them.
+    second.close(None).await;
+    let stale = |s: &SpeakerStatus| s.neighbors.iter().any(|n| n.stale == 1);
+    timeout(Duration::from_secs(60), wait_for(&stale)).await.unwrap();
+    assert_eq!(handle.status().footprint.prefixes, 2);
+    drop(third);
+    speaker.shutdown(None).await;
+}
+
+/// A dynamic neighbor that went while it rests would come back at once, as a new one.
+#[test]
+fn a_session_that_rests_is_not_one_without_connection() {
+    let (now, seconds) = (Instant::now(), Duration::from_secs);
+    let board = SessionBoard::new(neighbor(SocketAddr::from((LOOPBACK, 179))), None, now);
+    assert_eq!(board.without_connection(now + seconds(9)), Some(seconds(9)));
+    let mut snapshot = board.snapshot();
+    snapshot.retries_at = Some(now + seconds(1800));
+    board.publish(snapshot.clone());
+    assert_eq!(board.without_connection(now + seconds(1799)), None);
+    assert_eq!(board.without_connection(now + seconds(1800)), Some(seconds(1800)));
+    snapshot.state = crate::session::State::OpenSent;
+    board.publish(snapshot);
+    assert_eq!(board.without_connection(now + seconds(1800)), None);
 }

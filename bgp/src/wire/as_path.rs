@@ -3,8 +3,8 @@
 use std::fmt;
 
 use nom::Parser;
-use nom::multi::count;
-use nom::number::complete::{be_u8, be_u16, be_u32};
+use nom::bytes::complete::take;
+use nom::number::complete::be_u8;
 
 use super::{DecodeContext, Disposition, NeighborKind};
 
@@ -99,11 +99,15 @@ impl SegmentKind {
         })
     }
 
-    const fn is_confederation(self) -> bool {
+    /// Whether the segment is of the neighbor's confederation (RFC 5065).
+    #[must_use]
+    pub const fn is_confederation(self) -> bool {
         matches!(self, Self::ConfederationSequence | Self::ConfederationSet)
     }
 
-    const fn is_set(self) -> bool {
+    /// Whether the segment has lost the order of its AS numbers: `AS_SET` or `AS_CONFED_SET`.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
         matches!(self, Self::Set | Self::ConfederationSet)
     }
 }
@@ -111,66 +115,99 @@ impl SegmentKind {
 /// A path that is not to be believed: what follows, and why.
 pub(super) type Malformed = (Disposition, &'static str);
 
-/// `AS_PATH`.
-pub(super) fn decode_as_path(value: &[u8], context: &DecodeContext) -> Result<AsPath, Malformed> {
+/// Checks an `AS_PATH`.
+pub(super) fn check_as_path(value: &[u8], context: &DecodeContext) -> Result<(), Malformed> {
     let malformed = |reason| (Disposition::TreatAsWithdraw, reason);
-    let path = segments(value, context.four_octet_as).map_err(malformed)?;
-    let confederation = path.segments.iter().any(|segment| segment.kind.is_confederation());
-    // Inside of a confederation the own member AS is an internal neighbor.
-    if confederation && context.neighbor == NeighborKind::External {
-        return Err(malformed("a confederation segment from an external neighbor (RFC 5065 §5)"));
-    }
-    refuse_sets(&path, context)?;
-    Ok(path)
-}
-
-/// `AS4_PATH`, which an old speaker passes on (RFC 6793 §3): confederation segments do not belong
-/// there and are left out, other faults discard it (§6).
-pub(super) fn decode_as4_path(value: &[u8], context: &DecodeContext) -> Result<AsPath, Malformed> {
-    let mut path =
-        segments(value, true).map_err(|reason| (Disposition::AttributeDiscard, reason))?;
-    refuse_sets(&path, context)?;
-    path.segments.retain(|segment| !segment.kind.is_confederation());
-    if path.segments.is_empty() {
-        return Err((Disposition::AttributeDiscard, "it has no AS number (RFC 6793 §6)"));
-    }
-    Ok(path)
-}
-
-fn refuse_sets(path: &AsPath, context: &DecodeContext) -> Result<(), Malformed> {
-    if !context.accept_as_sets && path.segments.iter().any(|segment| segment.kind.is_set()) {
-        return Err((Disposition::TreatAsWithdraw, "it has an AS_SET (RFC 9774 §3)"));
+    for segment in (Segments { rest: value, four_octet_as: context.four_octet_as }) {
+        let (kind, _) = segment.map_err(malformed)?;
+        // Inside of a confederation the own member AS is an internal neighbor.
+        if kind.is_confederation() && context.neighbor == NeighborKind::External {
+            let reason = "a confederation segment from an external neighbor (RFC 5065 §5)";
+            return Err(malformed(reason));
+        }
     }
     Ok(())
 }
 
-/// Each reason is a case of RFC 7606 §7.2, or AS 0.
-fn segments(mut value: &[u8], four_octet_as: bool) -> Result<AsPath, &'static str> {
-    let mut path = AsPath::default();
-    while !value.is_empty() {
-        let Ok((rest, (code, length))) = (be_u8::<_, ()>, be_u8).parse(value) else {
+/// Checks an `AS4_PATH`, which an old speaker passes on (RFC 6793 §3): confederation segments do
+/// not belong there and are left out, other faults discard it (§6).
+pub(super) fn check_as4_path(value: &[u8]) -> Result<(), Malformed> {
+    let discard = |reason| (Disposition::AttributeDiscard, reason);
+    let mut has_asn = false;
+    for segment in (Segments { rest: value, four_octet_as: true }) {
+        let (kind, _) = segment.map_err(discard)?;
+        has_asn |= !kind.is_confederation();
+    }
+    if has_asn { Ok(()) } else { Err(discard("it has no AS number (RFC 6793 §6)")) }
+}
+
+/// The path of an `AS_PATH` that has been checked.
+pub(super) fn read_as_path(value: &[u8], four_octet_as: bool) -> AsPath {
+    let segments = Segments { rest: value, four_octet_as }.map_while(Result::ok);
+    let segment =
+        |(kind, asns)| AsPathSegment { kind, asns: numbers(asns, four_octet_as).collect() };
+    AsPath { segments: segments.map(segment).collect() }
+}
+
+/// The path of an `AS4_PATH` that has been checked.
+pub(super) fn read_as4_path(value: &[u8]) -> AsPath {
+    let mut path = read_as_path(value, true);
+    path.segments.retain(|segment| !segment.kind.is_confederation());
+    path
+}
+
+/// A segment as it lies there: kind and AS numbers.
+type Segment<'a> = (SegmentKind, &'a [u8]);
+
+/// The segments of a path as they lie there, up to the first fault: each is a case of RFC 7606
+/// §7.2, or AS 0.
+struct Segments<'a> {
+    rest: &'a [u8],
+    four_octet_as: bool,
+}
+
+impl<'a> Segments<'a> {
+    fn segment(&self) -> Result<(Segment<'a>, &'a [u8]), &'static str> {
+        let Ok((rest, (code, length))) = (be_u8::<_, ()>, be_u8).parse(self.rest) else {
             return Err("a single byte is left after the last segment (RFC 7606 §7.2)");
         };
         let kind = SegmentKind::from_code(code).ok_or("unknown segment type (RFC 7606 §7.2)")?;
         if length == 0 {
             return Err("a segment without AS numbers (RFC 7606 §7.2)");
         }
-        let length = usize::from(length);
-        let asns = if four_octet_as {
-            count(be_u32::<_, ()>, length).parse(rest)
-        } else {
-            count(be_u16.map(u32::from), length).parse(rest)
-        };
-        let Ok((rest, asns)) = asns else {
+        let width = if self.four_octet_as { 4 } else { 2 };
+        let Ok((rest, asns)) = take::<_, _, ()>(usize::from(length) * width).parse(rest) else {
             return Err("a segment goes beyond the end of the attribute (RFC 7606 §7.2)");
         };
-        if asns.contains(&0) {
+        if numbers(asns, self.four_octet_as).any(|asn| asn == 0) {
             return Err("AS 0 is in the path (RFC 7607 §2)");
         }
-        path.segments.push(AsPathSegment { kind, asns });
-        value = rest;
+        Ok(((kind, asns), rest))
     }
-    Ok(path)
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Result<Segment<'a>, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let segment = self.segment().map(|(segment, rest)| {
+            self.rest = rest;
+            segment
+        });
+        if segment.is_err() {
+            self.rest = &[];
+        }
+        Some(segment)
+    }
+}
+
+fn numbers(asns: &[u8], four_octet_as: bool) -> impl Iterator<Item = u32> {
+    let (four, two) = if four_octet_as { (asns, &[] as &[u8]) } else { (&[] as &[u8], asns) };
+    let four = four.as_chunks().0.iter().map(|&asn| u32::from_be_bytes(asn));
+    four.chain(two.as_chunks().0.iter().map(|&asn| u32::from(u16::from_be_bytes(asn))))
 }
 
 /// The true path, from an old speaker's `AS_PATH` with 23456 in it and the `AS4_PATH` beside it

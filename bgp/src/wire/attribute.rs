@@ -3,13 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::Bytes;
-
 use super::AsPath;
 
-/// The attributes of a route, as far as a listener needs them. Two sets are the same if their
-/// bytes on the wire and the way to read them are.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What the attributes of a route say, as far as a listener needs them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PathAttributes {
     /// ORIGIN.
     pub origin: OriginCode,
@@ -34,8 +31,6 @@ pub struct PathAttributes {
     pub cluster_list: Vec<Ipv4Addr>,
     /// `ONLY_TO_CUSTOMER` (RFC 9234).
     pub only_to_customer: Option<u32>,
-    /// The attribute block as it came, without `MP_REACH_NLRI` and `MP_UNREACH_NLRI`.
-    pub raw: Bytes,
 }
 
 /// Attribute type codes: the name in the RFC, the number at IANA.
@@ -86,14 +81,26 @@ pub(super) const fn attribute_name(code: u8) -> Option<&'static str> {
 }
 
 /// ORIGIN (RFC 4271 §5.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum OriginCode {
     /// 0
+    #[default]
     Igp,
     /// 1
     Egp,
     /// 2
     Incomplete,
+}
+
+impl OriginCode {
+    pub(super) fn from_value(value: &[u8]) -> Option<Self> {
+        Some(match value {
+            [0] => Self::Igp,
+            [1] => Self::Egp,
+            [2] => Self::Incomplete,
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for OriginCode {

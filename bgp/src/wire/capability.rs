@@ -76,6 +76,9 @@ const RESTART_TIME: u16 = 0x0fff;
 const FORWARDING: u8 = 0x80;
 
 impl Capability {
+    /// The longest long-lived stale time that the wire has room for, in seconds (RFC 9494 §3.1).
+    pub const MAX_STALE_TIME: u32 = (1 << 24) - 1;
+
     /// The capability code.
     #[must_use]
     pub const fn code(&self) -> u8 {
@@ -93,6 +96,12 @@ impl Capability {
             Self::Fqdn { .. } => 73,
             Self::Unknown { code, .. } => *code,
         }
+    }
+
+    /// One after the other, each with code and length; `None` if the last one is cut off.
+    pub(super) fn decode_list(bytes: &[u8]) -> Option<Vec<Self>> {
+        let list = whole(many0((be_u8, length_data(be_u8))), bytes)?;
+        Some(list.into_iter().map(|(code, value)| Self::decode(code, value)).collect())
     }
 
     /// From code and value.

@@ -20,9 +20,6 @@ pub struct DecodeContext {
     /// Both sides sent the enhanced route refresh capability: a ROUTE-REFRESH of a wrong length
     /// has an error code of its own (RFC 7313 §5).
     pub enhanced_route_refresh: bool,
-    /// Whether paths with an `AS_SET` are taken. RFC 9774 §3 says no: they are treated as
-    /// withdrawn.
-    pub accept_as_sets: bool,
 }
 
 /// Which side of the border a neighbor is on. Some attributes cross it and some do not.

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use super::Notification;
 use super::attribute::attribute_name;
 
 /// What a fault in an UPDATE does (RFC 7606 §2), mildest first: of several the gravest counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// The attribute is dropped, the routes stay.
     AttributeDiscard,
@@ -31,6 +33,17 @@ pub struct Finding {
     pub reason: &'static str,
 }
 
+impl Finding {
+    /// The attribute as its RFC names it, else by its number: `ORIGIN`, `attribute 99`.
+    #[must_use]
+    pub fn attribute_name(&self) -> Option<String> {
+        self.attribute.map(|code| match attribute_name(code) {
+            Some(name) => name.to_owned(),
+            None => format!("attribute {code}"),
+        })
+    }
+}
+
 impl fmt::Display for Disposition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -45,10 +58,8 @@ impl fmt::Display for Finding {
     /// `ORIGIN: the length is not 1 (RFC 7606 §7.1); treated as withdraw (at byte 23 of the
     /// message)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attribute.map(|code| (code, attribute_name(code))) {
-            Some((_, Some(name))) => write!(f, "{name}: ")?,
-            Some((code, None)) => write!(f, "attribute {code}: ")?,
-            None => {}
+        if let Some(name) = self.attribute_name() {
+            write!(f, "{name}: ")?;
         }
         let Self { disposition, reason, offset, .. } = self;
         write!(f, "{reason}; {disposition} (at byte {offset} of the message)")

@@ -1,5 +1,7 @@
 //! Where one message ends and the next begins (RFC 4271 §4.1, §6.1).
 
+use std::fmt;
+
 use bytes::Bytes;
 use nom::Parser;
 use nom::bytes::complete::take;
@@ -24,7 +26,7 @@ pub enum MessageType {
 }
 
 impl MessageType {
-    const fn from_code(code: u8) -> Option<Self> {
+    pub(super) const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             1 => Self::Open,
             2 => Self::Update,
@@ -36,7 +38,7 @@ impl MessageType {
     }
 
     /// The code in the header.
-    pub(super) const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Open => 1,
             Self::Update => 2,
@@ -60,6 +62,18 @@ impl MessageType {
             Self::Keepalive => (HEADER, HEADER),
             Self::RouteRefresh => (HEADER, max),
         }
+    }
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "OPEN",
+            Self::Update => "UPDATE",
+            Self::Notification => "NOTIFICATION",
+            Self::Keepalive => "KEEPALIVE",
+            Self::RouteRefresh => "ROUTE-REFRESH",
+        })
     }
 }
 

@@ -1,12 +1,11 @@
 //! The messages themselves.
 
 use std::fmt;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Notification, Open, PathAttributes};
+use super::{AttributeSet, NlriList, Notification, Open};
 
 /// An address family and its subsequent family (RFC 4760 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,12 +68,12 @@ pub struct Nlri {
 pub struct Update {
     /// Prefixes that are gone. If [treated as withdraw](Self::treated_as_withdraw) these include
     /// the announced ones.
-    pub withdrawn: Vec<Nlri>,
+    pub withdrawn: NlriList,
     /// Prefixes that are there, all with `attributes`. If a prefix is in both lists, it is there
     /// (RFC 4271 §4.3): so apply `withdrawn` first.
-    pub announced: Vec<Nlri>,
+    pub announced: NlriList,
     /// The attributes of `announced`; `None` if and only if that is empty.
-    pub attributes: Option<Arc<PathAttributes>>,
+    pub attributes: Option<AttributeSet>,
     /// The End-of-RIB marker of a family (RFC 4724 §2).
     pub end_of_rib: Option<Family>,
     /// What was wrong with it, in the order found. Empty for a well-formed UPDATE.

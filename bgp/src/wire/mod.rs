@@ -6,12 +6,14 @@
 //!
 //! Bytes become values in this order: `framing` (header), `decode` (which message), `open` and
 //! `capability`, or `update` (sections), `path_attributes` (the attributes by the rules in
-//! `attribute_rule`), `as_path` and `nlri`.
+//! `attribute_rule`), `as_path` and `nlri`. What is stored is an `attribute_set`.
 
 mod as_path;
 mod attribute;
 mod attribute_rule;
+mod attribute_set;
 mod capability;
+mod capability_words;
 mod context;
 mod decode;
 mod error;
@@ -19,6 +21,7 @@ mod framing;
 mod message;
 mod nlri;
 mod notification;
+mod notification_words;
 mod open;
 mod outgoing;
 mod path_attributes;
@@ -26,12 +29,14 @@ mod update;
 
 pub use as_path::{AsPath, AsPathSegment, SegmentKind};
 pub use attribute::{Community, LargeCommunity, OriginCode, PathAttributes};
+pub use attribute_set::AttributeSet;
 pub use capability::{AddPathMode, Capability};
 pub use context::{DecodeContext, FamilyOptions, NeighborKind};
 pub use decode::decode;
 pub use error::{DecodeError, Disposition, Finding};
 pub use framing::{Frame, MessageType, frame};
 pub use message::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind, Update};
+pub use nlri::NlriList;
 pub use notification::{Notification, NotificationCode, subcode};
 pub use open::Open;
 pub use outgoing::Outgoing;

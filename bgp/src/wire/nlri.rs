@@ -6,8 +6,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u32};
 use nom::{IResult, Parser};
+use smallvec::SmallVec;
 
 use super::{Family, FamilyOptions, Nlri};
+
+/// Prefixes of one UPDATE. A router with many attribute sets sends them one by one.
+pub type NlriList = SmallVec<[Nlri; 1]>;
 
 /// A field of prefixes of one family.
 #[derive(Clone, Copy)]
@@ -27,7 +31,7 @@ type Entry<'a> = (u32, u8, &'a [u8]);
 impl<'a> NlriField<'a> {
     /// Appends the prefixes to `list`, which grows once, by their exact number. On an error
     /// nothing is appended: no prefix of such a field is to be trusted (RFC 7606 §5.3).
-    pub(super) fn read_into(self, list: &mut Vec<Nlri>) -> Result<(), Malformed<'a>> {
+    pub(super) fn read_into(self, list: &mut NlriList) -> Result<(), Malformed<'a>> {
         list.reserve_exact(self.count()?);
         let mut rest = self.bytes;
         while let Ok((after, (path_id, bits, bytes))) = self.entry(rest) {

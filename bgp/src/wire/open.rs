@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use nom::combinator::{all_consuming, rest};
-use nom::multi::{length_data, many0};
+use nom::multi::length_data;
 use nom::number::complete::{be_u8, be_u16, be_u32};
 use nom::{IResult, Offset, Parser};
 
@@ -157,15 +157,13 @@ fn capabilities(
                 "an optional parameter is not of type 2, capabilities (RFC 4271 §6.2)",
             ));
         }
-        let list: IResult<_, _, ()> =
-            all_consuming(many0((be_u8, length_data(be_u8)))).parse(value);
-        let Ok((_, list)) = list else {
+        let Some(list) = Capability::decode_list(value) else {
             return malformed(
                 value,
                 "a capability goes beyond the end of its parameter (RFC 5492)",
             );
         };
-        found.extend(list.into_iter().map(|(code, value)| Capability::decode(code, value)));
+        found.extend(list);
         parameters = left;
     }
     Ok(found)

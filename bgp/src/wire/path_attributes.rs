@@ -1,9 +1,8 @@
 //! The attribute block of an UPDATE: splits it, judges each attribute, and collects what they say.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nom::bytes::complete::take;
 use nom::combinator::{consumed, rest};
 use nom::multi::length_data;
@@ -12,11 +11,12 @@ use nom::{IResult, Offset, Parser};
 
 use super::attribute::code;
 use super::attribute_rule::{EXTENDED_LENGTH, OPTIONAL, Refusal, Rule};
+use super::attribute_set::{aggregator_asn, number};
 use super::notification::subcode::update as subcode;
 use super::{
-    AS_TRANS, AsPath, Community, DecodeContext, DecodeError, Disposition, Family, Finding,
-    LargeCommunity, Nlri, Notification, NotificationCode, OriginCode, PathAttributes, as_path,
-    nlri::NlriField,
+    AttributeSet, DecodeContext, DecodeError, Disposition, Family, Finding, Notification,
+    NotificationCode, OriginCode, as_path,
+    nlri::{NlriField, NlriList},
 };
 
 /// A fault, with what the neighbor is told if it comes to a session reset.
@@ -46,12 +46,12 @@ impl Fault<'_> {
 pub(super) struct MultiprotocolField {
     /// What it is about; `None` if this family was not negotiated, and the rest unread.
     pub(super) family: Option<Family>,
-    pub(super) prefixes: Vec<Nlri>,
+    pub(super) prefixes: NlriList,
     /// In `MP_REACH_NLRI` only.
     next_hop: Option<IpAddr>,
 }
 
-/// All of a block. Values of faulty attributes are missing.
+/// All of a block.
 #[derive(Default)]
 pub(super) struct Block<'a> {
     bytes: &'a [u8],
@@ -60,22 +60,10 @@ pub(super) struct Block<'a> {
     pub(super) reach: Option<MultiprotocolField>,
     pub(super) unreach: Option<MultiprotocolField>,
     pub(super) faults: Vec<Fault<'a>>,
-    /// Where `MP_REACH_NLRI` and `MP_UNREACH_NLRI` are in `bytes`.
-    multiprotocol: Vec<&'a [u8]>,
+    /// The attributes in `bytes` that are no part of the set: `MP_REACH_NLRI`, `MP_UNREACH_NLRI`
+    /// and what was discarded. In their order.
+    left_out: Vec<&'a [u8]>,
     seen: Seen,
-    origin: Option<OriginCode>,
-    as_path: Option<AsPath>,
-    as4_path: Option<AsPath>,
-    aggregator: Option<u32>,
-    next_hop: Option<Ipv4Addr>,
-    med: Option<u32>,
-    local_pref: Option<u32>,
-    communities: Vec<Community>,
-    extended_communities: Vec<[u8; 8]>,
-    large_communities: Vec<LargeCommunity>,
-    originator_id: Option<Ipv4Addr>,
-    cluster_list: Vec<Ipv4Addr>,
-    only_to_customer: Option<u32>,
 }
 
 /// Which attribute types were there: a bit each.
@@ -107,6 +95,16 @@ fn attribute(input: &[u8]) -> IResult<&[u8], Attribute<'_>, ()> {
     Ok((input, (flags, code, value)))
 }
 
+/// Type and value of each attribute of a block that has been checked.
+pub(super) fn attributes(block: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut left = block;
+    std::iter::from_fn(move || {
+        let (after, (_, code, value)) = attribute(left).ok()?;
+        left = after;
+        Some((code, value))
+    })
+}
+
 impl<'a> Block<'a> {
     /// Reads the block `bytes`, which lies in `message`.
     ///
@@ -135,6 +133,9 @@ impl<'a> Block<'a> {
             left = after;
             let Err(refusal) = block.take_in(whole, flags, code, value, context) else { continue };
             let is_reset = refusal.disposition == Disposition::SessionReset;
+            if !is_multiprotocol(code) {
+                block.left_out.push(whole);
+            }
             block.found(message, Some(code), whole, refusal);
             if is_reset && let Some(fault) = block.faults.pop() {
                 return Err(fault.into_error());
@@ -159,12 +160,12 @@ impl<'a> Block<'a> {
         value: &'a [u8],
         context: &DecodeContext,
     ) -> Result<(), Refusal> {
-        let multiprotocol = matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI);
+        let multiprotocol = is_multiprotocol(code);
+        if multiprotocol {
+            self.left_out.push(whole);
+        }
         if !self.seen.insert(code) {
             return Err(duplicate(multiprotocol));
-        }
-        if multiprotocol {
-            self.multiprotocol.push(whole);
         }
         let Some(rule) = Rule::of(code, context) else {
             if flags & OPTIONAL != 0 {
@@ -184,74 +185,37 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// Reads the value, of which the length is right.
+    /// Checks the value, of which the length is right, and reads the multiprotocol ones.
     fn read(&mut self, code: u8, value: &'a [u8], context: &DecodeContext) -> Result<(), BadValue> {
         let optional_error = |reason| (None, subcode::OPTIONAL_ATTRIBUTE_ERROR, reason);
         match code {
-            code::ORIGIN => {
-                self.origin = Some(match value {
-                    [0] => OriginCode::Igp,
-                    [1] => OriginCode::Egp,
-                    [2] => OriginCode::Incomplete,
-                    _ => {
-                        let reason = "the value is not 0, 1 or 2 (RFC 7606 §7.1)";
-                        return Err((None, subcode::INVALID_ORIGIN_ATTRIBUTE, reason));
-                    }
-                });
+            code::ORIGIN if OriginCode::from_value(value).is_none() => {
+                let reason = "the value is not 0, 1 or 2 (RFC 7606 §7.1)";
+                return Err((None, subcode::INVALID_ORIGIN_ATTRIBUTE, reason));
             }
             code::AS_PATH => {
-                let path =
-                    as_path::decode_as_path(value, context).map_err(|(disposition, reason)| {
-                        (Some(disposition), subcode::MALFORMED_AS_PATH, reason)
-                    })?;
-                self.as_path = Some(path);
+                as_path::check_as_path(value, context).map_err(|(disposition, reason)| {
+                    (Some(disposition), subcode::MALFORMED_AS_PATH, reason)
+                })?;
             }
             code::AS4_PATH => {
-                let path =
-                    as_path::decode_as4_path(value, context).map_err(|(disposition, reason)| {
-                        (Some(disposition), subcode::OPTIONAL_ATTRIBUTE_ERROR, reason)
-                    })?;
-                self.as4_path = Some(path);
+                as_path::check_as4_path(value).map_err(|(disposition, reason)| {
+                    (Some(disposition), subcode::OPTIONAL_ATTRIBUTE_ERROR, reason)
+                })?;
             }
             code::NEXT_HOP => {
-                let address = number(value).map(Ipv4Addr::from_bits);
-                if address.is_none_or(|it| it.octets()[0] == 0 || it.octets()[0] >= 224) {
+                let network = value.first();
+                if network.is_none_or(|&network| network == 0 || network >= 224) {
                     let reason = "it is not the address of a host (RFC 4271 §6.3, RFC 7606 §3e)";
                     return Err((None, subcode::INVALID_NEXT_HOP_ATTRIBUTE, reason));
                 }
-                self.next_hop = address;
             }
-            code::MULTI_EXIT_DISC => self.med = number(value),
-            code::LOCAL_PREF => self.local_pref = number(value),
-            code::AGGREGATOR => {
-                let asn = match *value {
-                    [high, low, _, _, _, _] => Some(u32::from(u16::from_be_bytes([high, low]))),
-                    _ => number(value),
-                };
-                if asn == Some(0) {
-                    return Err(optional_error("its AS is 0 (RFC 7607 §2)"));
-                }
-                self.aggregator = asn;
+            code::AGGREGATOR if aggregator_asn(value) == Some(0) => {
+                return Err(optional_error("its AS is 0 (RFC 7607 §2)"));
             }
             code::AS4_AGGREGATOR if number(value) == Some(0) => {
                 return Err(optional_error("its AS is 0 (RFC 7607 §2)"));
             }
-            code::COMMUNITIES => {
-                let communities = value.as_chunks().0.iter();
-                self.communities =
-                    communities.map(|&bytes| Community(u32::from_be_bytes(bytes))).collect();
-            }
-            code::EXTENDED_COMMUNITIES => self.extended_communities = value.as_chunks().0.to_vec(),
-            code::LARGE_COMMUNITY => {
-                let communities = value.as_chunks::<12>().0.iter();
-                self.large_communities = communities.map(large_community).collect();
-            }
-            code::ORIGINATOR_ID => self.originator_id = number(value).map(Ipv4Addr::from_bits),
-            code::CLUSTER_LIST => {
-                let ids = value.as_chunks::<4>().0.iter();
-                self.cluster_list = ids.map(|&bytes| Ipv4Addr::from(bytes)).collect();
-            }
-            code::ONLY_TO_CUSTOMER => self.only_to_customer = number(value),
             code::MP_REACH_NLRI => {
                 let reach = multiprotocol_reach(value, context).map_err(optional_error)?;
                 if self.reach.insert(reach).family.is_none() {
@@ -281,50 +245,21 @@ impl<'a> Block<'a> {
             .find_map(|(code, must)| (must && seen & (1 << code) == 0).then_some(code))
     }
 
-    /// The attributes of the routes in this UPDATE; `None` if ORIGIN or `AS_PATH` is missing.
-    pub(super) fn attributes(self, has_classic_nlri: bool) -> Option<Arc<PathAttributes>> {
-        let raw = self.raw();
-        let mut as_path = self.as_path?;
-        // An AGGREGATOR with a true AS number was made by an old speaker that knew nothing of
-        // AS4_PATH, so that is older than the aggregate (RFC 6793 §4.2.3).
-        let is_outdated = self.aggregator.is_some_and(|asn| asn != u32::from(AS_TRANS));
-        if let Some(as4_path) = self.as4_path
-            && !is_outdated
-        {
-            as_path = as_path::merge(as_path, as4_path);
-        }
-        let classic = self.next_hop.map(IpAddr::V4);
+    /// The attributes of the routes in this UPDATE.
+    pub(super) fn attributes(&self, has_classic: bool, context: &DecodeContext) -> AttributeSet {
         // One set for all routes: with both kinds in one UPDATE, which nobody sends (RFC 7606
         // §5.1), those of MP_REACH_NLRI show the other next hop.
-        let multiprotocol = self.reach.and_then(|reach| reach.next_hop);
-        Some(Arc::new(PathAttributes {
-            origin: self.origin?,
-            as_path,
-            next_hop: if has_classic_nlri { classic } else { multiprotocol },
-            med: self.med,
-            local_pref: self.local_pref,
-            communities: self.communities,
-            extended_communities: self.extended_communities,
-            large_communities: self.large_communities,
-            originator_id: self.originator_id,
-            cluster_list: self.cluster_list,
-            only_to_customer: self.only_to_customer,
-            raw,
-        }))
+        let multiprotocol = self.reach.as_ref().and_then(|reach| reach.next_hop);
+        let next_hop = if has_classic { None } else { multiprotocol };
+        AttributeSet::new(context, next_hop, self.kept())
     }
 
-    /// A copy of the block without the multiprotocol attributes. A copy, so that a kept set does
-    /// not keep the read buffer.
-    fn raw(&self) -> Bytes {
-        let mut raw = BytesMut::with_capacity(self.bytes.len());
-        let mut from = 0;
-        for attribute in &self.multiprotocol {
-            let start = self.bytes.offset(attribute);
-            raw.extend_from_slice(self.bytes.get(from..start).unwrap_or_default());
-            from = start + attribute.len();
-        }
-        raw.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        raw.freeze()
+    /// The block without what is left out, in pieces.
+    fn kept(&self) -> impl Iterator<Item = &'a [u8]> {
+        let starts = self.left_out.iter().map(|part| self.bytes.offset(part));
+        let ends = self.left_out.iter().map(|part| self.bytes.offset(part) + part.len());
+        let pieces = std::iter::once(0).chain(ends).zip(starts.chain([self.bytes.len()]));
+        pieces.map(|(from, to)| self.bytes.get(from..to).unwrap_or_default())
     }
 }
 
@@ -348,18 +283,8 @@ fn duplicate(multiprotocol: bool) -> Refusal {
     }
 }
 
-/// The first four bytes.
-fn number(value: &[u8]) -> Option<u32> {
-    value.first_chunk().map(|&bytes| u32::from_be_bytes(bytes))
-}
-
-fn large_community(bytes: &[u8; 12]) -> LargeCommunity {
-    let [g0, g1, g2, g3, a0, a1, a2, a3, b0, b1, b2, b3] = *bytes;
-    LargeCommunity {
-        global: u32::from_be_bytes([g0, g1, g2, g3]),
-        local1: u32::from_be_bytes([a0, a1, a2, a3]),
-        local2: u32::from_be_bytes([b0, b1, b2, b3]),
-    }
+fn is_multiprotocol(code: u8) -> bool {
+    matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)
 }
 
 /// AFI, SAFI, next hop with its length, a reserved byte, prefixes.
@@ -386,7 +311,7 @@ fn multiprotocol_reach(
         }
         _ => return Err("the next hop's length does not fit the family (RFC 7606 §7.11)"),
     };
-    let mut prefixes = Vec::new();
+    let mut prefixes = NlriList::new();
     NlriField { bytes, family, options }.read_into(&mut prefixes).map_err(|(_, why)| why)?;
     Ok(MultiprotocolField { family: Some(family), prefixes, next_hop })
 }
@@ -402,7 +327,7 @@ fn multiprotocol_unreach(
     let Some(options) = context.family(family) else {
         return Ok(MultiprotocolField::default());
     };
-    let mut prefixes = Vec::new();
+    let mut prefixes = NlriList::new();
     NlriField { bytes, family, options }.read_into(&mut prefixes).map_err(|(_, why)| why)?;
     Ok(MultiprotocolField { family: Some(family), prefixes, next_hop: None })
 }

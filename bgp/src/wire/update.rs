@@ -11,8 +11,8 @@ use super::nlri::NlriField;
 use super::notification::subcode::update as subcode;
 use super::path_attributes::{Block, Fault};
 use super::{
-    DecodeContext, DecodeError, Disposition, Family, Finding, Nlri, Notification, NotificationCode,
-    Update,
+    DecodeContext, DecodeError, Disposition, Family, Finding, NlriList, Notification,
+    NotificationCode, Update,
 };
 
 /// From a whole message; `body` is its part after the header.
@@ -63,7 +63,7 @@ pub(super) fn decode(
     {
         block.faults.push(missing_attribute(missing, message.offset(nlri_field)));
     }
-    conclude(update, block, has_classic, has_reachable)
+    conclude(update, block, has_classic, has_reachable, context)
 }
 
 /// The prefixes of one of the two fields outside of the attributes: IPv4 unicast, always.
@@ -72,8 +72,8 @@ fn classic_field(
     bytes: &[u8],
     context: &DecodeContext,
     findings: &mut Vec<Finding>,
-) -> Result<Vec<Nlri>, DecodeError> {
-    let mut prefixes = Vec::new();
+) -> Result<NlriList, DecodeError> {
+    let mut prefixes = NlriList::new();
     if bytes.is_empty() {
         return Ok(prefixes);
     }
@@ -101,6 +101,7 @@ fn conclude(
     mut block: Block<'_>,
     has_classic: bool,
     has_reachable: bool,
+    context: &DecodeContext,
 ) -> Result<Update, DecodeError> {
     let is_withdraw = |fault: &Fault<'_>| fault.finding.disposition >= Disposition::TreatAsWithdraw;
     let gravest = block.faults.iter().position(is_withdraw);
@@ -116,7 +117,7 @@ fn conclude(
     if gravest.is_some() {
         append(&mut update.withdrawn, mem::take(&mut update.announced));
     } else if !update.announced.is_empty() {
-        update.attributes = block.attributes(has_classic);
+        update.attributes = Some(block.attributes(has_classic, context));
     }
     Ok(update)
 }
@@ -145,7 +146,7 @@ fn missing_attribute(code: u8, offset: usize) -> Fault<'static> {
 }
 
 /// Without a copy where there was nothing before.
-fn append(list: &mut Vec<Nlri>, mut more: Vec<Nlri>) {
+fn append(list: &mut NlriList, mut more: NlriList) {
     if list.is_empty() {
         *list = more;
     } else {

@@ -14,7 +14,6 @@ pub(crate) const EXTERNAL: DecodeContext = DecodeContext {
     ipv4_unicast: Some(FamilyOptions { add_path: false, ipv6_next_hop: false }),
     ipv6_unicast: Some(FamilyOptions { add_path: false, ipv6_next_hop: false }),
     enhanced_route_refresh: false,
-    accept_as_sets: false,
 };
 /// The same, iBGP.
 pub(crate) const INTERNAL: DecodeContext =

@@ -1,5 +1,6 @@
 //! Checks of the node's file.
 
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -7,7 +8,10 @@ use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
 use crate::neighbor::is_one_host;
-use crate::{AcceptRules, Bgp, ByteSize, ControlLink, Neighbor, NodeConfig};
+use crate::{
+    AcceptRules, Bgp, ByteSize, ControlLink, DynamicNeighbors, ImpossibleValue, Neighbor,
+    NodeConfig,
+};
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
@@ -118,6 +122,7 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
         Some(_) => {}
     }
     findings.socket_families(&KeyPath::of("bgp.listen"), &bgp.listen, ipv6);
+    exports(bgp, ipv6, findings);
     let neighbors = KeyPath::of("bgp.neighbor");
     for (i, neighbor) in bgp.neighbors.iter().enumerate() {
         let at = neighbors.index(i);
@@ -136,34 +141,127 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
             .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
         "an address that no other neighbor has",
     );
+    dynamic_neighbors(bgp, ipv6, findings);
+}
+
+fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    let all = KeyPath::of("bgp.dynamic");
+    for (i, dynamic) in bgp.dynamic.iter().enumerate() {
+        let at = all.index(i);
+        findings.prefix(&at.key("prefix"), dynamic.prefix, ipv6);
+        for value in dynamic.impossible_values() {
+            impossible(&value, &at, findings);
+        }
+        dynamic_role(dynamic, &at, findings);
+        ipv6_rules(&dynamic.accept, &at, ipv6, findings);
+        if bgp.listen.is_empty() {
+            findings.report(
+                &[&at.key("prefix"), &KeyPath::of("bgp.listen")],
+                "an address in `bgp.listen` first, since it is empty and no router could connect",
+            );
+        }
+    }
+    findings.unique(
+        bgp.dynamic.iter().enumerate().map(|(i, d)| (all.index(i).key("prefix"), d.prefix)),
+        "a prefix that no other `[[bgp.dynamic]]` has",
+    );
+}
+
+/// What is recorded and told.
+fn exports(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if let Some(mrt) = &bgp.mrt {
+        let at = KeyPath::of("bgp.mrt");
+        for (key, is_zero) in [("rotate", mrt.rotate == 0), ("keep", mrt.keep == 0)] {
+            if is_zero {
+                findings.wrong(&at.key(key));
+            }
+        }
+        if mrt.table_interval == 0 && !mrt.messages {
+            findings.report(
+                &[&at.key("messages"), &at.key("table_interval")],
+                "true, since `table_interval` is 0 and nothing would be written",
+            );
+        }
+    }
+    let stations = KeyPath::of("bgp.bmp");
+    for (i, station) in bgp.stations.iter().enumerate() {
+        let at = stations.index(i);
+        findings.family(&at.key("station"), station.station.is_ipv6(), ipv6);
+        if station.station.port() == 0 || !is_one_host(station.station.ip()) {
+            findings.wrong(&at.key("station"));
+        }
+        if !station.pre_policy && !station.post_policy {
+            findings.report(
+                &[&at.key("pre_policy"), &at.key("post_policy")],
+                "true, since `post_policy` is false and the station would hear of no route",
+            );
+        }
+    }
+    findings.unique(
+        bgp.stations.iter().enumerate().map(|(i, s)| (stations.index(i).key("station"), s.station)),
+        "an address and port that no other station has",
+    );
 }
 
 fn neighbor(neighbor: &Neighbor, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
     findings.family(&at.key("address"), neighbor.address.is_ipv6(), ipv6);
     for value in neighbor.impossible_values() {
-        let path = at.key(value.key);
-        let path = value.index.map_or(path.clone(), |index| path.index(index));
-        findings.report(&[&path], value.accepted);
+        impossible(&value, at, findings);
     }
-    accepted_lengths(&neighbor.accept, &at.key("accept"), findings);
+    ipv6_rules(&neighbor.accept, at, ipv6, findings);
+    role(neighbor, at, findings);
 }
 
-/// Two lengths that cross each other.
-fn accepted_lengths(accept: &AcceptRules, at: &KeyPath, findings: &mut Findings<'_, '_>) {
-    let (min, max) = (at.key("min_length"), at.key("max_length"));
-    if accept.min_length > accept.max_length && accept.min_length <= 32 {
-        // The key that stands in the file, if one of the two is the default.
-        if findings.is_in_file(&min) {
-            let most = format!("at most {}, the `max_length`", accept.max_length);
-            findings.report(&[&min, &max], &most);
-        } else {
-            let least = format!("at least {}, the `min_length`", accept.min_length);
-            findings.report(&[&max, &min], &least);
-        }
+fn impossible(value: &ImpossibleValue, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    let path = at.key(value.key);
+    let path = value.index.map_or(path.clone(), |index| path.index(index));
+    let beside = value.beside.map(|key| at.key(key));
+    let paths: Vec<_> = iter::once(&path).chain(&beside).collect();
+    findings.report(&paths, &value.accepted);
+}
+
+fn ipv6_rules(accept: &AcceptRules, at: &KeyPath, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    for (key, index, _) in accept.ipv6_prefixes() {
+        findings.family(&at.key(key).index(index), true, ipv6);
+    }
+}
+
+/// A role is a relation between two ASes (RFC 9234 §4.1).
+fn role(neighbor: &Neighbor, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if neighbor.role.is_some() && neighbor.effective_local_asn() == neighbor.asn {
+        findings.report(
+            &[&at.key("role"), &at.key("asn"), &at.key("local_asn")],
+            "no role, since both sides have one AS number (iBGP); or a `local_asn` of your own",
+        );
+    }
+    if neighbor.role_strict && neighbor.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
+    }
+}
+
+/// Without an AS of its own the node is in the AS of each router, where there are no roles.
+fn dynamic_role(dynamic: &DynamicNeighbors, at: &KeyPath, findings: &mut Findings<'_, '_>) {
+    if dynamic.role.is_some() && dynamic.local_asn.is_none() {
+        findings.report(
+            &[&at.key("role"), &at.key("local_asn")],
+            "no role, since without a `local_asn` the sessions are iBGP",
+        );
+    }
+    if dynamic.role_strict && dynamic.role.is_none() {
+        findings.report(
+            &[&at.key("role_strict"), &at.key("role")],
+            "false, since without a `role` there is none to insist on",
+        );
     }
 }
 
 fn footprint(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
+    if config.footprint.max_change > 100 {
+        findings.wrong(&KeyPath::of("footprint.max_change"));
+    }
     let cidrs = KeyPath::of("footprint.cidrs");
     findings.prefixes(&cidrs, &config.footprint.cidrs, ipv6);
     for (i, cidr) in config.footprint.cidrs.iter().enumerate() {

@@ -51,19 +51,23 @@ impl Findings<'_, '_> {
     /// Prefixes: their family, and no bit beyond their length.
     pub(super) fn prefixes(&mut self, path: &KeyPath, prefixes: &[IpNet], ipv6: Ipv6) {
         for (i, prefix) in prefixes.iter().enumerate() {
-            let path = path.index(i);
-            self.family(&path, matches!(prefix, IpNet::V6(_)), ipv6);
-            if prefix.trunc() != *prefix {
-                self.report(
-                    &[&path],
-                    &format!(
-                        "`\"{}\"`, or for the one address `\"{}/{}\"`",
-                        prefix.trunc(),
-                        prefix.addr(),
-                        prefix.max_prefix_len()
-                    ),
-                );
-            }
+            self.prefix(&path.index(i), *prefix, ipv6);
+        }
+    }
+
+    /// A prefix: its family, and no bit beyond its length.
+    pub(super) fn prefix(&mut self, path: &KeyPath, prefix: IpNet, ipv6: Ipv6) {
+        self.family(path, matches!(prefix, IpNet::V6(_)), ipv6);
+        if prefix.trunc() != prefix {
+            self.report(
+                &[path],
+                &format!(
+                    "`\"{}\"`, or for the one address `\"{}/{}\"`",
+                    prefix.trunc(),
+                    prefix.addr(),
+                    prefix.max_prefix_len()
+                ),
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{example_control, example_node};
 
 /// Four lines that are good; what a case adds begins on line 5, in the section `[node]`.
-const NODE: &str = r#"drive = [{ path = "/cache/1", size = "500GB" }]
+pub(super) const NODE: &str = r#"drive = [{ path = "/cache/1", size = "500GB" }]
 [node]
 name = "edge-1"
 address = "192.0.2.10"
@@ -14,12 +14,12 @@ fn messages<T>(read: Result<T, ConfigError>) -> String {
     read.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
-fn node_messages(text: &str) -> String {
+pub(super) fn node_messages(text: &str) -> String {
     messages(NodeConfig::parse(text, "mcc.toml"))
 }
 
 #[track_caller]
-fn assert_node(added: &str, expected: &str) {
+pub(super) fn assert_node(added: &str, expected: &str) {
     assert_eq!(node_messages(&format!("{NODE}{added}")), expected, "{added}");
 }
 
@@ -68,7 +68,8 @@ fn keys_that_do_not_exist() {
         ),
         (
             "[footprint]\nzzz = 1",
-            "mcc.toml:6: key `footprint.zzz`: found an unknown key; accepted: `cidrs`",
+            "mcc.toml:6: key `footprint.zzz`: found an unknown key; accepted: `cidrs`, \
+             `max_change`, `damping`",
         ),
     ] {
         assert_node(added, expected);
@@ -335,7 +336,31 @@ fn bgp() {
         (
             "accept.communities = [\"65100:911\", \"65100:65536\"]",
             "mcc.toml:8: key `bgp.neighbor[0].accept.communities[1]`: found `\"65100:65536\"`; \
-             accepted: two numbers of 0 to 65535, such as `\"65100:911\"`",
+             accepted: `65100:911`, a large one such as `65100:1:2`, an extended one such as \
+             `rt:65100:1`, `soo:65100:1` or `ext:0x` and 16 hex digits, or a name: \
+             graceful-shutdown, accept-own, llgr-stale, no-llgr, accept-own-nexthop, standby-pe, \
+             blackhole, no-export, no-advertise, no-export-subconfed, no-peer",
+        ),
+        (
+            "accept.allow_prefixes = [\"198.51.0.0/16\", \"198.51.100.128/25\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.allow_prefixes[1]`: found \
+             `\"198.51.100.128/25\"`; accepted: prefixes of 8 to 24 bits; `accept.min_length` and \
+             `accept.max_length` change that",
+        ),
+        (
+            "accept.deny_prefixes = [\"2001:db8::/32\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.deny_prefixes[0]`: found `\"2001:db8::/32\"`; \
+             accepted: IPv4, since IPv6 is off; `[node] ipv6 = true` switches it on",
+        ),
+        (
+            "accept.origin_asns = [65100, -1]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.origin_asns[1]`: found `-1`; accepted: a list \
+             of AS numbers and ranges of them, such as `[65100, \"64512-65534\"]`",
+        ),
+        (
+            "accept.as_path = [\"^AS65100\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.as_path[0]`: found `\"^AS65100\"`; accepted: a \
+             pattern such as `^65100_`, `_65200$` or `_(6453|3356)_`: no AS path has `A` in it",
         ),
         (
             "[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65101",

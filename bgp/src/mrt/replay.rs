@@ -1,0 +1,496 @@
+//! A recorded table or log, put through the accept rules: what of it would become footprint.
+//!
+//! The routes take the way that those of a session take: the decoder with the rules of RFC 7606, the
+//! accept rules of a neighbor, a [`Rib`]. A log runs by the clock of its records: a session that ends
+//! in it leaves stale routes, and these go when their time is over.
+//!
+//! Two things are different, so that one look shows all: a message that would end the session is
+//! only reported, and a table may be larger than `max_prefixes`.
+
+mod report;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use mcc_config::Neighbor;
+use thiserror::Error;
+
+pub use report::{MalformedUpdate, ReplayReport, ReplayedPeer, SkippedPeer};
+
+use super::session::{ESTABLISHED, SessionEnds, SessionMessage};
+use super::table::{RibEntry, RibPrefix, TablePeer};
+use super::{Body, ReadError, Record};
+use crate::policy::PolicyError;
+use crate::rebuilt_update::{MP_REACH_NLRI, RawAttribute, Reach, announce, family_of, split};
+use crate::rib::{ExportRules, NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
+use crate::session::Retention;
+use crate::speaker::{FootprintStatus, rules_of};
+use crate::wire::{
+    DecodeContext, Disposition, FamilyOptions, MAX_EXTENDED_MESSAGE, Message, NeighborKind, Nlri,
+    Update, decode, frame,
+};
+
+/// How many malformed UPDATEs a report names; all are counted.
+const NAMED_MALFORMED: usize = 100;
+
+/// Whose rules judge what of a file.
+#[derive(Debug, Clone)]
+pub struct ReplaySettings {
+    /// The configured neighbors.
+    pub neighbors: Vec<Neighbor>,
+    /// Our BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Whether an eBGP neighbor without rules of its own accepts nothing (RFC 8212).
+    pub ebgp_requires_rules: bool,
+    /// Whether IPv6 is on; else IPv6 routes are counted and left out.
+    pub ipv6: bool,
+    /// Prefixes entered by hand: part of the footprint.
+    pub manual: Vec<IpNet>,
+    /// Judges every peer of the file by the rules of this neighbor. Without, each is judged by those
+    /// of the neighbor that has its address, and peers that are no neighbors are left out.
+    pub rules_of: Option<IpAddr>,
+    /// Leaves out every other peer of the file.
+    pub only_peer: Option<IpAddr>,
+}
+
+/// Why nothing can be replayed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// [`ReplaySettings::rules_of`] names nobody.
+    #[error("no neighbor {address} in the configuration; there are: {known}")]
+    UnknownNeighbor {
+        /// The address asked for.
+        address: IpAddr,
+        /// The addresses there are.
+        known: String,
+    },
+    /// An accept rule cannot be read.
+    #[error("bgp.neighbor {neighbor}: the accept rules cannot be used")]
+    Policy {
+        /// Whose rule.
+        neighbor: IpAddr,
+        /// What is wrong.
+        source: PolicyError,
+    },
+}
+
+/// A replay in progress. See the module's documentation.
+#[derive(Debug)]
+pub struct Replay {
+    settings: ReplaySettings,
+    rib: Rib,
+    peers: Vec<Peer>,
+    by_address: HashMap<IpAddr, usize>,
+    /// Of the table that is being read: the peers by their place in its list.
+    table: Vec<usize>,
+    clock: Clock,
+    records: u64,
+    other_records: u64,
+    malformed_records: u64,
+    malformed_updates: u64,
+    malformed: Vec<MalformedUpdate>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    address: IpAddr,
+    asn: u32,
+    updates: u64,
+    /// `None`: it is left out.
+    judged: Option<Judged>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    id: NeighborId,
+    kind: NeighborKind,
+    neighbor: IpAddr,
+    max_prefixes: u32,
+    ipv6_left_out: u64,
+}
+
+/// The times of records as times of the RIB.
+#[derive(Debug)]
+struct Clock {
+    began: Instant,
+    first: Option<Timestamp>,
+    /// Earliest and latest.
+    span: Option<(Timestamp, Timestamp)>,
+}
+
+impl Clock {
+    fn tell(&mut self, at: Timestamp) -> Instant {
+        let (earliest, latest) = self.span.unwrap_or((at, at));
+        self.span = Some((earliest.min(at), latest.max(at)));
+        let first = *self.first.get_or_insert(at);
+        let passed = Duration::try_from(at.duration_since(first)).unwrap_or_default();
+        self.began + passed
+    }
+}
+
+/// A message or an entry of a table, on its way to the RIB.
+#[derive(Clone, Copy)]
+struct Source {
+    peer: usize,
+    offset: u64,
+    at: Timestamp,
+    now: Instant,
+    prefix: Option<IpNet>,
+}
+
+impl Replay {
+    /// Before the first record.
+    ///
+    /// # Errors
+    /// Rules that cannot be used.
+    pub fn new(settings: ReplaySettings) -> Result<Self, ReplayError> {
+        for neighbor in &settings.neighbors {
+            rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules)
+                .map_err(|source| ReplayError::Policy { neighbor: neighbor.address, source })?;
+        }
+        let has = |address| settings.neighbors.iter().any(|n| n.address == address);
+        if let Some(address) = settings.rules_of.filter(|&address| !has(address)) {
+            let known: Vec<_> = settings.neighbors.iter().map(|n| n.address.to_string()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(ReplayError::UnknownNeighbor { address, known });
+        }
+        let began = Instant::now();
+        Ok(Self {
+            rib: Rib::new(Vec::new(), &settings.manual, ExportRules::default(), began),
+            settings,
+            peers: Vec::new(),
+            by_address: HashMap::new(),
+            table: Vec::new(),
+            clock: Clock { began, first: None, span: None },
+            records: 0,
+            other_records: 0,
+            malformed_records: 0,
+            malformed_updates: 0,
+            malformed: Vec::new(),
+        })
+    }
+
+    /// Counts a record that cannot be read.
+    pub fn malformed_record(&mut self, error: &ReadError) {
+        self.records += u64::from(!error.is_final());
+        self.malformed_records += 1;
+    }
+
+    /// Takes in the record that begins at `offset`.
+    pub fn record(&mut self, offset: u64, record: &Record<'_>) {
+        self.records += 1;
+        let at = Timestamp::from(record.time);
+        if let Body::Other { .. } = record.body {
+            self.other_records += 1;
+            return;
+        }
+        let now = self.clock.tell(at);
+        match &record.body {
+            Body::PeerIndexTable(table) => {
+                let peers = table.peers.iter();
+                self.table =
+                    peers.map(|&TablePeer { address, asn, .. }| self.peer(address, asn)).collect();
+            }
+            Body::Rib(prefix) => self.prefix(offset, at, now, prefix),
+            Body::Message(message) => self.message(offset, at, now, message),
+            Body::StateChange(change) => {
+                self.let_stale_go(now);
+                let peer = self.peer_of(&change.ends);
+                let event = match (change.from, change.to) {
+                    (ESTABLISHED, to) if to != ESTABLISHED => Some(ended()),
+                    (from, ESTABLISHED) if from != ESTABLISHED => Some(SessionEvent::Up),
+                    _ => None,
+                };
+                if let (Some(event), Some(judged)) = (event, self.judged(peer)) {
+                    self.rib.handle(judged.id, event, now);
+                }
+            }
+            Body::Other { .. } => {}
+        }
+    }
+
+    /// The place of a peer, which gets one if it has none.
+    fn peer(&mut self, address: IpAddr, asn: u32) -> usize {
+        if let Some(&place) = self.by_address.get(&address) {
+            return place;
+        }
+        let place = self.peers.len();
+        let judged = self.judge(address);
+        self.peers.push(Peer { address, asn, updates: 0, judged });
+        self.by_address.insert(address, place);
+        place
+    }
+
+    fn peer_of(&mut self, ends: &SessionEnds) -> usize {
+        self.peer(ends.peer, ends.peer_asn)
+    }
+
+    /// Who judges a peer.
+    fn judge(&mut self, address: IpAddr) -> Option<Judged> {
+        if self.settings.only_peer.is_some_and(|only| only != address) {
+            return None;
+        }
+        let wanted = self.settings.rules_of.unwrap_or(address);
+        let neighbor = self.settings.neighbors.iter().find(|n| n.address == wanted)?;
+        let mut rules =
+            rules_of(neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
+        rules.address = address;
+        rules.prefix_limit.limit = u32::MAX;
+        let internal = neighbor.asn == neighbor.effective_local_asn();
+        Some(Judged {
+            id: self.rib.add_neighbor(rules)?,
+            kind: if internal { NeighborKind::Internal } else { NeighborKind::External },
+            neighbor: neighbor.address,
+            max_prefixes: neighbor.max_prefixes,
+            ipv6_left_out: 0,
+        })
+    }
+
+    fn judged(&self, peer: usize) -> Option<Judged> {
+        self.peers.get(peer)?.judged
+    }
+
+    /// One prefix of a table.
+    fn prefix(&mut self, offset: u64, at: Timestamp, now: Instant, rib: &RibPrefix<'_>) {
+        for entry in &rib.entries {
+            let Some(&peer) = self.table.get(usize::from(entry.peer)) else {
+                self.malformed_record_of_table(offset, at, rib.prefix);
+                continue;
+            };
+            let prefix = Some(rib.prefix);
+            let source = Source { peer, offset, at, now, prefix };
+            let Some(judged) = self.count(peer) else { continue };
+            if rib.prefix.addr().is_ipv6() && !self.settings.ipv6 {
+                self.left_out(peer, 1);
+                continue;
+            }
+            match table_update(rib, entry) {
+                Some(update) => self.take_in(source, judged, &update, true, rib.add_path),
+                None => self.fault(
+                    source,
+                    Disposition::SessionReset,
+                    "its attributes do not fit a message (RFC 8654 §4)".to_owned(),
+                ),
+            }
+        }
+    }
+
+    fn malformed_record_of_table(&mut self, offset: u64, at: Timestamp, prefix: IpNet) {
+        self.malformed_updates += 1;
+        if self.malformed.len() < NAMED_MALFORMED {
+            self.malformed.push(MalformedUpdate {
+                offset,
+                at,
+                peer: Ipv4Addr::UNSPECIFIED.into(),
+                prefix: Some(prefix),
+                disposition: Disposition::TreatAsWithdraw,
+                text: "an entry names a peer that is not in the peer table (RFC 6396 §4.3.4)"
+                    .to_owned(),
+            });
+        }
+    }
+
+    fn message(&mut self, offset: u64, at: Timestamp, now: Instant, message: &SessionMessage<'_>) {
+        // What the recorder said itself changes no table.
+        if message.local {
+            return;
+        }
+        self.let_stale_go(now);
+        let peer = self.peer_of(&message.ends);
+        let source = Source { peer, offset, at, now, prefix: None };
+        let Some(judged) = self.count(peer) else { return };
+        self.take_in(source, judged, message.bytes, message.four_octet_as, message.add_path);
+    }
+
+    fn take_in(
+        &mut self,
+        source: Source,
+        judged: Judged,
+        bytes: &[u8],
+        four_octet_as: bool,
+        add_path: bool,
+    ) {
+        let ipv6_next_hop = self.settings.ipv6;
+        let options = Some(FamilyOptions { add_path, ipv6_next_hop });
+        let context = DecodeContext {
+            neighbor: judged.kind,
+            four_octet_as,
+            ipv4_unicast: options,
+            ipv6_unicast: options,
+            enhanced_route_refresh: true,
+        };
+        let framed = match frame(bytes, MAX_EXTENDED_MESSAGE) {
+            Ok(Some(framed)) => framed,
+            Ok(None) => {
+                let text = "the message is cut short".to_owned();
+                return self.fault(source, Disposition::SessionReset, text);
+            }
+            Err(error) => {
+                return self.fault(source, Disposition::SessionReset, error.to_string());
+            }
+        };
+        let event = match decode(framed, &context) {
+            Ok(Message::Update(update)) => {
+                if let Some(worst) = update.findings.iter().max_by_key(|found| found.disposition) {
+                    self.fault(source, worst.disposition, worst.to_string());
+                }
+                SessionEvent::Update(self.of_families(source.peer, update))
+            }
+            Ok(Message::RouteRefresh(refresh)) => SessionEvent::RefreshMarker(refresh),
+            Ok(Message::Notification(_)) => ended(),
+            Ok(Message::Open(_) | Message::Keepalive) => return,
+            Err(error) => {
+                return self.fault(source, Disposition::SessionReset, error.to_string());
+            }
+        };
+        self.rib.handle(judged.id, event, source.now);
+    }
+
+    /// Without the IPv6 routes, if IPv6 is off.
+    fn of_families(&mut self, peer: usize, mut update: Update) -> Update {
+        if !self.settings.ipv6 {
+            let before = update.announced.len() + update.withdrawn.len();
+            update.announced.retain(|nlri| nlri.prefix.addr().is_ipv4());
+            update.withdrawn.retain(|nlri| nlri.prefix.addr().is_ipv4());
+            self.left_out(peer, before - update.announced.len() - update.withdrawn.len());
+            if update.announced.is_empty() {
+                update.attributes = None;
+            }
+        }
+        update
+    }
+
+    fn left_out(&mut self, peer: usize, routes: usize) {
+        let peer = self.peers.get_mut(peer).and_then(|peer| peer.judged.as_mut());
+        if let Some(judged) = peer {
+            judged.ipv6_left_out += routes as u64;
+        }
+    }
+
+    /// One message or entry more of a peer; who judges it.
+    fn count(&mut self, peer: usize) -> Option<Judged> {
+        let peer = self.peers.get_mut(peer)?;
+        peer.updates += 1;
+        peer.judged
+    }
+
+    fn fault(&mut self, source: Source, disposition: Disposition, text: String) {
+        self.malformed_updates += 1;
+        let Some(peer) = self.peers.get(source.peer) else { return };
+        if self.malformed.len() < NAMED_MALFORMED {
+            let Source { offset, at, prefix, .. } = source;
+            let peer = peer.address;
+            self.malformed.push(MalformedUpdate { offset, at, peer, prefix, disposition, text });
+        }
+    }
+
+    /// Removes the stale routes that have waited long enough.
+    fn let_stale_go(&mut self, now: Instant) {
+        while self.rib.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.rib.handle_timeout(now);
+        }
+    }
+
+    /// What has become of the file so far.
+    #[must_use]
+    pub fn report(&mut self) -> ReplayReport {
+        self.rib.count_addresses();
+        let summary = self.rib.summary();
+        let (judged, skipped): (Vec<&Peer>, Vec<&Peer>) =
+            self.peers.iter().partition(|peer| peer.judged.is_some());
+        let peers = judged.into_iter().filter_map(|peer| {
+            let judged = peer.judged?;
+            let routes = summary.neighbors.get(usize::from(judged.id.0))?;
+            Some(ReplayedPeer {
+                address: peer.address,
+                asn: peer.asn,
+                neighbor: judged.neighbor,
+                updates: peer.updates,
+                received: routes.received,
+                accepted: routes.accepted,
+                rejected: routes.rejected.clone(),
+                stale: routes.stale,
+                ipv6_left_out: judged.ipv6_left_out,
+                max_prefixes: judged.max_prefixes,
+                over_limit: routes.received > judged.max_prefixes,
+            })
+        });
+        let skipped = skipped.into_iter().map(|peer| {
+            let Peer { address, asn, updates, .. } = *peer;
+            SkippedPeer { address, asn, updates }
+        });
+        ReplayReport {
+            records: self.records,
+            other_records: self.other_records,
+            malformed_records: self.malformed_records,
+            from: self.clock.span.map(|(from, _)| from),
+            to: self.clock.span.map(|(_, to)| to),
+            peers: peers.collect(),
+            skipped_peers: skipped.collect(),
+            footprint: FootprintStatus {
+                prefixes: summary.prefixes,
+                addresses: summary.addresses,
+                // Nobody follows a replay.
+                held: None,
+                damped: 0,
+            },
+            malformed_updates: self.malformed_updates,
+            malformed: self.malformed.clone(),
+        }
+    }
+
+    /// A page of the routes, as [`Rib::routes`] gives it. Their neighbors are the peers of the file.
+    #[must_use]
+    pub fn routes(&self, query: &RouteQuery) -> RoutePage {
+        let latest = self.clock.first.zip(self.clock.span).map(|(first, (_, to))| {
+            Duration::try_from(to.duration_since(first)).unwrap_or_default()
+        });
+        self.rib.routes(query, query.limit(), self.clock.began + latest.unwrap_or_default())
+    }
+}
+
+/// The end of a session in a log: as the node takes one, its routes stay for a time.
+fn ended() -> SessionEvent {
+    SessionEvent::Down(Retention::keep(Duration::ZERO))
+}
+
+/// The UPDATE that an entry of a table was made of; `None` if it would be too long.
+fn table_update(rib: &RibPrefix<'_>, entry: &RibEntry<'_>) -> Option<Vec<u8>> {
+    let mut block = Vec::with_capacity(entry.attributes.len());
+    let mut next_hop = None;
+    for part in split(entry.attributes) {
+        match part {
+            Ok(RawAttribute { code: MP_REACH_NLRI, value, .. }) => {
+                next_hop = Some(table_next_hop(value));
+            }
+            Ok(RawAttribute { whole, .. }) => block.extend(whole),
+            // For the decoder to find.
+            Err(left_over) => block.extend(left_over),
+        }
+    }
+    let family = family_of(&rib.prefix);
+    let is_ipv6 = rib.prefix.addr().is_ipv6();
+    let next_hop = if is_ipv6 { Some(next_hop.unwrap_or_default()) } else { next_hop };
+    let reach = next_hop.map(|next_hop| Reach { family, next_hop });
+    let nlri = [Nlri { prefix: rib.prefix, path_id: entry.path_id }];
+    announce(&block, reach, &nlri, rib.add_path)
+}
+
+/// The next hop of an `MP_REACH_NLRI` in a table. RFC 6396 §4.3.4 has its length and itself alone,
+/// but some recorders write the whole attribute; that begins with a zero, which no length is.
+fn table_next_hop(value: &[u8]) -> &[u8] {
+    let field = match value {
+        [0, _afi, _safi, field @ ..] => field,
+        field => field,
+    };
+    match field {
+        [length, next_hop @ ..] => next_hop.get(..usize::from(*length)).unwrap_or_default(),
+        [] => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What a replay found, as it is shown.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::speaker::FootprintStatus;
+use crate::wire::Disposition;
+
+/// What would become of a file: `mcc bgp replay --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplayReport {
+    /// Records of the file.
+    pub records: u64,
+    /// Those of other types or families, which were stepped over.
+    pub other_records: u64,
+    /// Those that cannot be read.
+    pub malformed_records: u64,
+    /// Time of the earliest record.
+    pub from: Option<Timestamp>,
+    /// Time of the latest record.
+    pub to: Option<Timestamp>,
+    /// The peers of the file that were judged, in the order of their first route.
+    pub peers: Vec<ReplayedPeer>,
+    /// The others.
+    pub skipped_peers: Vec<SkippedPeer>,
+    /// What the node would serve, prefixes entered by hand included.
+    pub footprint: FootprintStatus,
+    /// UPDATEs with a fault.
+    pub malformed_updates: u64,
+    /// The first hundred of them.
+    pub malformed: Vec<MalformedUpdate>,
+}
+
+/// A peer of a file, as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplayedPeer {
+    /// Its address in the file.
+    pub address: IpAddr,
+    /// Its AS number in the file.
+    pub asn: u32,
+    /// The neighbor whose rules judged it.
+    pub neighbor: IpAddr,
+    /// UPDATEs, or entries of a table.
+    pub updates: u64,
+    /// Routes at the end.
+    pub received: u32,
+    /// Those that would be footprint.
+    pub accepted: u32,
+    /// The others, by reason.
+    pub rejected: BTreeMap<&'static str, u32>,
+    /// Those of a session that had ended at the end of the log.
+    pub stale: u32,
+    /// IPv6 routes and withdrawals that were left out, since IPv6 is off.
+    pub ipv6_left_out: u64,
+    /// The neighbor's limit.
+    pub max_prefixes: u32,
+    /// Whether there are more routes than that: the session would have been ended.
+    pub over_limit: bool,
+}
+
+/// A peer of a file that was not judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedPeer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub asn: u32,
+    /// Its messages, or entries of a table.
+    pub updates: u64,
+}
+
+/// An UPDATE with a fault, and what would come of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MalformedUpdate {
+    /// The byte of the file that its record begins at.
+    pub offset: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// The prefix, in a table.
+    pub prefix: Option<IpNet>,
+    /// What would follow: the gravest of its faults.
+    pub disposition: Disposition,
+    /// That fault in words.
+    pub text: String,
+}

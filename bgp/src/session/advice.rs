@@ -1,0 +1,163 @@
+//! What a NOTIFICATION from a router means for its operator and ours, and what to do.
+
+use crate::wire::subcode::{cease, header, open};
+use crate::wire::{Notification, NotificationCode};
+
+/// In words that follow "the router closed the session"; `None` for what has no known meaning.
+pub(super) fn advice(notification: &Notification) -> Option<String> {
+    let reason = notification.unwrapped();
+    let fixed = match reason.code {
+        NotificationCode::Cease => return cease(&reason),
+        NotificationCode::OpenMessage => return open(&reason),
+        NotificationCode::MessageHeader if reason.subcode == header::BAD_MESSAGE_LENGTH => {
+            "it takes no message of this length: does something between the two change the bytes?"
+        }
+        NotificationCode::MessageHeader => {
+            "it could not find the messages in the bytes: does something between the two change \
+             them?"
+        }
+        NotificationCode::UpdateMessage => {
+            "it cannot read the End-of-RIB, the only UPDATE that this node sends: \
+             `graceful_restart = false` leaves it out"
+        }
+        NotificationCode::HoldTimerExpired => {
+            "it heard nothing from this node for the hold time: look at the path between the two \
+             (firewall, MTU, loss) and at the load of both"
+        }
+        NotificationCode::FiniteStateMachine => {
+            "the two were out of step; the next attempt begins anew"
+        }
+        NotificationCode::RouteRefreshMessage => "it cannot read the route refresh of this node",
+        NotificationCode::SendHoldTimerExpired => {
+            "this node took nothing from it for long: look at the load of this node, and at the \
+             path between the two"
+        }
+        NotificationCode::Unknown(_) => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+fn cease(reason: &Notification) -> Option<String> {
+    let fixed = match reason.subcode {
+        cease::MAXIMUM_NUMBER_OF_PREFIXES_REACHED => {
+            let limit = match reason.prefix_limit() {
+                Some((family, limit)) => format!("its limit of {limit} prefixes ({family})"),
+                None => "its limit of prefixes".to_owned(),
+            };
+            return Some(format!(
+                "{limit} is reached, though this node announces none: raise the limit, then clear \
+                 the session on the router"
+            ));
+        }
+        cease::ADMINISTRATIVE_SHUTDOWN => {
+            "its operator has switched the session off; it comes back when they switch it on"
+        }
+        cease::PEER_DE_CONFIGURED => {
+            "this node was taken out of its configuration; if that is for good, take the router \
+             out of this node's"
+        }
+        cease::ADMINISTRATIVE_RESET => {
+            "its operator has reset the session; it comes back by itself"
+        }
+        cease::CONNECTION_REJECTED => {
+            "it does not want this connection: is this node's address one of its neighbors, and \
+             switched on?"
+        }
+        cease::OTHER_CONFIGURATION_CHANGE => {
+            "its configuration has changed; the session comes back by itself"
+        }
+        cease::CONNECTION_COLLISION_RESOLUTION => {
+            "each side had connected to the other, and the other connection goes on"
+        }
+        cease::OUT_OF_RESOURCES => "it lacks memory or another resource: its log says which",
+        cease::BFD_DOWN => {
+            "BFD says on the router that this node is gone: this node does not speak BFD, so \
+             switch it off for this session"
+        }
+        _ => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+fn open(reason: &Notification) -> Option<String> {
+    let fixed = match reason.subcode {
+        open::UNSUPPORTED_VERSION_NUMBER => "it does not speak BGP version 4",
+        open::BAD_PEER_AS => {
+            "it expects another AS number of this node: `local_asn` must be what it has as the \
+             remote AS of this session"
+        }
+        open::BAD_BGP_IDENTIFIER => {
+            "it does not take the identifier of this node: `bgp.router_id` must be another one \
+             than the router's own"
+        }
+        open::UNSUPPORTED_OPTIONAL_PARAMETER => {
+            "it does not know capabilities (RFC 5492); the next attempt goes without them"
+        }
+        open::AUTHENTICATION_FAILURE => {
+            "it wants the authentication of old BGP, which no one has any more: take it out there, \
+             and use `password` (TCP MD5) on both sides"
+        }
+        open::UNACCEPTABLE_HOLD_TIME => {
+            "it does not take the hold time: set `hold_time` to what it asks for"
+        }
+        open::UNSUPPORTED_CAPABILITY => {
+            let missing = reason.capabilities_asked_for();
+            let names: Vec<_> = missing.iter().map(crate::wire::Capability::name).collect();
+            let names = if names.is_empty() { "more".to_owned() } else { names.join(", ") };
+            return Some(format!(
+                "it asks for {names}, which this node does not offer to it: `[node] ipv6`, \
+                 `graceful_restart` and `add_path` say what is offered"
+            ));
+        }
+        open::ROLE_MISMATCH => {
+            "the roles do not fit: `role` must be the opposite of what the router has (provider \
+             and customer, rs and rs-client, peer and peer)"
+        }
+        _ => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionError;
+    use crate::wire::Family;
+
+    /// Every code and subcode that has a name has advice.
+    #[test]
+    fn whatever_a_router_says_has_advice() {
+        for (code, subcodes) in [(1, 1..=3), (2, 1..=7), (2, 11..=11), (3, 1..=11), (4, 0..=0)]
+            .into_iter()
+            .chain([(5, 0..=3), (6, 1..=8), (6, 10..=10), (7, 1..=1), (8, 0..=0)])
+        {
+            for subcode in subcodes {
+                let notification = Notification::new(code.into(), subcode);
+                assert!(advice(&notification).is_some(), "{code}/{subcode}");
+                let hard = notification.into_hard_reset();
+                assert!(advice(&hard).is_some(), "{code}/{subcode} in a hard reset");
+            }
+        }
+        assert_eq!(advice(&Notification::new(99.into(), 1)), None);
+    }
+
+    #[test]
+    fn an_error_reads_as_a_sentence() {
+        let limit = Notification::maximum_prefixes(Family::IPV4_UNICAST, 1000);
+        assert_eq!(
+            SessionError::received(&limit).to_string(),
+            "the router closed the session: Cease / Maximum Number of Prefixes Reached: \
+             ipv4-unicast, limit 1000 (6/1); its limit of 1000 prefixes (ipv4-unicast) is reached, \
+             though this node announces none: raise the limit, then clear the session on the router"
+        );
+        let shutdown = Notification::administrative_shutdown(None);
+        assert_eq!(
+            SessionError::sent(&shutdown, None).to_string(),
+            "this node closed the session: Cease / Administrative Shutdown (6/2)"
+        );
+        assert_eq!(
+            SessionError::sent(&shutdown.into_hard_reset(), None).to_string(),
+            "this node closed the session: Cease / Hard Reset: Cease / Administrative Shutdown (6/2)"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What the end of a session leads to: when the peer comes back, and what becomes of the routes.
+
+use super::*;
+
+/// RFC 4486, RFC 9384: who closes the session for long is dialled late, who means to come back soon.
+#[test]
+fn what_a_cease_leads_to() {
+    for (subcode, first_wait, by_order) in [
+        (1, 60.0, false),
+        (2, 60.0, true),
+        (3, 60.0, true),
+        (4, 1.0, false),
+        (5, 1.0, false),
+        (6, 1.0, false),
+        (7, 1.0, false),
+        (8, 60.0, false),
+        (10, 1.0, false),
+    ] {
+        let mut f = Fixture::established(their_open(LOW));
+        let actions = f.message(Dialled, cease(subcode));
+        let down = actions.last().unwrap();
+        assert_eq!(down, if by_order { "down, keep 0 by order" } else { "down, keep 0" });
+        assert_eq!(f.peer.state(), State::Active, "6/{subcode}: it may come back by itself");
+        let (waited, actions) = f.wait();
+        let waited = waited.as_secs_f64();
+        assert!((first_wait * 0.75..=first_wait).contains(&waited), "6/{subcode}: {waited}");
+        assert_eq!(actions, ["dial"]);
+    }
+    let mut f = Fixture::established(their_open(LOW));
+    f.message(Dialled, cease(2));
+    assert_eq!(f.feed(Event::Incoming), ["accept", "send accepted OPEN"], "switched on again");
+}
+
+#[test]
+fn routes_are_kept_over_a_notification_where_both_sides_say_so() {
+    let mut long_lived = graceful_open(true);
+    long_lived.capabilities.push(Capability::LongLivedGracefulRestart(vec![(
+        Family::IPV4_UNICAST,
+        true,
+        3600,
+    )]));
+    let hard = |inner: Notification| Message::Notification(inner.into_hard_reset());
+    for (open, closed, notified, hard_reset) in [
+        (their_open(LOW), "down, keep 0", "down, keep 0", "down, keep 0"),
+        (graceful_open(false), "down, keep 120", "down, keep 0", "down, keep 0"),
+        (graceful_open(true), "down, keep 120", "down, keep 120", "down, keep 0"),
+        (
+            long_lived,
+            "down, keep 120 + 3600 of ipv4-unicast",
+            "down, keep 120 + 3600 of ipv4-unicast",
+            "down, keep 0",
+        ),
+    ] {
+        let ends = |end: &dyn Fn(&mut Fixture) -> Vec<String>| {
+            end(&mut Fixture::established(open.clone())).pop().unwrap()
+        };
+        let tcp = |f: &mut Fixture| f.feed(Event::Closed(Dialled, "reset".to_owned()));
+        assert_eq!(ends(&tcp), closed);
+        assert_eq!(ends(&|f| f.message(Dialled, cease(4))), notified, "received");
+        assert_eq!(ends(&|f| f.message(Dialled, second_open())), notified, "sent: 5/3");
+        let reset = Notification::new(NotificationCode::Cease, 4);
+        assert_eq!(ends(&|f| f.message(Dialled, hard(reset.clone()))), hard_reset);
+        let shutdown = Notification::administrative_shutdown(None);
+        let by_order = format!("{hard_reset} by order");
+        assert_eq!(ends(&|f| f.message(Dialled, hard(shutdown.clone()))), by_order);
+        let deadline = |f: &mut Fixture| {
+            f.pass(30.0).into_iter().filter(|a| a != "send dialled KEEPALIVE").collect()
+        };
+        assert_eq!(ends(&deadline), notified, "hold time");
+    }
+}
+
+/// A second OPEN on a connection: we answer with 5/3.
+fn second_open() -> Message {
+    Message::Open(their_open(LOW))
+}
+
+#[test]
+fn what_is_for_long_goes_as_a_hard_reset_to_who_would_wait() {
+    let stop = |open: Open, reason: StopReason| {
+        Fixture::established(open).feed(Event::Stop(reason)).remove(0)
+    };
+    let limit = StopReason::MaxPrefixes { limit: 7 };
+    for (reason, with, without) in [
+        (StopReason::Shutdown(None), "send dialled 6/9", "send dialled 6/2"),
+        (limit, "send dialled 6/9", "send dialled 6/1"),
+        (StopReason::Reset, "send dialled 6/4", "send dialled 6/4"),
+    ] {
+        assert_eq!(stop(graceful_open(true), reason.clone()), with);
+        assert_eq!(stop(graceful_open(false), reason), without);
+    }
+}

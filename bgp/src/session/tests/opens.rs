@@ -1,0 +1,68 @@
+//! Our OPEN: when it goes out, and what it says on which attempt.
+
+use super::*;
+
+#[test]
+fn an_open_is_held_back_for_the_neighbors() {
+    let mut f = Fixture::new(|settings| settings.delay_open = Duration::from_secs(5));
+    f.feed(Event::Start);
+    assert!(f.feed(Event::Connected).is_empty());
+    assert_eq!(f.peer.state(), State::Connect);
+    let (waited, actions) = f.wait();
+    assert_eq!((waited.as_secs(), actions), (5, vec!["send dialled OPEN".to_owned()]));
+    assert_eq!(f.peer.state(), State::OpenSent);
+
+    let mut f = Fixture::new(|settings| {
+        settings.delay_open = Duration::from_secs(5);
+        settings.passive = true;
+    });
+    f.feed(Event::Start);
+    assert_eq!(f.feed(Event::Incoming), ["accept"]);
+    assert_eq!(f.peer.state(), State::Active);
+    let open = Message::Open(their_open(LOW));
+    assert_eq!(f.message(Accepted, open), ["send accepted OPEN", "send accepted KEEPALIVE"]);
+    assert_eq!(f.message(Accepted, Message::Keepalive), ["up"]);
+}
+
+/// The capabilities of the OPEN among `actions`.
+fn sent_capabilities(f: &mut Fixture) -> Vec<Capability> {
+    let mut actions = Vec::new();
+    f.peer.handle(Event::Connected, f.now, &mut actions);
+    let open = actions.into_iter().find_map(|action| match action {
+        Action::Send(_, Outgoing::Open(open)) => Some(open),
+        _ => None,
+    });
+    open.unwrap().capabilities
+}
+
+#[test]
+fn a_router_without_capabilities_gets_an_open_without() {
+    let mut f = Fixture::new(|_| {});
+    f.feed(Event::Start);
+    for without in [false, true, false, true] {
+        assert_eq!(sent_capabilities(&mut f).is_empty(), without);
+        let refused = Notification::new(NotificationCode::OpenMessage, 4);
+        f.message(Dialled, Message::Notification(refused));
+        f.wait();
+    }
+}
+
+#[test]
+fn a_restarted_node_says_so_until_a_session_is_up() {
+    let restarting = |f: &mut Fixture| {
+        sent_capabilities(f)
+            .iter()
+            .any(|c| matches!(c, Capability::GracefulRestart { restarting: true, .. }))
+    };
+    let mut f = Fixture::new(|settings| settings.restarted = true);
+    f.feed(Event::Start);
+    assert!(restarting(&mut f));
+    f.message(Dialled, cease(5));
+    f.wait();
+    assert!(restarting(&mut f), "no session yet");
+    f.message(Dialled, Message::Open(their_open(LOW)));
+    f.message(Dialled, Message::Keepalive);
+    f.message(Dialled, cease(4));
+    f.wait();
+    assert!(!restarting(&mut f));
+}

@@ -1,0 +1,118 @@
+//! TCP options of a neighbor, and `[[bgp.dynamic]]`: one bad file for each rule.
+
+use super::tests::{NODE, assert_node, node_messages};
+
+#[test]
+fn tcp_options_of_a_neighbor() {
+    let neighbor = "[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n";
+    for (added, expected) in [
+        ("source = \"192.0.2.10\"\nmultihop = 255", ""),
+        ("ttl_security = 254", ""),
+        (
+            "source = \"0.0.0.0\"",
+            "mcc.toml:8: key `bgp.neighbor[0].source`: found `\"0.0.0.0\"`; accepted: an address \
+             of this node, such as `\"192.0.2.10\"`",
+        ),
+        (
+            "source = \"2001:db8::1\"",
+            "mcc.toml:8: key `bgp.neighbor[0].source`: found `\"2001:db8::1\"`; accepted: an \
+             address of this node, of the same family as `address`",
+        ),
+        (
+            "multihop = 0",
+            "mcc.toml:8: key `bgp.neighbor[0].multihop`: found `0`; accepted: the TTL to send \
+             with, 1 to 255",
+        ),
+        (
+            "ttl_security = 255",
+            "mcc.toml:8: key `bgp.neighbor[0].ttl_security`: found `255`; accepted: the most hops \
+             that the router is away, 1 to 254",
+        ),
+        (
+            "ttl_security = \"on\"",
+            "mcc.toml:8: key `bgp.neighbor[0].ttl_security`: found `\"on\"`; accepted: the most \
+             hops that the router is away, 1 to 254",
+        ),
+        (
+            "multihop = 2\nttl_security = 2",
+            "mcc.toml:9: key `bgp.neighbor[0].ttl_security`: found `2`; accepted: no \
+             `ttl_security` beside `multihop`: it always sends a TTL of 255",
+        ),
+    ] {
+        assert_node(&format!("{neighbor}{added}"), expected);
+    }
+}
+
+#[test]
+fn dynamic_neighbors() {
+    let dynamic = "[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"\n";
+    for (added, expected) in [
+        ("asns = [65100]\naccept.max_length = 28", ""),
+        (
+            "asns = [0]",
+            "mcc.toml:7: key `bgp.dynamic[0].asns`: found `[0]`; accepted: a list of AS numbers, each \
+             1 to 4294967295 and not 23456",
+        ),
+        (
+            "max_sessions = 0",
+            "mcc.toml:7: key `bgp.dynamic[0].max_sessions`: found `0`; accepted: 1 to 65535",
+        ),
+        (
+            "multihop = 2\nttl_security = 2",
+            "mcc.toml:8: key `bgp.dynamic[0].ttl_security`: found `2`; accepted: no \
+             `ttl_security` beside `multihop`: it always sends a TTL of 255",
+        ),
+        (
+            "accept.min_length = 25",
+            "mcc.toml:7: key `bgp.dynamic[0].accept.min_length`: found `25`; accepted: at most 24, \
+             the `max_length`",
+        ),
+        (
+            "accept.max_length = \"24\"",
+            "mcc.toml:7: key `bgp.dynamic[0].accept.max_length`: found `\"24\"`; accepted: 0 to 32 \
+             bits",
+        ),
+        (
+            "password = \"\"",
+            "mcc.toml:7: key `bgp.dynamic[0].password`: found a string of 0 bytes, not shown \
+             here; accepted: the TCP MD5 key, a string of 1 to 80 bytes",
+        ),
+        (
+            "[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"",
+            "mcc.toml:8: key `bgp.dynamic[1].prefix`: found `\"198.51.100.0/24\"`; accepted: a \
+             prefix that no other `[[bgp.dynamic]]` has; `bgp.dynamic[0].prefix` is the same in \
+             line 6",
+        ),
+        (
+            "[[bgp.dynamic]]\nprefix = \"203.0.113.1/24\"",
+            "mcc.toml:8: key `bgp.dynamic[1].prefix`: found `\"203.0.113.1/24\"`; accepted: \
+             `\"203.0.113.0/24\"`, or for the one address `\"203.0.113.1/32\"`",
+        ),
+        (
+            "[[bgp.dynamic]]\nprefix = \"2001:db8::/64\"",
+            "mcc.toml:8: key `bgp.dynamic[1].prefix`: found `\"2001:db8::/64\"`; accepted: IPv4, \
+             since IPv6 is off; `[node] ipv6 = true` switches it on",
+        ),
+        (
+            "[bgp]\nlisten = []",
+            "mcc.toml:6: key `bgp.dynamic[0].prefix`: found `\"198.51.100.0/24\"`; accepted: an \
+             address in `bgp.listen` first, since it is empty and no router could connect",
+        ),
+    ] {
+        assert_node(&format!("{dynamic}{added}"), expected);
+    }
+}
+
+#[test]
+fn the_accept_rules_of_dynamic_neighbors_are_those_of_a_neighbor() {
+    let hint = |section: &str| {
+        let rules = format!("{section}accept.max_lenght = 24");
+        let message = node_messages(&format!("{NODE}{rules}"));
+        let (_, hint) = message.split_once("found an unknown key").unwrap();
+        hint.to_owned()
+    };
+    let dynamic = hint("[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"\n");
+    assert!(dynamic.contains("did you mean `max_length`?"), "{dynamic}");
+    let neighbor = hint("[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n");
+    assert_eq!(dynamic, neighbor);
+}

@@ -1,0 +1,101 @@
+//! What is to be said of a neighbor beside what the speaker knows: whether it is well, and what to do
+//! if it is not.
+
+use mcc_bgp::session::{ErrorDirection, State};
+use mcc_bgp::speaker::NeighborStatus;
+use serde::Serialize;
+
+use super::status::{Part, PartState};
+
+/// A neighbor with advice.
+#[derive(Serialize)]
+pub(super) struct NeighborReport<N> {
+    #[serde(flatten)]
+    pub(super) neighbor: N,
+    /// What to do; `null` if all is well.
+    pub(super) advice: Option<String>,
+}
+
+impl From<NeighborStatus> for NeighborReport<NeighborStatus> {
+    fn from(neighbor: NeighborStatus) -> Self {
+        Self { advice: advice(&neighbor), neighbor }
+    }
+}
+
+/// What to do about a neighbor that is down, or up without being of use.
+pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
+    match neighbor.state {
+        State::Established if neighbor.received == 0 => Some(
+            "the router announces nothing: check its export policy towards this node".to_owned(),
+        ),
+        State::Established if neighbor.accepted == 0 => {
+            Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned())
+        }
+        State::Established => None,
+        _ => Some(down_advice(neighbor)),
+    }
+}
+
+/// The neighbor as a part of the node.
+pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
+    let detail = match (neighbor.state, &neighbor.last_error) {
+        (State::Established, _) => format!(
+            "AS {}, {} of {} prefixes accepted",
+            neighbor.asn, neighbor.accepted, neighbor.received
+        ),
+        (state, error) => {
+            let mut detail = format!("{state:?}");
+            if let Some(error) = error {
+                detail.push_str(&format!("; {}", error.error.text));
+            }
+            if neighbor.stale > 0 {
+                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
+            }
+            detail
+        }
+    };
+    let advice = advice(neighbor);
+    let state = match (neighbor.state, &advice) {
+        (State::Established, None) => PartState::Up,
+        (State::Established, Some(_)) => PartState::Warning,
+        _ => PartState::Down,
+    };
+    Part {
+        name: format!("neighbor {}", neighbor.address),
+        state,
+        since_seconds: Some(neighbor.state_seconds),
+        detail,
+        advice,
+    }
+}
+
+/// What to do about a session that is down: what the router's own words ask for, else by what ended
+/// it.
+fn down_advice(neighbor: &NeighborStatus) -> String {
+    use ErrorDirection::{Connection, Dial, Received, Sent};
+
+    let error = neighbor.last_error.as_ref().map(|last| &last.error);
+    if let Some(advice) = error.and_then(|error| error.advice.clone()) {
+        return advice;
+    }
+    // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
+    match error.map(|error| (error.direction, error.code, error.subcode)) {
+        Some((Sent, Some(6), Some(1))) => {
+            "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
+        }
+        Some((Sent, Some(1 | 3), _)) => {
+            "the router sends what BGP does not allow: `mcc bgp errors --hex` has the bytes for \
+             whoever runs it"
+        }
+        Some((Sent, Some(4), _)) => {
+            "messages get lost or come late: check the path (MTU, loss) and the load on both sides"
+        }
+        Some((_, Some(2), _)) => {
+            "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
+        }
+        Some((Dial, _, _)) => "check address, port, firewalls and password on both sides",
+        Some((Connection | Received | Sent, _, _)) => "look at the router's log",
+        None => "check address, AS numbers, password and TTL on both sides",
+    }
+    .to_owned()
+}
