@@ -25,5 +25,7 @@ mod download;
 mod gobgp;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/interop/mod.rs"]
+mod interop;
 #[path = "e2e/stop.rs"]
 mod stop;

@@ -299,6 +299,16 @@ impl Drop for Container {
     }
 }
 
+/// What a command prints in a container of its own.
+pub(crate) fn run_once(image: Image, command: &[&str]) -> Result<String, String> {
+    let output = Command::new("docker")
+        .args([&["run", "--rm", image.name()], command].concat())
+        .output()
+        .map_err(|error| error.to_string())?;
+    // Some print their version as an error.
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
 /// Removes what test processes that no longer live have left: they were killed, and dropped nothing.
 fn remove_leftovers() {
     let filter = format!("label={LABEL}");

@@ -5,7 +5,10 @@
 //! announced again still has the old number. So a table of a million routes becomes stale by
 //! setting one bit, and the stale ones can be counted without a walk.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the routes of before stay when a neighbor says that it has none any more.
+const EMPTY_TABLE: Duration = Duration::from_secs(15);
 
 const COUNT: usize = 1 << Generation::BITS;
 
@@ -120,8 +123,17 @@ impl Generations {
     }
 
     /// The table was announced completely (RFC 4724 §4.2): what is still stale is gone.
-    pub(super) fn end_of_rib(&mut self) {
-        self.doomed |= self.lost;
+    ///
+    /// An End-of-RIB before any route is not believed at once: FRR sends one as soon as the session
+    /// is up, and its routes seconds later. The RFC says "immediately"; here nothing is forwarded by
+    /// a stale route, and to drop all clients for some seconds would be the greater harm.
+    pub(super) fn end_of_rib(&mut self, now: Instant) {
+        if self.current_if_used() == 0 {
+            let soon = now + EMPTY_TABLE;
+            self.set_expiry(self.lost, |at| Some(at.map_or(soon, |at| at.min(soon))));
+        } else {
+            self.doomed |= self.lost;
+        }
     }
 
     /// A refresh begins (RFC 7313 §4). False, and nothing has happened, if no number is free.

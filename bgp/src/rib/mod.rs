@@ -364,7 +364,7 @@ impl Rib {
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
             if let Some(generations) = neighbor.table.family_mut(family) {
-                generations.end_of_rib();
+                generations.end_of_rib(now);
             }
         }
         notice
@@ -386,15 +386,14 @@ impl Rib {
         let mut notice = None;
         for &Nlri { prefix, path_id } in announced {
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
-            let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
-            if known.and_then(|place| neighbor.table.get(place)).is_none()
-                && let Some(discarding) = neighbor.discards()
-            {
-                notice = Some(discarding);
-                continue;
+            if neighbor.is_full() {
+                let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
+                if known.and_then(|place| neighbor.table.get(place)).is_none() {
+                    notice = Some(neighbor.discard());
+                    continue;
+                }
             }
-            let id = known.map_or_else(|| self.prefixes.number(prefix), |place| place.id);
-            let place = Place { prefix, id, path_id };
+            let place = Place { prefix, id: self.prefixes.number(prefix), path_id };
             let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
             let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
             let generation = neighbor.table.generations(&prefix).current();

@@ -46,18 +46,20 @@ impl Neighbor {
         self.table.counts().received - self.table.stale()
     }
 
-    /// Whether there is no room for one more route, and it is to be left out; counts it then.
-    pub(super) fn discards(&mut self) -> Option<Notice> {
+    /// Whether one more route is to be left out.
+    pub(super) fn is_full(&self) -> bool {
         let PrefixLimit { limit, action, .. } = self.rules.prefix_limit;
         // Asked for each route: look at the stale ones only when it matters.
-        if action != MaxPrefixesAction::DiscardNew || self.table.counts().received < limit {
-            return None;
-        }
-        if self.announced() < limit {
-            return None;
-        }
+        action == MaxPrefixesAction::DiscardNew
+            && self.table.counts().received >= limit
+            && self.announced() >= limit
+    }
+
+    /// Leaves out a route.
+    pub(super) fn discard(&mut self) -> Notice {
         self.limit.discarded += 1;
-        Some(Notice::Discarding { limit, discarded: self.limit.discarded })
+        let limit = self.rules.prefix_limit.limit;
+        Notice::Discarding { limit, discarded: self.limit.discarded }
     }
 
     /// To be called after each new route.

@@ -162,8 +162,8 @@ pub struct FootprintPage {
     pub prefixes: Vec<FootprintPrefix>,
     /// Prefixes in the whole footprint.
     pub count: usize,
-    /// Addresses that they cover together.
-    pub addresses: u128,
+    /// Addresses that they cover together; `u64::MAX` stands for more, as IPv6 prefixes have.
+    pub addresses: u64,
     /// The last prefix of this page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<IpNet>,
@@ -285,7 +285,7 @@ impl Rib {
         let mut page = FootprintPage {
             prefixes: Vec::new(),
             count: self.footprint.len(),
-            addresses: self.footprint.addresses(),
+            addresses: u64::try_from(self.footprint.addresses()).unwrap_or(u64::MAX),
             next: None,
         };
         let entries = self.footprint.iter_after(&self.prefixes, query.after);

@@ -278,6 +278,19 @@ fn end_of_rib_sweeps_what_did_not_come_again() {
 }
 
 #[test]
+fn an_end_of_rib_before_any_route_is_not_believed_at_once() {
+    let mut f = Fixture::new(100, &[]);
+    f.announce(A, &["8.8.0.0/16"], &[64500]);
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.feed(A, SessionEvent::Up);
+    f.end_of_rib(A);
+    f.pass(14);
+    assert_eq!(f.footprint(), ["8.8.0.0/16"], "its routes may follow");
+    f.pass(1);
+    assert!(f.footprint().is_empty(), "it has none");
+}
+
+#[test]
 fn graceful_restart_time_counts_if_longer_and_a_new_session_extends_it() {
     let mut f = Fixture::new(100, &[]);
     f.announce(A, &["8.8.0.0/16"], &[64500]);

@@ -34,7 +34,7 @@ impl Dialect for Bird {
                  connect delay time 1; connect retry time 1; error wait time 1,2;
                  debug {{ packets }};
                  {options}
-                 ipv4 {{ import none; export filter paths; {paths} }};
+                 ipv4 {{ import none; export filter announced; {paths} }};
                  {ipv6}
              }}",
             table(*router, &plan.routes),
@@ -59,7 +59,9 @@ impl Dialect for Bird {
     }
 
     fn shut_down(&self, router: &Container, _: &Site, text: &str) {
-        router.exec(&["birdc", "-s", "/run/bird.ctl", &format!("disable node \"{text}\"")]).unwrap();
+        router
+            .exec(&["birdc", "-s", "/run/bird.ctl", &format!("disable node \"{text}\"")])
+            .unwrap();
     }
 
     fn said(&self, router: &Container, _: &Site) -> Result<String, String> {
@@ -69,7 +71,7 @@ impl Dialect for Bird {
     fn words(&self) -> Words {
         Words {
             version: &["bird", "--version"],
-            prefix_limit: "Received: Maximum number of prefixes reached",
+            prefix_limit: Some("Received: Maximum number of prefixes reached"),
             two_octets: None,
         }
     }
@@ -83,11 +85,11 @@ pub(super) fn feeder_file(feeder: Ipv4Addr, site: &Site) -> String {
     let paths = if plan.several_paths { "add paths tx;" } else { "" };
     format!(
         "{}
-         protocol bgp router {{
+         protocol bgp fed {{
              local {feeder} as {FEEDER_AS};
              neighbor {router} as {};
              connect delay time 1; connect retry time 1; error wait time 1,2;
-             ipv4 {{ import none; export filter paths; {paths} }};
+             ipv4 {{ import none; export filter announced; {paths} }};
          }}",
         table(feeder, &behind),
         plan.asn
@@ -120,6 +122,6 @@ fn table(id: Ipv4Addr, routes: &[Route]) -> String {
             }
         }
     }
-    writeln!(text, "filter paths {{ {filter} accept; }}").unwrap();
+    writeln!(text, "filter announced {{ {filter} accept; }}").unwrap();
     text
 }

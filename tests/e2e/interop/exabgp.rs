@@ -89,11 +89,7 @@ impl Dialect for ExaBgp {
     }
 
     fn words(&self) -> Words {
-        Words {
-            version: &["exabgp", "--version"],
-            prefix_limit: "Cease / Maximum Number of Prefixes Reached",
-            two_octets: None,
-        }
+        Words { version: &["exabgp", "--version"], prefix_limit: None, two_octets: None }
     }
 }
 
@@ -122,7 +118,11 @@ fn is_large(plan: &Plan) -> bool {
 
 fn in_file(plan: &Plan, number: usize, route: &Route) -> Option<String> {
     let Route { prefix, .. } = route;
-    let id = if plan.several_paths { format!(" path-information 0.0.0.{number}") } else { String::new() };
+    let id = if plan.several_paths {
+        format!(" path-information 0.0.0.{number}")
+    } else {
+        String::new()
+    };
     let path = as_path(plan, route);
     prefix.addr().is_ipv4().then(|| format!("route {prefix} next-hop self{id}{path}"))
 }

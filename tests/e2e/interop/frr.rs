@@ -97,7 +97,7 @@ impl Dialect for Frr {
     fn words(&self) -> Words {
         Words {
             version: &["/usr/lib/frr/bgpd", "--version"],
-            prefix_limit: "Cease/Maximum Number of Prefixes Reached",
+            prefix_limit: Some("Cease/Maximum Number of Prefixes Reached"),
             two_octets: None,
         }
     }

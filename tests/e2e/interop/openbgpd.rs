@@ -23,14 +23,18 @@ impl Dialect for OpenBgpd {
         }
         let options = [
             (plan.dials == Dials::Node, "passive".to_owned()),
-            (plan.password.is_some(), format!("tcp md5sig password {}", plan.password.unwrap_or(""))),
+            (
+                plan.password.is_some(),
+                format!("tcp md5sig password {}", plan.password.unwrap_or("")),
+            ),
             (!plan.four_octet_as, "announce as-4byte no".to_owned()),
             (!plan.graceful_restart, "announce restart no".to_owned()),
             (plan.several_paths, "announce add-path send all".to_owned()),
             (plan.ipv6, "announce IPv6 unicast".to_owned()),
         ];
         let (at, port) = (node.ip(), node.port());
-        writeln!(text, "neighbor {at} {{\nremote-as {}\nlocal-address {router}", plan.node_asn).unwrap();
+        writeln!(text, "neighbor {at} {{\nremote-as {}\nlocal-address {router}", plan.node_asn)
+            .unwrap();
         writeln!(text, "port {port}\nannounce IPv4 unicast").unwrap();
         for (_, option) in options.iter().filter(|(on, _)| *on) {
             writeln!(text, "{option}").unwrap();
@@ -38,7 +42,8 @@ impl Dialect for OpenBgpd {
         writeln!(text, "}}").unwrap();
         if let Some(feeder) = feeder {
             let paths = if plan.several_paths { "announce add-path recv yes\n" } else { "" };
-            writeln!(text, "neighbor {feeder} {{\nremote-as {FEEDER_AS}\npassive\n{paths}}}").unwrap();
+            writeln!(text, "neighbor {feeder} {{\nremote-as {FEEDER_AS}\npassive\n{paths}}}")
+                .unwrap();
         }
         text
     }
@@ -69,7 +74,7 @@ impl Dialect for OpenBgpd {
     fn words(&self) -> Words {
         Words {
             version: &["bgpd", "-V"],
-            prefix_limit: "Cease, max-prefix exceeded",
+            prefix_limit: Some("max-prefix exceeded"),
             two_octets: None,
         }
     }

@@ -116,3 +116,11 @@ pub(super) fn own(numbers: impl IntoIterator<Item = u32>) -> Vec<Route> {
 pub(super) fn fed(numbers: impl IntoIterator<Item = u32>) -> Vec<Route> {
     numbers.into_iter().map(|i| Route { prefix: prefix(i), as_path: vec![FEEDER_AS] }).collect()
 }
+
+impl Route {
+    /// The route as the AS behind the router has it, which adds its number by itself.
+    pub(super) fn behind_feeder(self) -> Self {
+        let as_path = self.as_path.into_iter().skip(1).collect();
+        Self { as_path, ..self }
+    }
+}

@@ -1,0 +1,278 @@
+//! What every router must get through with a node. Each scenario is written once, for all makes.
+
+use super::plan::{Dials, FEEDER_AS, Plan, Route, fed, own};
+use super::router::Make;
+use super::stage::{Stage, is_up, last_error};
+use crate::support::wait::wait_for;
+
+/// A scenario that has come to its end.
+pub(super) enum Outcome {
+    Passed,
+    /// It has passed, as far as the router can show it; why not further.
+    PassedBut(&'static str),
+    /// The router cannot play this; why.
+    Impossible(&'static str),
+}
+use Outcome::{Impossible, Passed, PassedBut};
+
+pub(super) type Scenario = (&'static str, fn(Make) -> Outcome);
+
+pub(super) const ALL: [Scenario; 19] = [
+    ("iBGP", ibgp),
+    ("eBGP", ebgp),
+    ("four-octet AS numbers", four_octet_as),
+    ("router without four-octet AS (AS_TRANS, AS4_PATH)", two_octet_as),
+    ("TCP MD5, right password", md5_right),
+    ("TCP MD5, wrong password: no session, and told why", md5_wrong),
+    ("only the router dials", node_passive),
+    ("only the node dials", router_passive),
+    ("both dial (collision), three resets", collision),
+    ("router killed and back: stale, none lost", router_restarts),
+    ("node killed and back: serves what it knew", node_restarts),
+    ("route refresh", refresh),
+    ("router hangs: hold timer", hold_timer),
+    ("more than max_prefixes: Cease 6/1", max_prefixes),
+    ("router's shutdown, with its text", router_shuts_down),
+    ("node's shutdown, with its text", node_shuts_down),
+    ("ADD-PATH", add_path),
+    ("IPv6 (MP-BGP)", ipv6),
+    ("100,000 routes, a third withdrawn, announced again", churn),
+];
+
+const SILENT: &str = "it does not show what the node says";
+
+fn learn(make: Make, plan: Plan) -> Stage {
+    let stage = Stage::set(make, plan);
+    stage.wait_until_learned();
+    stage
+}
+
+fn ibgp(make: Make) -> Outcome {
+    let plan = Plan::new();
+    let stage = learn(make, Plan { node_asn: plan.asn, ..plan });
+    assert_eq!(stage.wait_for("kind", is_up)["type"], "ibgp");
+    Passed
+}
+
+fn ebgp(make: Make) -> Outcome {
+    let stage = learn(make, Plan::new());
+    assert_eq!(stage.wait_for("kind", is_up)["type"], "ebgp");
+    Passed
+}
+
+fn as_path(stage: &Stage) -> String {
+    let prefix = stage.site.plan.routes[0].prefix;
+    let routes = stage.node.ask(&format!("bgp routes {prefix} --json")).good().json();
+    routes["routes"][0]["as_path"].as_str().unwrap().to_owned()
+}
+
+fn four_octet_as(make: Make) -> Outcome {
+    let (asn, node_asn) = (4_200_000_100, 4_200_000_200);
+    let stage = learn(make, Plan { asn, node_asn, routes: fed(0..10), ..Plan::new() });
+    assert_eq!(as_path(&stage), format!("{asn} {FEEDER_AS}"));
+    Passed
+}
+
+fn two_octet_as(make: Make) -> Outcome {
+    if let Some(why) = make.dialect().words().two_octets {
+        return Impossible(why);
+    }
+    let stage = learn(make, Plan { four_octet_as: false, routes: fed(0..10), ..Plan::new() });
+    let up = stage.wait_for("session", is_up);
+    assert!(!up["capabilities"].as_array().unwrap().contains(&"four-octet-as".into()), "{up}");
+    assert_eq!(as_path(&stage), format!("{} {FEEDER_AS}", stage.site.plan.asn));
+    Passed
+}
+
+fn md5_right(make: Make) -> Outcome {
+    let password = Some("s3cret");
+    learn(make, Plan { password, node_password: password, ..Plan::new() });
+    Passed
+}
+
+fn md5_wrong(make: Make) -> Outcome {
+    let (password, node_password) = (Some("s3cret"), Some("another"));
+    let stage = Stage::set(make, Plan { password, node_password, ..Plan::new() });
+    let neighbor = stage.wait_for("word of the password", |neighbor| {
+        assert!(!is_up(neighbor), "{neighbor}");
+        neighbor["dial_error"]["text"].as_str().is_some_and(|text| text.contains("password"))
+    });
+    assert_eq!(neighbor["received"], 0);
+    Passed
+}
+
+fn node_passive(make: Make) -> Outcome {
+    learn(make, Plan { dials: Dials::Router, ..Plan::new() });
+    Passed
+}
+
+fn router_passive(make: Make) -> Outcome {
+    learn(make, Plan { dials: Dials::Node, ..Plan::new() });
+    Passed
+}
+
+fn collision(make: Make) -> Outcome {
+    let stage = learn(make, Plan::new());
+    // OpenBGPD waits longer after each.
+    let count = if make == Make::OpenBgpd { 1 } else { 3 };
+    for resets in 1..=count {
+        stage.node.ask(&format!("bgp reset {}", stage.site.router)).good();
+        stage.wait_for("session after a reset", |n| is_up(n) && n["flaps"] == resets);
+        stage.wait_until_learned();
+    }
+    if count < 3 { PassedBut("with one reset: it waits longer after each") } else { Passed }
+}
+
+fn router_restarts(make: Make) -> Outcome {
+    let plan = Plan { graceful_restart: true, ..Plan::new() };
+    let stage = learn(make, plan);
+    stage.router.kill();
+    stage.wait_for("stale routes", |n| !is_up(n) && n["stale"] == 10 && n["accepted"] == 10);
+    stage.router.start_again();
+    stage.originate();
+    stage.wait_for("session again", |neighbor| {
+        assert_eq!(neighbor["accepted"], 10, "none is lost meanwhile");
+        is_up(neighbor) && neighbor["stale"] == 0
+    });
+    Passed
+}
+
+fn node_restarts(make: Make) -> Outcome {
+    let mut stage = learn(make, Plan { graceful_restart: true, ..Plan::new() });
+    let saved = stage.node.process.folder().join("footprint.last-good");
+    wait_for("saved footprint", || saved.exists().then_some(()).ok_or_else(String::new));
+    stage = stage.with_node_killed_and_back();
+    let neighbor = stage.wait_for("what it knew", |neighbor| neighbor["accepted"] == 10);
+    assert_eq!(neighbor["received"], 10);
+    stage.wait_for("session again", |neighbor| {
+        assert_eq!(neighbor["accepted"], 10, "none is lost meanwhile");
+        is_up(neighbor) && neighbor["stale"] == 0
+    });
+    Passed
+}
+
+fn refresh(make: Make) -> Outcome {
+    let stage = learn(make, Plan::new());
+    let dialect = make.dialect();
+    let before = dialect.refreshes(&stage.router, &stage.site);
+    stage.node.ask(&format!("bgp refresh {}", stage.site.router)).good();
+    let outcome = match before {
+        Ok(before) => {
+            wait_for("request at the router", || {
+                let now = dialect.refreshes(&stage.router, &stage.site)?;
+                (now > before).then_some(()).ok_or_else(|| now.to_string())
+            });
+            Passed
+        }
+        Err(_) => PassedBut("it does not say that it was asked"),
+    };
+    stage.wait_until_learned();
+    outcome
+}
+
+fn hold_timer(make: Make) -> Outcome {
+    let stage = learn(make, Plan { hold_time: 6, ..Plan::new() });
+    stage.router.pause();
+    let neighbor = stage.wait_for("end of the session", |neighbor| !is_up(neighbor));
+    stage.router.unpause();
+    assert_eq!(neighbor["last_error"]["code"], 4, "{neighbor}");
+    assert_eq!(neighbor["stale"], 10);
+    stage.wait_until_learned();
+    Passed
+}
+
+fn max_prefixes(make: Make) -> Outcome {
+    let stage = Stage::set(make, Plan { max_prefixes: 5, ..Plan::new() });
+    let neighbor = stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
+    assert_eq!(
+        (&neighbor["state"], &neighbor["last_error"]["subcode"]),
+        (&"Idle".into(), &1.into())
+    );
+    assert!(last_error(&neighbor).contains("Maximum Number of Prefixes Reached"), "{neighbor}");
+    let dialect = make.dialect();
+    let Some(words) = dialect.words().prefix_limit else { return PassedBut(SILENT) };
+    wait_for("word of it at the router", || {
+        let said = dialect.said(&stage.router, &stage.site)?;
+        said.contains(words).then_some(()).ok_or(said)
+    });
+    Passed
+}
+
+fn router_shuts_down(make: Make) -> Outcome {
+    let stage = learn(make, Plan::new());
+    let text = "maintenance-until-04:00";
+    make.dialect().shut_down(&stage.router, &stage.site, text);
+    // Some come back at once.
+    let neighbor = stage.wait_for("end of the session", |neighbor| neighbor["flaps"] == 1);
+    assert_eq!(
+        (&neighbor["last_error"]["code"], &neighbor["last_error"]["subcode"]),
+        (&6.into(), &2.into())
+    );
+    assert_eq!(neighbor["accepted"], 10, "its routes stay for a while");
+    if make == Make::ExaBgp {
+        return PassedBut("it sends no text");
+    }
+    assert!(last_error(&neighbor).contains(text), "{neighbor}");
+    Passed
+}
+
+fn node_shuts_down(make: Make) -> Outcome {
+    let stage = learn(make, Plan::new());
+    stage.node.process.signal(rustix::process::Signal::TERM);
+    let dialect = make.dialect();
+    if dialect.words().prefix_limit.is_none() {
+        return PassedBut(SILENT);
+    }
+    let said = wait_for("word of the shutdown at the router", || {
+        let said = dialect.said(&stage.router, &stage.site)?;
+        let lower = said.to_ascii_lowercase();
+        (lower.contains("shutdown") || lower.contains("mcc is stopping"))
+            .then_some(())
+            .ok_or(said)?;
+        dialect.said(&stage.router, &stage.site)
+    });
+    if said.contains("mcc is stopping") {
+        Passed
+    } else {
+        PassedBut("it shows the shutdown, not the text")
+    }
+}
+
+fn add_path(make: Make) -> Outcome {
+    let other = |route: &Route| Route { as_path: vec![FEEDER_AS, 64999], ..route.clone() };
+    let first = fed(0..5);
+    let routes = first.iter().cloned().chain(first.iter().map(other)).collect();
+    let stage = Stage::set(make, Plan { several_paths: true, routes, ..Plan::new() });
+    let neighbor = stage.wait_for("two paths a prefix", |n| is_up(n) && n["accepted"] == 10);
+    assert!(
+        neighbor["capabilities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c.as_str().is_some_and(|c| c.starts_with("add-path")))
+    );
+    assert_eq!(stage.node.ask("footprint --json").good().json()["count"], 5);
+    Passed
+}
+
+fn ipv6(make: Make) -> Outcome {
+    let more = (1..=5)
+        .map(|i| Route { prefix: format!("2a00:{i}::/32").parse().unwrap(), as_path: Vec::new() });
+    let routes = own(0..5).into_iter().chain(more).collect();
+    learn(make, Plan { ipv6: true, routes, ..Plan::new() });
+    Passed
+}
+
+fn churn(make: Make) -> Outcome {
+    // ExaBGP is a tool for tests, in Python.
+    let count = if make == Make::ExaBgp { 10_000 } else { 100_000 };
+    let all = fed(0..count);
+    let mut stage = learn(make, Plan { routes: all.clone(), ..Plan::new() });
+    let kept: Vec<Route> =
+        all.iter().enumerate().filter(|(i, _)| i % 3 != 0).map(|(_, r)| r.clone()).collect();
+    for routes in [kept, all] {
+        stage.announce(Plan { routes, ..stage.site.plan.clone() });
+        stage.wait_until_learned();
+    }
+    if count < 100_000 { PassedBut("with 10,000 routes") } else { Passed }
+}
