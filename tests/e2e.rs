@@ -27,5 +27,7 @@ mod gobgp;
 mod harness;
 #[path = "e2e/interop/mod.rs"]
 mod interop;
+#[path = "e2e/odd_router.rs"]
+mod odd_router;
 #[path = "e2e/stop.rs"]
 mod stop;

@@ -175,7 +175,10 @@ async fn what_a_session_did_is_told_in_words() {
             (State::OpenSent, "connected to the router; our OPEN is sent"),
             (State::OpenConfirm, "the router's OPEN is good"),
             (State::Established, "the router's KEEPALIVE has come"),
-            (State::Active, "Cease / Administrative Shutdown: maintenance"),
+            (
+                State::Active,
+                "the router closed the session: Cease / Administrative Shutdown: maintenance (6/2)"
+            ),
         ]
     );
     let messages: Vec<_> = history

@@ -155,3 +155,53 @@ impl TableDumpStream {
         Some(Ok(piece))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mrt::Reader;
+    use crate::rib::TableRoute;
+    use crate::testing::{attributes, prefix, set};
+
+    #[test]
+    fn paths_with_identifiers_have_a_record_of_their_own_and_strangers_none() {
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let peer = |address| TablePeer { bgp_id: Ipv4Addr::UNSPECIFIED, address, asn: 65100 };
+        let peers = PeerIndexTable {
+            collector: Ipv4Addr::LOCALHOST,
+            view: String::new(),
+            peers: vec![peer(one), peer(other)],
+        };
+        let route = |neighbor, path_id| TableRoute {
+            neighbor,
+            path_id,
+            attributes: set(&attributes(&[65100])),
+            age: Duration::from_secs(60),
+            accepted: true,
+            stale: false,
+        };
+        let stranger = IpAddr::from([192, 0, 2, 3]);
+        let routes = vec![route(one, 0), route(other, 5), route(other, 6), route(stranger, 0)];
+        let page = TablePage {
+            prefixes: vec![TablePrefix { prefix: prefix("198.51.100.0/24"), routes }],
+            next: None,
+        };
+        let mut out = Vec::new();
+        let at = Timestamp::from_second(1000).unwrap();
+        TableDump::begin(peers, at, &mut out).page(&page, &mut out);
+
+        let mut reader = Reader::new(out.as_slice());
+        let mut found = Vec::new();
+        while let Some(record) = reader.next() {
+            if let Body::Rib(rib) = record.unwrap().1.body {
+                let entry = |entry: &RibEntry<'_>| (entry.peer, entry.path_id, entry.originated);
+                let entries: Vec<_> = rib.entries.iter().map(entry).collect();
+                found.push((rib.sequence, rib.add_path, entries));
+            }
+        }
+        let expected = [(0, false, vec![(0, 0, 940)]), (1, true, vec![(1, 5, 940), (1, 6, 940)])];
+        assert_eq!(found, expected);
+    }
+}

@@ -48,9 +48,7 @@ pub use query::{
     RouteFilter, RoutePage, RouteQuery, RouteView,
 };
 use route::{Route, Seconds};
-pub use route_conditions::{
-    CommunityCondition, CommunityError, ReasonError, RouteConditions, Verdict, extended_community,
-};
+pub use route_conditions::{ReasonError, RouteConditions, Verdict};
 use set_hash::SetHash;
 pub use table_page::{TablePage, TablePrefix, TableRoute};
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use mcc_config::CommunityRule;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ use super::adj_rib_in::Place;
 use super::prefix_table::PrefixId;
 use super::set_hash::SetHash;
 use super::walk::Position;
-use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds, extended_community};
+use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds};
 
 /// How many prefixes one call looks at.
 const SLICE: usize = 8192;
@@ -143,7 +144,7 @@ pub struct RouteView {
     pub communities: Vec<String>,
     /// `65100:1:2`.
     pub large_communities: Vec<String>,
-    /// `rt:65100:1`; see [`extended_community`].
+    /// `rt:65100:1`; see [`CommunityRule::Extended`].
     pub extended_communities: Vec<String>,
     /// Whether it is footprint.
     pub accepted: bool,
@@ -378,7 +379,7 @@ impl Rib {
             extended_communities: attributes
                 .extended_communities
                 .iter()
-                .map(|&bytes| extended_community(bytes))
+                .map(|&bytes| CommunityRule::Extended(bytes).to_string())
                 .collect(),
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),

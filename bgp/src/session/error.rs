@@ -77,18 +77,28 @@ impl SessionError {
     }
 }
 
+impl SessionError {
+    /// Who closed the session, why, and the numbers: `the router closed the session: Cease /
+    /// Administrative Shutdown: maintenance (6/2)`.
+    #[must_use]
+    pub fn what_happened(&self) -> String {
+        let who = match self.direction {
+            ErrorDirection::Received => "the router closed the session: ",
+            ErrorDirection::Sent => "this node closed the session: ",
+            ErrorDirection::Connection | ErrorDirection::Dial => "",
+        };
+        let numbers = match (self.code, self.subcode) {
+            (Some(code), Some(subcode)) => format!(" ({code}/{subcode})"),
+            _ => String::new(),
+        };
+        format!("{who}{}{numbers}", self.text)
+    }
+}
+
 impl fmt::Display for SessionError {
-    /// The whole sentence: who, what, the numbers, and what to do.
+    /// The whole sentence: what happened, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.direction {
-            ErrorDirection::Received => f.write_str("the router closed the session: ")?,
-            ErrorDirection::Sent => f.write_str("this node closed the session: ")?,
-            ErrorDirection::Connection | ErrorDirection::Dial => {}
-        }
-        f.write_str(&self.text)?;
-        if let (Some(code), Some(subcode)) = (self.code, self.subcode) {
-            write!(f, " ({code}/{subcode})")?;
-        }
+        f.write_str(&self.what_happened())?;
         match &self.advice {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),

@@ -80,14 +80,16 @@ pub(super) fn restore(path: &Path, rib: &mut Rib, now: Instant) {
 }
 
 impl LastGoodTask {
+    /// `restored` is what the file holds: the counters of the RIB as it was filled with it. Not those
+    /// of now: a quick router may have sent its table already.
     pub(super) fn new(
         path: PathBuf,
         board: Arc<Board>,
         requests: mpsc::Sender<Request>,
         stop: CancellationToken,
+        restored: RibSummary,
     ) -> Self {
-        let saved = board.rib.load().as_ref().clone();
-        Self { path, board, requests, stop, saved }
+        Self { path, board, requests, stop, saved: restored }
     }
 
     pub(super) async fn run(mut self) {

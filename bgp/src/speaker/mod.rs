@@ -265,7 +265,13 @@ impl Speaker {
         let (saving, stop_saving) = (TaskTracker::new(), CancellationToken::new());
         if let Some(path) = settings.last_good {
             let requests = request_sender.clone();
-            let task = LastGoodTask::new(path, Arc::clone(&board), requests, stop_saving.clone());
+            let task = LastGoodTask::new(
+                path,
+                Arc::clone(&board),
+                requests,
+                stop_saving.clone(),
+                restored,
+            );
             saving.spawn(task.run());
         }
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);

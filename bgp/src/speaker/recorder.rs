@@ -74,7 +74,8 @@ impl SessionRecorder {
         usual: &str,
     ) {
         let at = Timestamp::now();
-        let reason = error.as_ref().map_or(usual, |error| &error.text).to_owned();
+        let failure = error.as_ref().map(SessionError::what_happened);
+        let reason = failure.unwrap_or_else(|| usual.to_owned());
         self.board.history().state_changed(at, from, to, reason.clone());
         self.observe(|| Observed::State { from, to, reason, error });
     }

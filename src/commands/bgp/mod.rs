@@ -3,6 +3,7 @@
 mod capture;
 mod dump;
 mod errors;
+mod exports;
 mod history;
 mod neighbor;
 mod replay;

@@ -69,6 +69,9 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     if let Some(description) = &neighbor.description {
         page.line("Description", description)?;
     }
+    if let Some(prefix) = &neighbor.dynamic {
+        page.line("Dynamic", &format!("by `[[bgp.dynamic]]` {prefix}"))?;
+    }
     let Neighbor { asn, local_asn, kind, .. } = neighbor;
     page.line("AS", &format!("{asn}, ours {local_asn} ({kind})"))?;
     if let Some(negotiated) = &detail.negotiated {
@@ -135,7 +138,16 @@ fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
         let meaning = meaning.unwrap_or_default();
         page.line("", &format!("{} refused: {reason}{meaning}", text::count(*count)))?;
     }
-    Ok(())
+    if neighbor.discarded > 0 {
+        let discarded = text::count(neighbor.discarded);
+        page.line("", &format!("{discarded} over the limit and not taken"))?;
+    }
+    // Equal for equal sets of accepted prefixes, on any node: to be compared by eye.
+    let hashes = neighbor.set_hash.iter().map(|(family, hash)| format!("{hash} ({family})"));
+    match hashes.collect::<Vec<_>>().as_slice() {
+        [] => Ok(()),
+        hashes => page.line("Fingerprint", &hashes.join(", ")),
+    }
 }
 
 fn render_errors(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
@@ -243,12 +255,15 @@ mod tests {
             "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
             "description": null, "state": "Idle", "state_seconds": 2, "retry_seconds": 1798,
             "flaps": 1, "received": 0, "accepted": 0, "rejected": { "too_long": 7 }, "stale": 0,
+            "dynamic": null, "set_hash": { "ipv4-unicast": "00c0ffee" }, "discarded": 0,
             "max_prefixes": 1000, "hold_time": 90, "capabilities": [], "negotiated": null,
             "messages": { "received": counts, "sent": counts },
             "updates_treated_as_withdraw": 3, "updates_with_discarded_attributes": 0,
             "malformed_resets": 0,
-            "last_error": {"direction": "sent", "text": "Cease", "at": "2026-11-23T10:00:00.5Z"},
-            "dial_error": {"direction": "dial", "text": "refused", "at": "2026-11-23T10:01:00Z"},
+            "last_error": {"direction": "sent", "code": 6, "subcode": 1, "text": "Cease",
+                           "at": "2026-11-23T10:00:00.5Z"},
+            "dial_error": {"direction": "dial", "code": null, "subcode": null, "text": "refused",
+                           "at": "2026-11-23T10:01:00Z"},
             "advice": "look at the router's log",
             "timers": { "hold_remaining": null, "keepalive": null, "keepalive_remaining": null,
                         "retry_remaining": 1798 },
@@ -259,8 +274,9 @@ mod tests {
             "State         Idle for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
             "              7 refused: too_long (it is more specific than `max_length`)\n",
-            "Last error    Cease (sent 2026-11-23 10:00:00Z)\n",
-            "Dialling      refused (2026-11-23 10:01:00Z)\n",
+            "Last error    2026-11-23 10:00:00Z: this node closed the session: Cease (6/1)\n",
+            "Dialling      2026-11-23 10:01:00Z: refused\n",
+            "Fingerprint   00c0ffee (ipv4-unicast)\n",
             "What to do    look at the router's log\n",
             "KEEPALIVE         1,200  1,200\n",
             "2026-11-23 00:00:02Z  Idle   why 2\n",

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::exports::Exports;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
+use crate::node::status::FootprintSummary;
 use crate::text::{self, Rows};
 
 /// Seconds for which a session that is up again is shown with what ended the one before.
@@ -22,7 +24,10 @@ const RECENT: u64 = 86_400;
 struct Status {
     router_id: IpAddr,
     neighbors: Vec<Neighbor>,
-    footprint: Footprint,
+    dynamic: Vec<DynamicRange>,
+    footprint: FootprintSummary,
+    #[serde(flatten)]
+    exports: Exports,
 }
 
 /// What is shown of a neighbor.
@@ -33,6 +38,8 @@ pub(super) struct Neighbor {
     pub(super) local_asn: u32,
     #[serde(rename = "type")]
     pub(super) kind: String,
+    /// The `[[bgp.dynamic]]` that it came by.
+    pub(super) dynamic: Option<String>,
     pub(super) description: Option<String>,
     pub(super) state: String,
     pub(super) state_seconds: u64,
@@ -42,6 +49,8 @@ pub(super) struct Neighbor {
     pub(super) accepted: u64,
     pub(super) rejected: BTreeMap<String, u64>,
     pub(super) stale: u64,
+    pub(super) set_hash: BTreeMap<String, String>,
+    pub(super) discarded: u64,
     pub(super) max_prefixes: u64,
     pub(super) hold_time: u16,
     pub(super) messages: Messages,
@@ -71,17 +80,19 @@ pub(super) struct CountsByType {
 #[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct LastError {
     direction: String,
+    code: Option<u8>,
+    subcode: Option<u8>,
     text: String,
     at: Timestamp,
 }
 
+/// Neighbors that come by themselves: a `[[bgp.dynamic]]`.
 #[derive(Debug, Deserialize)]
-struct Footprint {
-    prefixes: u64,
-    addresses: u64,
-    advertised: u64,
-    generation: Option<String>,
-    acknowledged: bool,
+struct DynamicRange {
+    prefix: String,
+    sessions: u64,
+    max_sessions: u64,
+    refused: BTreeMap<String, u64>,
 }
 
 impl Neighbor {
@@ -106,7 +117,7 @@ impl Neighbor {
         let last_error = self.last_error.as_ref().map(LastError::in_words);
         if self.is_established() {
             let before = last_error.filter(|_| self.state_seconds < RECENT);
-            remarks.extend(before.map(|error| format!("the session before: {error}")));
+            remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
             remarks.extend(
@@ -115,7 +126,11 @@ impl Neighbor {
         }
         if self.stale > 0 {
             let stale = text::prefixes(self.stale);
-            remarks.push(format!("{stale} of the lost session still counted: stale"));
+            remarks.push(format!("{stale} of the lost session are kept as stale"));
+        }
+        if self.discarded > 0 {
+            let discarded = text::prefixes(self.discarded);
+            remarks.push(format!("{discarded} over `max_prefixes` not taken"));
         }
         remarks.extend(self.advice.clone());
         if self.malformed() > 0 {
@@ -135,14 +150,19 @@ impl CountsByType {
 }
 
 impl LastError {
-    /// `Cease / Administrative Shutdown: maintenance (received 2026-11-23 00:30:01Z)`
+    /// `2026-11-23 00:30:01Z: the router closed the session: Cease / Administrative Shutdown:
+    /// maintenance (6/2)`
     pub(super) fn in_words(&self) -> String {
-        let how = match self.direction.as_str() {
-            "received" => "received ",
-            "sent" => "sent ",
+        let who = match self.direction.as_str() {
+            "received" => "the router closed the session: ",
+            "sent" => "this node closed the session: ",
             _ => "",
         };
-        format!("{} ({how}{})", self.text, text::time(self.at))
+        let numbers = match (self.code, self.subcode) {
+            (Some(code), Some(subcode)) => format!(" ({code}/{subcode})"),
+            _ => String::new(),
+        };
+        format!("{}: {who}{}{numbers}", text::time(self.at), self.text)
     }
 }
 
@@ -213,23 +233,106 @@ pub(crate) fn render(json: &Value) -> Result<String> {
             writeln!(out, "    {}", text::printable(&remark))?;
         }
     }
-    let footprint = &status.footprint;
-    write!(
-        out,
-        "\nFootprint: {}, {}",
-        text::prefixes(footprint.prefixes),
-        text::addresses(footprint.addresses)
-    )?;
-    match &footprint.generation {
-        None => writeln!(out, "; not advertised: no control plane is configured"),
-        Some(_) if footprint.acknowledged => {
-            writeln!(out, "; all acknowledged by the control plane")
-        }
-        Some(_) => writeln!(
-            out,
-            "; {} acknowledged by the control plane so far",
-            text::count(footprint.advertised)
-        ),
-    }?;
+    for range in &status.dynamic {
+        write!(out, "\n{}", range.in_words())?;
+    }
+    if !status.dynamic.is_empty() {
+        out.push('\n');
+    }
+    write!(out, "\n{}", footprint_in_words(&status.footprint))?;
+    out.push_str(&status.exports.render());
     Ok(out)
+}
+
+impl DynamicRange {
+    /// `Routers in 198.51.100.0/24: 3 of at most 100; refused: 2 asn, 1 no_open`
+    fn in_words(&self) -> String {
+        let refused: Vec<_> = self.refused.iter().filter(|(_, count)| **count > 0).collect();
+        let refused: Vec<_> =
+            refused.iter().map(|(why, count)| format!("{} {why}", text::count(**count))).collect();
+        let Self { prefix, sessions, max_sessions, .. } = self;
+        let mut words = format!("Routers in {prefix}: {sessions} of at most {max_sessions}");
+        if !refused.is_empty() {
+            words.push_str(&format!("; refused: {}", refused.join(", ")));
+        }
+        words
+    }
+}
+
+fn footprint_in_words(footprint: &FootprintSummary) -> String {
+    let FootprintSummary { prefixes, addresses, advertised, .. } = *footprint;
+    let told = match &footprint.generation {
+        None => "not advertised: no control plane is configured".to_owned(),
+        Some(_) if footprint.acknowledged => "all acknowledged by the control plane".to_owned(),
+        Some(_) => {
+            format!("{} acknowledged by the control plane so far", text::count(advertised))
+        }
+    };
+    let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
+    let mut words = format!("Footprint: {size}, {space}; {told}\n");
+    if footprint.damped > 0 {
+        let damped = text::count(footprint.damped);
+        words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
+    }
+    if let Some(held) = footprint.held {
+        let (what, advice) = held.in_words(prefixes);
+        words.push_str(&format!("    {what}\n    {advice}\n"));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_stands_below_the_table_with_advice() {
+        let counts = json!({
+            "open": 1, "update": 2000, "notification": 0, "keepalive": 3, "route_refresh": 0
+        });
+        let status = json!({
+            "router_id": "192.0.2.10",
+            "neighbors": [{
+                "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
+                "dynamic": null, "description": "rack 4", "state": "Idle", "state_seconds": 2,
+                "retry_seconds": 1798, "flaps": 1, "received": 1000, "accepted": 998,
+                "rejected": { "too_long": 2 }, "stale": 1000, "set_hash": {}, "discarded": 0,
+                "max_prefixes": 1000, "hold_time": 90,
+                "messages": { "received": counts, "sent": counts },
+                "updates_treated_as_withdraw": 3, "updates_with_discarded_attributes": 0,
+                "malformed_resets": 0,
+                "last_error": { "direction": "received", "code": 6, "subcode": 2,
+                                "text": "Cease / Administrative Shutdown: maintenance",
+                                "at": "2026-11-23T10:00:00Z" },
+                "dial_error": null, "advice": "it was ended on the router",
+            }],
+            "dynamic": [{ "prefix": "198.51.100.0/24", "sessions": 3, "max_sessions": 100,
+                          "refused": { "asn": 2, "busy": 0 } }],
+            "footprint": { "prefixes": 998, "addresses": 255488, "advertised": 998,
+                           "generation": "a/7", "acknowledged": true, "damped": 5,
+                           "held": { "since_seconds": 61, "before_prefixes": 5000,
+                                     "before_addresses": 1 } },
+        });
+        let text = render(&status).unwrap();
+        for words in [
+            "Router ID 192.0.2.10, 0 of 1 sessions established\n",
+            "\n192.0.2.1 rack 4\n    2026-11-23 10:00:00Z: the router closed the session: Cease / \
+             Administrative Shutdown: maintenance (6/2)\n    next attempt in 29m 58s\n",
+            "    1,000 prefixes of the lost session are kept as stale\n",
+            "    it was ended on the router\n",
+            "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
+            "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
+            "\nFootprint: 998 prefixes, 255,488 addresses; all acknowledged by the control plane\n",
+            "    5 flap and are kept back: `mcc footprint --damped`\n",
+            "    from 5,000 prefixes to 998 prefixes at once",
+        ] {
+            assert!(text.contains(words), "no {words} in:\n{text}");
+        }
+        let line = text.lines().find(|line| line.starts_with("192.0.2.1  ")).unwrap();
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let expected = "192.0.2.1 65100 ibgp Idle 2s 2,004 2,004 1,000 998 2 1,000 1".split(' ');
+        assert_eq!(cells, expected.collect::<Vec<_>>());
+    }
 }

@@ -86,13 +86,17 @@ impl Routes {
                 ));
             }
         };
-        let community = self.community.as_deref().map(str::parse).transpose();
+        let community = self.community.as_deref().map(|text| {
+            text.parse().map_err(|error| {
+                Problem::bad_request(format!("`{text}` is no community; it is {error}"))
+            })
+        });
         Ok(RouteConditions {
             verdict,
             stale: self.stale,
             origin_as: self.origin_as,
             path_as: self.path_as,
-            community: community.map_err(|error| unreadable(&error))?,
+            community: community.transpose()?,
         })
     }
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::mrt::session::StateChange;
 use crate::mrt::table::PeerIndexTable;
@@ -210,4 +212,44 @@ fn a_notification_ends_a_session_as_its_state_does() {
     let bye = Outgoing::Notification(Notification::administrative_shutdown(None)).encode();
     let records = [message(1000, true, &one), message(1001, true, &bye)];
     assert_eq!(replay(settings(), &records).report().peers[0].stale, 1);
+}
+
+proptest! {
+    /// A file with some bytes changed and cut anywhere: it ends, and the counts add up.
+    #[test]
+    fn no_bytes_do_harm(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (one, two) = (update(&["20.0.0.0/16"], BLOCK), update(&["20.1.0.0/16"], OLD_BLOCK));
+        let state = StateChange { ends: ends(ROUTER), from: 6, to: 1 };
+        let records = [
+            peers(),
+            rib("20.0.0.0/16", &[(0, BLOCK), (1, BLOCK)]),
+            rib("2001:db8::/32", &[(0, BLOCK)]),
+            message(1001, true, &one),
+            message(1002, false, &two),
+            at(1003, Body::StateChange(state)),
+            message(9000, true, &one),
+        ];
+        let mut bytes = Vec::new();
+        records.iter().for_each(|record| record.encode(&mut bytes));
+        for (index, byte) in changes {
+            *index.get_mut(&mut bytes) = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let settings = ReplaySettings { rules_of: Some(ROUTER), ipv6: true, ..settings() };
+        let mut replay = Replay::new(settings).unwrap();
+        let mut reader = Reader::new(bytes.as_slice());
+        while let Some(record) = reader.next() {
+            match record {
+                Ok((offset, record)) => replay.record(offset, &record),
+                Err(error) => replay.malformed_record(&error),
+            }
+        }
+        for peer in replay.report().peers {
+            let refused: u32 = peer.rejected.values().sum();
+            prop_assert_eq!(peer.received, peer.accepted + refused);
+        }
+    }
 }

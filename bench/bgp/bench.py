@@ -1,0 +1,458 @@
+#!/usr/bin/env python3
+"""A full IPv4 table into mcc and into BIRD, side by side; prints ratios.
+
+    cargo build --release
+    bench/bgp/bench.py table      # one session: CPU and memory of the whole process
+    bench/bgp/bench.py neighbors  # what a second and a third neighbor with the same table add
+    bench/bgp/bench.py status     # the same as table, while the status is asked seven times a second
+    bench/bgp/bench.py churn      # 20 other sessions, status and readiness while a table comes and goes
+
+Needs Linux, Python 3.11 and, to compare with, `bird` in the PATH. Everything is on loopback. Each set that
+arrives is compared prefix by prefix with the set that was sent. Numbers mean something on an idle machine only.
+"""
+import argparse, json, os, random, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
+import urllib.request
+
+PREFIXES, SETS = 1_015_306, 253_531
+NODE, ROUTER_AS, NODE_AS = "127.0.9.1", 65001, 65002
+MARK = b"\xff" * 16
+
+
+def message(kind, body=b""):
+    return MARK + struct.pack("!HB", 19 + len(body), kind) + body
+
+
+def attribute(flags, code, value):
+    return bytes((flags, code, len(value))) + value
+
+
+def table(seed=1):
+    """[(attributes, [NLRI bytes])]: as many prefixes and attribute sets as the Internet of 2026 has."""
+    rng = random.Random(seed)
+    lengths = [24] * 60 + [23] * 9 + [22] * 11 + [21] * 5 + [20] * 5 + [19] * 4 + [18] * 2 + [16] * 3 + [17]
+    special = {0, 10, 100, 127, 169, 172, 192, 198, 203} | set(range(224, 256))
+    seen, sets = set(), [[] for _ in range(SETS)]
+    while len(seen) < PREFIXES:
+        length = rng.choice(lengths)
+        first = rng.randrange(1, 224)
+        if first in special:
+            continue
+        address = (first << 24 | rng.getrandbits(24)) >> (32 - length) << (32 - length)
+        if (address, length) in seen:
+            continue
+        n = len(seen)
+        seen.add((address, length))
+        nlri = bytes((length,)) + struct.pack("!I", address)[: (length + 7) // 8]
+        # Each set at least once, and then by chance.
+        sets[n if n < SETS else rng.randrange(SETS)].append(nlri)
+    return seen, sets
+
+
+def real_table(file):
+    """The same from lines `prefix|AS path|communities|MED`, such as a route collector's table gives."""
+    seen, groups = set(), {}
+    for line in open(file):
+        prefix, path, communities, med = line.rstrip("\n").split("|")
+        address, length = prefix.split("/")
+        address, length = struct.unpack("!I", socket.inet_aton(address))[0], int(length)
+        seen.add((address, length))
+        nlri = bytes((length,)) + struct.pack("!I", address)[: (length + 7) // 8]
+        groups.setdefault((path, communities, med), []).append(nlri)
+    REAL.extend(groups)
+    return seen, list(groups.values())
+
+
+REAL = []
+
+
+def real_attributes(number, neighbor):
+    path, communities, med = REAL[number]
+    path = [ROUTER_AS] + [int(asn) for asn in path.split()]
+    out = attribute(0x40, 1, b"\0") + attribute(0x40, 2, struct.pack(f"!BB{len(path)}I", 2, len(path), *path))
+    out += attribute(0x40, 3, socket.inet_aton(f"127.0.9.{2 + neighbor}"))
+    if med:
+        out += attribute(0x80, 4, struct.pack("!I", int(med)))
+    if communities:
+        out += attribute(0xC0, 8, b"".join(struct.pack("!HH", *map(int, c.split(":"))) for c in communities.split()))
+    return out
+
+
+def attributes(number, neighbor):
+    if REAL:
+        return real_attributes(number, neighbor)
+    rng = random.Random(number * 7 + neighbor)
+    path = [ROUTER_AS] + [rng.randrange(1000, 60000) for _ in range(rng.randrange(1, 6))] + [100_000 + number]
+    out = attribute(0x40, 1, b"\0") + attribute(0x40, 2, struct.pack(f"!BB{len(path)}I", 2, len(path), *path))
+    out += attribute(0x40, 3, socket.inet_aton(f"127.0.9.{2 + neighbor}"))
+    if number % 3 == 0:
+        out += attribute(0x80, 4, struct.pack("!I", number % 1000))
+    if number % 2 == 0:
+        out += attribute(0xC0, 8, b"".join(struct.pack("!HH", ROUTER_AS, rng.randrange(1000)) for _ in range(rng.randrange(1, 5))))
+    return out
+
+
+def updates(sets, neighbor, single):
+    """Pre-built UPDATEs: packed by attribute set, or one prefix a message as BIRD sends them."""
+    out = bytearray()
+    for number, prefixes in enumerate(sets):
+        head = attributes(number, neighbor)
+        size = 1 if single else max(1, (4096 - 23 - len(head)) // 5)
+        for i in range(0, len(prefixes), size):
+            out += message(2, struct.pack("!HH", 0, len(head)) + head + b"".join(prefixes[i : i + size]))
+    return bytes(out)
+
+
+def withdrawals(sets):
+    flat, out = [nlri for prefixes in sets for nlri in prefixes], bytearray()
+    for i in range(0, len(flat), 800):
+        body = b"".join(flat[i : i + 800])
+        out += message(2, struct.pack("!H", len(body)) + body + b"\0\0")
+    return bytes(out)
+
+
+class Router:
+    """Dials the receiver from its own address and does what it is told."""
+
+    def __init__(self, last, port, hold=90):
+        self.address = f"127.0.9.{last}"
+        deadline = time.time() + 20
+        while True:
+            self.socket = socket.socket()
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind((self.address, 0))
+            try:
+                self.socket.connect((NODE, port))
+                capability = bytes((1, 4, 0, 1, 0, 1, 65, 4)) + struct.pack("!I", ROUTER_AS)
+                body = struct.pack("!BHH4sB", 4, ROUTER_AS, hold, socket.inet_aton(self.address), len(capability) + 2)
+                self.socket.sendall(message(1, body + bytes((2, len(capability))) + capability))
+                while self.receive() != 1:
+                    pass
+                self.socket.sendall(message(4))
+                while self.receive() != 4:
+                    pass
+                break
+            except (OSError, EOFError):
+                self.socket.close()
+                if time.time() > deadline:
+                    sys.exit(f"no session from {self.address}")
+                time.sleep(0.1)
+        self.alive, self.lock = True, threading.Lock()
+        threading.Thread(target=self.drain, daemon=True).start()
+        threading.Thread(target=self.keep, args=(max(hold / 3, 1),), daemon=True).start()
+
+    def receive(self):
+        head = self.exactly(19)
+        self.exactly(struct.unpack("!H", head[16:18])[0] - 19)
+        if head[18] == 3:
+            raise EOFError
+        return head[18]
+
+    def exactly(self, size):
+        data = b""
+        while len(data) < size:
+            more = self.socket.recv(size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def drain(self):
+        try:
+            while self.socket.recv(65536):
+                pass
+        except OSError:
+            pass
+        self.alive = False
+
+    def keep(self, interval):
+        while self.alive:
+            time.sleep(interval)
+            try:
+                with self.lock:
+                    self.socket.sendall(message(4))
+            except OSError:
+                return
+
+    def send(self, data):
+        view = memoryview(data)
+        for i in range(0, len(view), 1 << 20):
+            with self.lock:
+                self.socket.sendall(view[i : i + (1 << 20)])
+
+    def end_of_rib(self):
+        self.send(message(2, b"\0\0\0\0"))
+
+
+class Receiver:
+    def __init__(self, folder, routers):
+        self.folder, self.port = folder, free_port()
+        self.configure(routers)
+        self.process = subprocess.Popen(self.command, cwd=folder, stdout=subprocess.DEVNULL, stderr=open(f"{folder}/log", "w"))
+        wait(self.ready, "the receiver")
+
+    def cpu(self):
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self, key="VmRSS"):
+        with open(f"/proc/{self.process.pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith(key)) / 1024
+
+    def settle(self):
+        """Until no CPU time has been used for a second."""
+        last, calm = self.cpu(), 0
+        while calm < 5:
+            time.sleep(0.2)
+            now = self.cpu()
+            last, calm = now, calm + 1 if now - last < 0.02 else 0
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Mcc(Receiver):
+    name = "mcc"
+
+    def configure(self, routers):
+        self.admin = free_port()
+        neighbors = "".join(
+            f'[[bgp.neighbor]]\naddress = "127.0.9.{last}"\nasn = {ROUTER_AS}\nlocal_asn = {NODE_AS}\npassive = true\n'
+            f"hold_time = {hold}\nstale_time = 5\nmax_prefixes = 2000000\n"
+            "[bgp.neighbor.accept]\nmin_length = 1\nmax_length = 32\nallow_bogons = true\n"
+            for last, hold in routers
+        )
+        os.makedirs(f"{self.folder}/drive", exist_ok=True)
+        with open(f"{self.folder}/mcc.toml", "w") as f:
+            f.write(
+                f'[node]\nname = "bench"\naddress = "{NODE}"\ndata_dir = "."\n[http]\nlisten = ["{NODE}:0"]\n[https]\nlisten = ["{NODE}:0"]\n'
+                f'[admin]\nlisten = "{NODE}:{self.admin}"\n[[drive]]\npath = "drive"\nsize = "64MiB"\n'
+                f'[bgp]\nlisten = ["{NODE}:{self.port}"]\nrouter_id = "192.0.2.1"\n{neighbors}'
+            )
+        self.command = [MCC, "run", "--config", "mcc.toml"]
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://{NODE}:{self.admin}{path}", timeout=60) as answer:
+            return json.load(answer)
+
+    def ready(self):
+        return self.get("/v1/bgp") is not None
+
+    def received(self):
+        return self.get("/v1/bgp")["neighbors"][0]["received"]
+
+    def prefixes(self):
+        found, after = set(), ""
+        while after is not None:
+            page = self.get(f"/v1/footprint?limit=8192{after}")
+            found.update(entry["prefix"] for entry in page["prefixes"])
+            after = f"&after={page['next']}" if page.get("next") else None
+        return found
+
+
+class Bird(Receiver):
+    name = "BIRD"
+
+    def configure(self, routers):
+        sessions = "".join(
+            f"protocol bgp n{last} {{ local {NODE} port {self.port} as {NODE_AS}; neighbor 127.0.9.{last} as {ROUTER_AS};\n"
+            f" passive; multihop; strict bind; hold time {hold}; ipv4 {{ import all; export none; }}; }}\n"
+            for last, hold in routers
+        )
+        with open(f"{self.folder}/bird.conf", "w") as f:
+            f.write(f"router id 192.0.2.1;\nprotocol device {{}}\n{sessions}")
+        self.command = ["bird", "-f", "-c", "bird.conf", "-s", "bird.ctl"]
+
+    def ask(self, question):
+        return subprocess.run(["birdc", "-s", f"{self.folder}/bird.ctl", *question.split()], capture_output=True, text=True).stdout
+
+    def ready(self):
+        return "Router ID" in self.ask("show status")
+
+    def received(self):
+        return int(self.ask("show route count").split(" of ")[0].rsplit("\n", 1)[1])
+
+    def prefixes(self):
+        lines = self.ask("show route primary").splitlines()
+        return {line.split()[0] for line in lines if line[:1].isdigit() and "/" in line.split()[0]}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind((NODE, 0))
+        return s.getsockname()[1]
+
+
+def wait(condition, what, seconds=30):
+    deadline = time.time() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, ValueError):
+            pass
+        if time.time() > deadline:
+            sys.exit(f"{what} did not come")
+        time.sleep(0.05)
+
+
+def text(prefixes):
+    return {f"{socket.inet_ntoa(struct.pack('!I', address))}/{length}" for address, length in prefixes}
+
+
+def load(receiver, data, poll=None):
+    """One full table; seconds until the receiver is idle, CPU seconds."""
+    before = receiver.cpu()
+    router = Router(2, receiver.port)
+    stop = threading.Event()
+    if poll:
+        def asking():
+            while not stop.wait(1 / 7):
+                subprocess.run([MCC, "bgp", "status", "--json", "--admin", f"http://{NODE}:{receiver.admin}"], stdout=subprocess.DEVNULL)
+        threading.Thread(target=asking, daemon=True).start()
+    began = time.time()
+    router.send(data)
+    router.end_of_rib()
+    last, changed = receiver.cpu(), time.time()
+    while time.time() - changed < 1.5:
+        time.sleep(0.02)
+        now = receiver.cpu()
+        if now - last >= (0.03 if poll else 0.01):
+            last, changed = now, time.time()
+    stop.set()
+    return changed - began, last - before, router
+
+
+def fresh(kind, routers):
+    return kind(tempfile.mkdtemp(prefix="bgp-bench-"), routers)
+
+
+def median(values):
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def compare(runs, single, sets, prefixes, poll=False):
+    data = updates(sets, 0, single)
+    kinds = [Mcc] + ([Bird] if shutil.which("bird") and not poll else [])
+    results = {kind.name: [] for kind in kinds}
+    for run in range(runs):
+        for kind in kinds:
+            receiver = fresh(kind, [(2, 90)])
+            seconds, cpu, router = load(receiver, data, poll)
+            memory = receiver.memory()
+            wait(lambda: receiver.received() == len(prefixes), "the whole table", 60)
+            if run == 0 and receiver.prefixes() != text(prefixes):
+                sys.exit(f"{kind.name} has another set than was sent")
+            results[kind.name].append((seconds, cpu, memory))
+            receiver.stop()
+    return results
+
+
+def table_mode(args, sets, prefixes):
+    for single in (False, True):
+        how = "one prefix a message" if single else "packed by attribute set"
+        results = compare(args.runs, single, sets, prefixes)
+        print(f"\n{len(prefixes):,} prefixes, {len(sets):,} attribute sets, {how}; every prefix compared")
+        print(f"{'':6}{'seconds':>22}{'CPU seconds':>22}{'MB resident':>24}{'x BIRD: CPU':>14}{'memory':>8}")
+        bird = results.get("BIRD")
+        for name, runs in results.items():
+            seconds, cpu, memory = zip(*runs)
+            ratio = ["", ""]
+            if bird:
+                _, bird_cpu, bird_memory = zip(*bird)
+                ratio = [f"{statistics.median(cpu) / statistics.median(bird_cpu):.2f}",
+                         f"{statistics.median(memory) / statistics.median(bird_memory):.2f}"]
+            print(f"{name:6}{median(seconds):>22}{median(cpu):>22}{median(memory):>24}{ratio[0]:>14}{ratio[1]:>8}")
+        print("target: at most 0.50 x BIRD, both")
+
+
+def neighbors_mode(args, sets, prefixes):
+    receiver = fresh(Mcc, [(2, 90), (3, 90), (4, 90)])
+    before = receiver.memory()
+    routers = []
+    for neighbor, own in ((0, True), (1, False), (2, True)):
+        router = Router(2 + neighbor, receiver.port)
+        router.send(updates(sets, neighbor if own else 0, False))
+        router.end_of_rib()
+        receiver.settle()
+        now = receiver.memory()
+        kind = "attribute sets of its own" if own else "the same attribute sets"
+        print(f"neighbor {neighbor + 1}, {kind}: +{now - before:.1f} MB, {now:.1f} MB in all")
+        before = now
+        routers.append(router)
+    print("target: a further neighbor at most 16 MB beside its own attribute sets")
+    receiver.stop()
+
+
+def status_mode(args, sets, prefixes):
+    quiet = [cpu for _, cpu, _ in compare(args.runs, False, sets, prefixes)["mcc"]]
+    calm = [seconds for seconds, _, _ in compare(args.runs, False, sets, prefixes)["mcc"]]
+    asked = compare(args.runs, False, sets, prefixes, poll=True)["mcc"]
+    seconds = [seconds for seconds, _, _ in asked]
+    cpu = [cpu for _, cpu, _ in asked]
+    print(f"not asked:              {median(calm)} s, {median(quiet)} CPU s")
+    print(f"asked 7 times a second: {median(seconds)} s, {median(cpu)} CPU s")
+    print(f"slower by {100 * (statistics.median(seconds) / statistics.median(calm) - 1):.0f} %; target: at most 5 %")
+
+
+def churn_mode(args, sets, prefixes):
+    others = [(100 + i, 3) for i in range(20)]
+    receiver = fresh(Mcc, [(2, 90)] + others)
+    routers = [Router(last, receiver.port, hold) for last, hold in others]
+    data, gone = updates(sets, 0, False), withdrawals(sets)
+    answers, stop = {"/v1/bgp": [], "/readyz": []}, threading.Event()
+
+    def asking(path):
+        while not stop.wait(0.02):
+            began = time.time()
+            try:
+                urllib.request.urlopen(f"http://{NODE}:{receiver.admin}{path}", timeout=60).read()
+            except OSError:
+                pass
+            answers[path].append((time.time() - began) * 1000)
+
+    for path in answers:
+        threading.Thread(target=asking, args=(path,), daemon=True).start()
+    router = Router(2, receiver.port)
+    for turn in range(3):
+        for what, bytes_ in (("announce", data), ("withdraw", gone), ("announce", data)):
+            began = time.time()
+            router.send(bytes_)
+            expected = 0 if what == "withdraw" else len(prefixes)
+            wait(lambda: receiver.received() == expected, what, 60)
+            print(f"turn {turn + 1}: {what} all {time.time() - began:.2f} s")
+        router.socket.close()
+        began = time.time()
+        wait(lambda: receiver.received() == 0, "end of the stale routes", 60)
+        print(f"turn {turn + 1}: session lost, all gone {time.time() - began - 5:.2f} s after stale_time")
+        router = Router(2, receiver.port)
+    time.sleep(4)
+    stop.set()
+    status = receiver.get("/v1/bgp")["neighbors"]
+    flaps = sum(n["flaps"] for n in status[1:])
+    up = sum(n["state"] == "Established" for n in status[1:])
+    print(f"20 other sessions with a hold time of 3 s: {up} up, {flaps} flaps (target 20, 0)")
+    for path, times in answers.items():
+        times.sort()
+        print(f"{path}: {len(times)} answers, median {times[len(times) // 2]:.1f} ms, 99 % {times[int(len(times) * 0.99)]:.1f} ms, longest {times[-1]:.1f} ms (target 50 ms)")
+    receiver.stop()
+    if flaps or up != 20:
+        sys.exit(1)
+
+
+def main():
+    global MCC
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=["table", "neighbors", "status", "churn"])
+    parser.add_argument("--mcc", default=os.path.join(os.path.dirname(__file__), "../../target/release/mcc"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--table", help="lines `prefix|AS path|communities|MED` in place of the made table")
+    args = parser.parse_args()
+    MCC = os.path.abspath(args.mcc)
+    prefixes, sets = real_table(args.table) if args.table else table()
+    modes = {"table": table_mode, "neighbors": neighbors_mode, "status": status_mode, "churn": churn_mode}
+    modes[args.mode](args, sets, prefixes)
+
+
+main()

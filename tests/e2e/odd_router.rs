@@ -1,0 +1,182 @@
+//! A router that sends broken messages: the commands that show them, and those that sort routes.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::command::Output;
+use crate::support::node::{Node, Setup};
+
+const ROUTER: &str = "127.0.0.61";
+const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
+/// There are 0, 1 and 2.
+const BAD_ORIGIN: &[u8] = &[0x40, 1, 1, 7];
+/// 64500.
+const AS_PATH: &[u8] = &[0x40, 2, 6, 2, 1, 0, 0, 0xfb, 0xf4];
+const NEXT_HOP: &[u8] = &[0x40, 3, 4, 127, 0, 0, 61];
+const LOCAL_PREF: &[u8] = &[0x40, 5, 4, 0, 0, 0, 100];
+/// 65100:911.
+const COMMUNITY: &[u8] = &[0xc0, 8, 4, 0xfe, 0x4c, 3, 0x8f];
+/// rt:65100:7.
+const ROUTE_TARGET: &[u8] = &[0xc0, 16, 8, 0, 2, 0xfe, 0x4c, 0, 0, 0, 7];
+
+fn message(code: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(19 + body.len()).unwrap();
+    [&[0xff; 16], &length.to_be_bytes()[..], &[code], body].concat()
+}
+
+fn update(attributes: &[&[u8]], prefixes: &[u8]) -> Vec<u8> {
+    let attributes = attributes.concat();
+    let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+    message(2, &[&[0, 0], &length[..], &attributes, prefixes].concat())
+}
+
+/// All that the router says in its session.
+fn speech() -> Vec<u8> {
+    // AS 65100, hold time 90 s, identifier 10.0.0.61, four-octet AS numbers.
+    let open = [4, 0xfe, 0x4c, 0, 90, 10, 0, 0, 61, 8, 2, 6, 65, 4, 0, 0, 0xfe, 0x4c];
+    let plain = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    let tagged = [&plain[..], &[COMMUNITY, ROUTE_TARGET]].concat();
+    [
+        message(1, &open),
+        message(4, &[]),
+        update(&plain, &[24, 20, 0, 0, 24, 20, 0, 1, 28, 20, 0, 2, 16]),
+        update(&tagged, &[24, 20, 0, 3]),
+        update(&[BAD_ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF], &[24, 20, 0, 4, 24, 20, 0, 5]),
+        // End-of-RIB.
+        message(2, &[0, 0, 0, 0]),
+    ]
+    .concat()
+}
+
+/// A node with that router, which has said everything.
+fn stage() -> Node {
+    let listener = TcpListener::bind((ROUTER, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            // The node may hang up whenever it likes.
+            let talk = |mut stream: TcpStream| {
+                stream.write_all(&speech())?;
+                stream.read_to_end(&mut Vec::new())
+            };
+            let _ = talk(stream.unwrap());
+        }
+    });
+    let rest = format!("[[bgp.neighbor]]\naddress = \"{ROUTER}\"\nport = {port}\nasn = 65100\n");
+    let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
+    node.wait_for("four routes and the broken ones", "bgp status", |status| {
+        let neighbor = &status["neighbors"][0];
+        (neighbor["received"] == 4 && neighbor["updates_treated_as_withdraw"] == 1).then_some(())
+    });
+    node
+}
+
+fn prefixes(output: &Output) -> Vec<String> {
+    let json: Value = serde_json::from_str(&output.stdout).unwrap();
+    let routes = json["routes"].as_array().unwrap().iter();
+    routes.map(|route| route["prefix"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn broken_messages_are_shown_with_their_bytes_and_the_session_with_its_history() {
+    let node = stage();
+    let errors = node.ask("bgp errors --json").good().json();
+    let error = &errors["errors"][0];
+    assert_eq!(
+        (&error["neighbor"], &error["disposition"], &error["prefixes"], &error["example"]),
+        (&json!(ROUTER), &json!("treat_as_withdraw"), &json!(2), &json!("20.0.4.0/24"))
+    );
+    assert_eq!(error["faults"][0]["attribute"], "ORIGIN");
+    assert_eq!(error["faults"][0]["rule"], "RFC 7606 §7.1");
+    let table = node.ask(&format!("bgp errors {ROUTER}")).good().stdout;
+    for words in ["ORIGIN: the value is not 0, 1 or 2", "treated as withdraw", "and 1 more"] {
+        assert!(table.contains(words), "no {words} in:\n{table}");
+    }
+    let dump = node.ask("bgp errors --hex").good().stdout;
+    assert!(dump.contains("at byte 23 (0x0017): ORIGIN"), "{dump}");
+    assert!(dump.contains("0010  00 "), "{dump}");
+    assert!(dump.contains(">40  01 01 07"), "the fault is marked:\n{dump}");
+
+    let history = node.ask(&format!("bgp history {ROUTER} --messages")).good().stdout;
+    for words in [
+        "OpenConfirm → Established",
+        "received OPEN",
+        "AS 65100, hold time 90 s, identifier 10.0.0.61; capabilities: four-octet-as (65100)",
+        "received End-of-RIB",
+    ] {
+        assert!(history.contains(words), "no {words} in:\n{history}");
+    }
+    let page = node.ask(&format!("bgp neighbor {ROUTER}")).good().stdout;
+    for words in ["keepalive every 30 s", "1 treated as withdraw", "1 refused: too_long"] {
+        assert!(page.contains(words), "no {words} in:\n{page}");
+    }
+    for question in ["errors", "history", "neighbor"] {
+        let unknown = node.ask(&format!("bgp {question} 192.0.2.9"));
+        assert_eq!(unknown.code, Some(1));
+        let words = format!("no neighbor 192.0.2.9; the configured ones are: {ROUTER}");
+        assert!(unknown.stderr.contains(&words), "{question}: {unknown:?}");
+    }
+}
+
+#[test]
+fn routes_are_found_by_what_became_of_them_their_path_and_their_communities() {
+    let node = stage();
+    let all = ["20.0.0.0/24", "20.0.1.0/24", "20.0.2.16/28", "20.0.3.0/24"];
+    let (accepted, tagged) = (["20.0.0.0/24", "20.0.1.0/24", "20.0.3.0/24"], ["20.0.3.0/24"]);
+    let cases: [(&str, &[&str]); 11] = [
+        ("", &all),
+        ("--accepted", &accepted),
+        ("--rejected", &["20.0.2.16/28"]),
+        ("--reason too_long", &["20.0.2.16/28"]),
+        ("--reason bogon", &[]),
+        ("--stale", &[]),
+        ("--origin-as 64500", &all),
+        ("--as 64501", &[]),
+        ("--community 65100:911", &tagged),
+        ("--community rt:65100:7 --accepted", &tagged),
+        ("20.0.2.0/23 --longer", &["20.0.2.16/28", "20.0.3.0/24"]),
+    ];
+    for (filter, expected) in cases {
+        let found = node.ask(&format!("bgp routes {filter} --json")).good();
+        assert_eq!(prefixes(&found), expected, "{filter}");
+        let count = node.ask(&format!("bgp routes {filter} --count")).good().stdout;
+        assert_eq!(count, format!("{}\n", expected.len()), "{filter}");
+    }
+    let csv = node.ask("bgp routes --community 65100:911 --csv").good().stdout;
+    let line = csv.lines().nth(1).unwrap();
+    let expected = format!(
+        "20.0.3.0/24,{ROUTER},0,64500,IGP,{ROUTER},,100,65100:911,,rt:65100:7,true,,false,"
+    );
+    assert!(line.starts_with(&expected), "{csv}");
+    let limited = node.ask("bgp routes --limit 2 --json").good();
+    assert_eq!(prefixes(&limited), all[..2]);
+    for (filter, words) in [
+        ("--reason toolong", "`toolong` is no reason to refuse a route; the reasons are: "),
+        ("--community 65100", "`65100` is no community"),
+    ] {
+        let wrong = node.ask(&format!("bgp routes {filter}"));
+        assert_eq!(wrong.code, Some(1));
+        assert!(wrong.stderr.contains(words), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_capture_begins_with_the_opens_and_is_read_back() {
+    let node = stage();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let capture = node.ask(&format!("bgp capture {ROUTER} --file {path} --duration 1")).good();
+    assert!(capture.stdout.contains("messages and 0 changes of state in "), "{capture:?}");
+    let mut captured = Vec::new();
+    std::fs::File::open(path).unwrap().read_to_end(&mut captured).unwrap();
+    // BGP4MP_ET (RFC 6396 §4.4), then our OPEN somewhere in it, then the router's.
+    assert_eq!(captured[4..6], [0, 17]);
+    let open = speech()[..37].to_vec();
+    assert!(captured.windows(open.len()).any(|bytes| bytes == open));
+    let unknown = node.ask(&format!("bgp capture 192.0.2.9 --file {path}.none"));
+    assert_eq!(unknown.code, Some(1));
+    assert!(!std::path::Path::new(&format!("{path}.none")).exists());
+}
