@@ -102,6 +102,15 @@ impl Stage {
         })
     }
 
+    /// The router tells its operator this.
+    #[track_caller]
+    pub(super) fn wait_for_word(&self, word: &str) {
+        wait_for(&format!("`{word}` at the router"), || {
+            let said = self.make.dialect().said(&self.router, &self.site)?;
+            said.contains(word).then_some(()).ok_or(said)
+        });
+    }
+
     /// How many TCP connections the router has with the node.
     pub(super) fn connections(&self) -> usize {
         let node = match self.site.node.ip() {
