@@ -71,8 +71,10 @@ impl Dialect for Bird {
     fn words(&self) -> Words {
         Words {
             version: &["bird", "--version"],
-            prefix_limit: Some("Received: Maximum number of prefixes reached"),
+            prefix_limit: "Received: Maximum number of prefixes reached",
             two_octets: None,
+            refresh: None,
+            shutdown_text: None,
         }
     }
 }

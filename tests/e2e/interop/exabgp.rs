@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plan::{Dials, Plan, Route, Site};
-use super::router::{Dialect, Words};
+use super::router::{Dialect, Fault, Words};
 use crate::support::containers::Container;
 
 pub(super) struct ExaBgp;
@@ -76,8 +76,8 @@ impl Dialect for ExaBgp {
         self.tell(router, "announce", &after.plan, &come);
     }
 
-    fn refreshes(&self, _: &Container, _: &Site) -> Result<usize, String> {
-        Err("ExaBGP counts no refreshes".to_owned())
+    fn refreshes(&self, router: &Container, _: &Site) -> Result<usize, String> {
+        Ok(router.log().matches("<< message of type ROUTE_REFRESH").count())
     }
 
     fn shut_down(&self, router: &Container, site: &Site, _: &str) {
@@ -89,7 +89,20 @@ impl Dialect for ExaBgp {
     }
 
     fn words(&self) -> Words {
-        Words { version: &["exabgp", "--version"], prefix_limit: None, two_octets: None }
+        Words {
+            version: &["exabgp", "--version"],
+            prefix_limit: "Cease / Maximum Number of Prefixes Reached",
+            two_octets: None,
+            refresh: Some(Fault {
+                sign: "'RouteRefresh' object is not iterable",
+                words: "ExaBGP 4.2.21 loses the session over a request (TypeError in its log) if enhanced \
+                        route refresh is agreed; the node keeps the routes until it is back",
+            }),
+            shutdown_text: Some(Fault {
+                sign: "TypeError: %b requires a bytes-like object",
+                words: "ExaBGP 4.2.21 sees the end, but cannot read a text (TypeError in its log)",
+            }),
+        }
     }
 }
 

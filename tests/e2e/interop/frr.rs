@@ -30,6 +30,7 @@ impl Dialect for Frr {
         let mut text = format!(
             "router bgp {}
  bgp router-id {router}
+ bgp log-neighbor-changes
  no bgp ebgp-requires-policy
  no bgp network import-check
 ",
@@ -91,14 +92,17 @@ impl Dialect for Frr {
     }
 
     fn said(&self, router: &Container, site: &Site) -> Result<String, String> {
-        router.ask(&format!("show bgp neighbors {}", site.node.ip()))
+        // The text of a shutdown is in the log only.
+        Ok(router.ask(&format!("show bgp neighbors {}", site.node.ip()))? + &router.log())
     }
 
     fn words(&self) -> Words {
         Words {
             version: &["/usr/lib/frr/bgpd", "--version"],
-            prefix_limit: Some("Cease/Maximum Number of Prefixes Reached"),
+            prefix_limit: "Cease/Maximum Number of Prefixes Reached",
             two_octets: None,
+            refresh: None,
+            shutdown_text: None,
         }
     }
 }

@@ -103,8 +103,10 @@ impl Dialect for GoBgp {
     fn words(&self) -> Words {
         Words {
             version: &["gobgpd", "--version"],
-            prefix_limit: Some("code 6(cease) subcode 1(maximum number of prefixes reached)"),
+            prefix_limit: "code 6(cease) subcode 1(maximum number of prefixes reached)",
             two_octets: Some("GoBGP has no setting that keeps it from four-octet AS numbers"),
+            refresh: None,
+            shutdown_text: None,
         }
     }
 }

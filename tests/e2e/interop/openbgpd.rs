@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plan::{Dials, FEEDER_AS, Plan, Site};
-use super::router::{Dialect, Words};
+use super::router::{Dialect, Fault, Words};
 use crate::support::containers::Container;
 
 pub(super) struct OpenBgpd;
@@ -74,8 +74,14 @@ impl Dialect for OpenBgpd {
     fn words(&self) -> Words {
         Words {
             version: &["bgpd", "-V"],
-            prefix_limit: Some("max-prefix exceeded"),
+            prefix_limit: "max-prefix exceeded",
             two_octets: None,
+            refresh: Some(Fault {
+                sign: "route refresh: AID IPv4 unicast not negotiated",
+                words: "OpenBGPD 7.7 counts each request and answers none, whoever asks (`AID IPv4 unicast not \
+                        negotiated` in its log)",
+            }),
+            shutdown_text: None,
         }
     }
 }

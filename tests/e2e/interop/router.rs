@@ -73,7 +73,7 @@ pub(super) trait Dialect: Sync {
         self.reload(router, after);
     }
 
-    /// How many requests for its table it has got, or why it cannot say.
+    /// How many requests for its table it has got.
     fn refreshes(&self, router: &Container, site: &Site) -> Result<usize, String>;
 
     /// Its operator closes the session and says why.
@@ -89,9 +89,20 @@ pub(super) trait Dialect: Sync {
 pub(super) struct Words {
     /// The command that prints its version.
     pub(super) version: &'static [&'static str],
-    /// How it says that the node has closed the session because of too many prefixes; none if it
-    /// shows nothing of what the node says.
-    pub(super) prefix_limit: Option<&'static str>,
+    /// How it says that the node has closed the session because of too many prefixes.
+    pub(super) prefix_limit: &'static str,
     /// Why it cannot do without AS numbers of four octets, if so.
     pub(super) two_octets: Option<&'static str>,
+    /// What is wrong with its answer to a request for its table.
+    pub(super) refresh: Option<Fault>,
+    /// What is wrong with how it reads the text of a shutdown.
+    pub(super) shutdown_text: Option<Fault>,
+}
+
+/// A fault of a router.
+pub(super) struct Fault {
+    /// What it says when it happens.
+    pub(super) sign: &'static str,
+    /// The same for the page.
+    pub(super) words: &'static str,
 }

@@ -1,12 +1,13 @@
 //! A router, what feeds it, and a node: what every scenario plays on.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::bird::feeder_file;
-use super::plan::{Plan, Site};
+use super::plan::{Plan, Route, Site};
 use super::router::Make;
 use crate::support::containers::{Container, Image, Network};
 use crate::support::node::{Node, Setup};
@@ -17,6 +18,8 @@ pub(super) struct Stage {
     pub(super) node: Node,
     pub(super) router: Container,
     feeder: Option<Container>,
+    /// Another router of the same make: the node's second neighbor.
+    _beside: Option<Container>,
     pub(super) site: Site,
     pub(super) make: Make,
     _network: Network,
@@ -25,28 +28,55 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts everything.
     pub(super) fn set(make: Make, plan: Plan) -> Self {
-        let network = if plan.ipv6 { Network::create_with_ipv6() } else { Network::create() };
-        let network = network.expect("the matrix has asked whether containers run");
-        let rest = plan.neighbor(network.address(2));
-        let setup = Setup { ipv6: plan.ipv6, ..Setup::new("edge-1", network.host(), &rest) };
-        let feeds = !make.dialect().can_originate(&plan);
-        let site = Site {
-            plan,
-            router: network.address(2),
-            node: setup.bgp,
-            feeder: feeds.then(|| network.address(3)),
-        };
-        let feeder = site.feeder.map(|at| network.start(Image::Bird, 3, &feeder_file(at, &site)));
-        let router = network.start(make.image(), 2, &make.dialect().config(&site));
-        let stage = Self { node: setup.start(), router, feeder, site, make, _network: network };
-        stage.originate();
-        stage
+        Self::set_with(make, plan, None, |_| ())
     }
 
-    /// The router announces what is not in its configuration.
-    pub(super) fn originate(&self) {
+    /// Starts everything, with a second router that announces what `beside` says, and calls `ready`
+    /// when all but the node runs.
+    pub(super) fn set_with(
+        make: Make,
+        plan: Plan,
+        beside: Option<Plan>,
+        ready: impl FnOnce(&Container),
+    ) -> Self {
+        let network = if plan.ipv6 { Network::create_with_ipv6() } else { Network::create() };
+        let network = network.expect("the matrix has asked whether containers run");
+        let second = beside.as_ref().map(|plan| plan.neighbor(network.address(4)));
+        let rest = plan.neighbor(network.address(2)) + &second.unwrap_or_default();
+        let setup = Setup { ipv6: plan.ipv6, ..Setup::new("edge-1", network.host(), &rest) };
+        let node = setup.bgp;
+        let dialect = make.dialect();
+        let beside = beside.map(|plan| {
+            let site = Site { plan, router: network.address(4), node, feeder: None };
+            let router = network.start(make.image(), 4, &dialect.config(&site));
+            dialect.originate(&router, &site);
+            router
+        });
+        let feeds = !dialect.can_originate(&plan);
+        let router = network.address(2);
+        let site = Site { plan, router, node, feeder: feeds.then(|| network.address(3)) };
+        let feeder = site.feeder.map(|at| network.start(Image::Bird, 3, &feeder_file(at, &site)));
+        let router = network.start(make.image(), 2, &dialect.config(&site));
+        if feeder.is_none() {
+            dialect.originate(&router, &site);
+        }
+        ready(&router);
+        let node = setup.start();
+        Self { node, router, feeder, _beside: beside, site, make, _network: network }
+    }
+
+    /// The router was killed. It starts again, and announces other routes than before.
+    pub(super) fn router_back_with(&mut self, routes: Vec<Route>) {
+        self.site.plan.routes = routes;
+        if let (Some(feeder), Some(at)) = (&self.feeder, self.site.feeder) {
+            feeder.configure(&feeder_file(at, &self.site));
+            feeder.ask("configure").unwrap();
+        }
+        let dialect = self.make.dialect();
+        self.router.configure(&dialect.config(&self.site));
+        self.router.start_again();
         if self.feeder.is_none() {
-            self.make.dialect().originate(&self.router, &self.site);
+            dialect.originate(&self.router, &self.site);
         }
     }
 
@@ -70,6 +100,29 @@ impl Stage {
             let neighbor = &status["neighbors"][0];
             wanted(neighbor).then(|| neighbor.clone())
         })
+    }
+
+    /// The router tells its operator this.
+    #[track_caller]
+    pub(super) fn wait_for_word(&self, word: &str) {
+        wait_for(&format!("`{word}` at the router"), || {
+            let said = self.make.dialect().said(&self.router, &self.site)?;
+            said.contains(word).then_some(()).ok_or(said)
+        });
+    }
+
+    /// How many TCP connections the router has with the node.
+    pub(super) fn connections(&self) -> usize {
+        let node = match self.site.node.ip() {
+            IpAddr::V4(address) => u32::from_le_bytes(address.octets()),
+            IpAddr::V6(address) => panic!("no IPv4 address: {address}"),
+        };
+        let is_with_node = |line: &&str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // Number, local and remote address, state: 01 is ESTABLISHED.
+            matches!(words[..], [_, _, remote, "01", ..] if remote.starts_with(&format!("{node:08X}:")))
+        };
+        self.router.exec(&["cat", "/proc/net/tcp"]).unwrap().lines().filter(is_with_node).count()
     }
 
     /// The session is up, and the node has learned exactly what the router announces.
@@ -107,9 +160,7 @@ pub(super) fn last_error(neighbor: &Value) -> String {
 impl Stage {
     /// The node dies without a word and is started again where it was.
     pub(super) fn with_node_killed_and_back(self) -> Self {
-        let Self { node, router, feeder, site, make, _network } = self;
-        let (setup, stopped) = node.kill();
-        let node = setup.start_in(stopped.folder);
-        Self { node, router, feeder, site, make, _network }
+        let (setup, stopped) = self.node.kill();
+        Self { node: setup.start_in(stopped.folder), ..self }
     }
 }
