@@ -1,7 +1,5 @@
 //! What every router must get through with a node. Each scenario is written once, for all makes.
 
-use std::collections::BTreeSet;
-
 use super::plan::{Dials, FEEDER_AS, Plan, Route, fed, own};
 use super::router::Make;
 use super::stage::{Stage, is_up, last_error};
@@ -263,7 +261,8 @@ fn add_path(make: Make) -> Outcome {
     for Route { prefix, .. } in first {
         let found = stage.node.ask(&format!("bgp routes {prefix} --json")).good().json();
         let paths = found["routes"].as_array().unwrap().iter();
-        let paths: BTreeSet<&str> = paths.map(|r| r["as_path"].as_str().unwrap()).collect();
+        let paths: std::collections::BTreeSet<&str> =
+            paths.map(|r| r["as_path"].as_str().unwrap()).collect();
         assert_eq!(paths, both.iter().map(String::as_str).collect(), "{prefix}");
     }
     assert_eq!(stage.node.ask("footprint --json").good().json()["count"], 5);
