@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mcc_config::NodeConfig;
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::Common;
-use crate::commands::DEFAULT_NODE_CONFIG;
+use crate::commands::{DEFAULT_NODE_CONFIG, WrongUse};
 
 /// The time that a stream may take. There is no way to ask for none.
 const NO_END: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -110,11 +110,14 @@ impl AdminClient {
         if status.is_success() {
             return Ok(response);
         }
-        match response.json::<Problem>().await {
-            Ok(Problem { detail: Some(detail), .. }) => bail!("{detail}"),
-            Ok(Problem { title, .. }) => bail!("{title}"),
-            Err(_) => bail!("{} answered {status}", self.base),
+        let why = match response.json::<Problem>().await {
+            Ok(Problem { title, detail }) => detail.unwrap_or(title),
+            Err(_) => format!("{} answered {status}", self.base),
+        };
+        if status == StatusCode::BAD_REQUEST {
+            return Err(WrongUse(why).into());
         }
+        bail!(why)
     }
 }
 

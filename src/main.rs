@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(commands::Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
             eprintln!("mcc: {}", with_causes(&error));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<commands::WrongUse>() { 2 } else { 1 })
         }
     }
 }

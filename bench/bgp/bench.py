@@ -422,7 +422,8 @@ def churn_mode(args, sets, prefixes):
             expected = 0 if what == "withdraw" else len(prefixes)
             wait(lambda: receiver.received() == expected, what, 60)
             print(f"turn {turn + 1}: {what} all {time.time() - began:.2f} s")
-        router.socket.close()
+        # Another thread reads from it: close alone would end nothing.
+        router.socket.shutdown(socket.SHUT_RDWR)
         began = time.time()
         wait(lambda: receiver.received() == 0, "end of the stale routes", 60)
         print(f"turn {turn + 1}: session lost, all gone {time.time() - began - 5:.2f} s after stale_time")

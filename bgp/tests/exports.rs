@@ -21,7 +21,7 @@ use mcc_bgp::mrt::{
 };
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_bgp::wire::Nlri;
-use mcc_config::{Asn, Neighbor};
+use mcc_config::{Asn, DynamicNeighbors, Neighbor};
 use support::{EXTERNAL, read_update};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -77,12 +77,18 @@ async fn received(handle: &SpeakerHandle, routes: usize) {
     timeout(PATIENCE, wait).await.unwrap();
 }
 
-fn station(address: SocketAddr, handle: &SpeakerHandle, tasks: &TaskTracker) -> Station {
+/// A station that is told what the router sends, or only what of it is accepted.
+fn station(
+    address: SocketAddr,
+    post_policy: bool,
+    handle: &SpeakerHandle,
+    tasks: &TaskTracker,
+) -> Station {
     let settings = StationSettings {
         address,
         name: "edge-1".to_owned(),
-        pre_policy: true,
-        post_policy: false,
+        pre_policy: !post_policy,
+        post_policy,
         statistics_interval: None,
     };
     Station::start(settings, handle.clone(), tasks)
@@ -128,7 +134,7 @@ async fn a_station_hears_the_table_then_the_changes_then_the_end() {
     received(&handle, 300).await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let tasks = TaskTracker::new();
-    let station = station(listener.local_addr().unwrap(), &handle, &tasks);
+    let station = station(listener.local_addr().unwrap(), false, &handle, &tasks);
     let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
 
     let more: IpNet = "21.0.0.0/24".parse().unwrap();
@@ -147,6 +153,45 @@ async fn a_station_hears_the_table_then_the_changes_then_the_end() {
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "it hangs up");
 }
 
+/// Its rules are not there yet when the station connects.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_station_hears_what_is_accepted_of_a_dynamic_router_that_comes_later() {
+    let mut range = DynamicNeighbors::new("127.0.8.0/24".parse().unwrap());
+    range.accept.max_length = 20;
+    let speaker = Speaker::start(SpeakerSettings {
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        dynamic: vec![range],
+        ..SpeakerSettings::new(OURS)
+    })
+    .unwrap();
+    let handle = speaker.handle();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let tasks = TaskTracker::new();
+    let _station = station(listener.local_addr().unwrap(), true, &handle, &tasks);
+    let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    assert_eq!(next(&mut stream).await.0, INITIATION);
+
+    let accepted: IpNet = "8.1.0.0/16".parse().unwrap();
+    let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
+    let prefixes = [accepted, "8.2.1.0/24".parse().unwrap()];
+    let routes = prefixes.map(|prefix| Route::new(prefix, &attributes));
+    let source = Some(IpAddr::from([127, 0, 8, 1]));
+    let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+    let settings = RouterSettings::new(endpoint, ASN, Ipv4Addr::new(10, 0, 8, 1));
+    let _router = Router::start(settings, routes.to_vec()).unwrap();
+    // The router is a neighbor once it has come.
+    let wait = async {
+        while handle.status().neighbors.iter().all(|neighbor| neighbor.received < 2) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap();
+
+    speaker.shutdown(None).await;
+    let (_, told) = told_until(&mut stream, PEER_DOWN).await;
+    assert_eq!(told, BTreeSet::from([accepted]));
+}
+
 /// The station reads nothing until the router has sent more than queue and sockets hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_that_is_too_slow_is_told_all_anew_and_no_session_waits() {
@@ -159,7 +204,7 @@ async fn a_station_that_is_too_slow_is_told_all_anew_and_no_session_waits() {
 
     let (router, speaker, expected, _) = pair(0);
     let handle = speaker.handle();
-    let station = station(listener.local_addr().unwrap(), &handle, &tasks);
+    let station = station(listener.local_addr().unwrap(), false, &handle, &tasks);
     let (mut slow, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     assert!(expected.is_empty());
     timeout(PATIENCE, router.established()).await.unwrap();
@@ -210,6 +255,7 @@ fn look(bytes: &[u8]) -> (usize, usize, BTreeSet<IpNet>) {
 fn replayed(bytes: &[u8], neighbor: &Neighbor) -> (u32, u32) {
     let mut replay = Replay::new(ReplaySettings {
         neighbors: vec![neighbor.clone()],
+        dynamic: vec![],
         router_id: OURS,
         ipv6: false,
         ebgp_requires_rules: false,

@@ -223,7 +223,8 @@ async fn the_router_hears_nothing_but_what_a_listener_says() {
     assert_eq!((open.asn, open.bgp_id, open.hold_time), (ASN, OURS, 90));
     let words: Vec<_> = heard.notifications.iter().map(ToString::to_string).collect();
     assert_eq!(words, ["Cease / Administrative Shutdown: maintenance until 04:00"]);
-    assert_eq!(handle.routes(RouteQuery::default()).await, Err(mcc_bgp::speaker::Stopped));
+    let stopped = handle.routes(RouteQuery::default()).await.unwrap_err();
+    assert!(matches!(stopped, CommandError::Stopped(_)), "{stopped}");
 }
 
 /// Ours would wait for four minutes.

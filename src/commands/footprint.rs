@@ -50,10 +50,11 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<Verdic
         let prefixes: Vec<IpNet> = footprint.prefixes.iter().map(|p| p.prefix).collect();
         return aggregated(common, arguments, &footprint, &IpNet::aggregate(&prefixes));
     }
+    if arguments.inconsistent {
+        return inconsistent(common, arguments, &footprint);
+    }
     if common.json {
         print_json(&footprint)?;
-    } else if arguments.inconsistent {
-        return inconsistent(arguments, &footprint);
     } else if arguments.csv {
         let mut out = "prefix,source,neighbors\n".to_owned();
         for prefix in &footprint.prefixes {
@@ -92,12 +93,14 @@ async fn fetch(client: &AdminClient, inconsistent: bool) -> Result<Footprint> {
 }
 
 /// Bad if there is anything: somebody should look.
-fn inconsistent(arguments: &Arguments, footprint: &Footprint) -> Result<Verdict> {
+fn inconsistent(common: &Common, arguments: &Arguments, footprint: &Footprint) -> Result<Verdict> {
     let list = |addresses: &[IpAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     let prefixes = &footprint.prefixes;
-    if arguments.csv {
+    if common.json {
+        print_json(footprint)?;
+    } else if arguments.csv {
         let mut out = "prefix,neighbors,missing\n".to_owned();
         for Prefix { prefix, neighbors, missing, .. } in prefixes {
             out.push_str(&format!("{prefix},{},{}\n", list(neighbors), list(missing)));

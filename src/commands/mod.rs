@@ -34,6 +34,11 @@ pub(crate) enum Verdict {
     Bad,
 }
 
+/// The command line asks for what cannot be; the exit status is 2, as for what clap refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUse(pub(crate) String);
+
 impl Verdict {
     /// Good if `good`.
     pub(crate) fn of(good: bool) -> Self {

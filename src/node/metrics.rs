@@ -236,6 +236,7 @@ impl NodeCollector {
                 ("accepted", n.accepted),
                 ("rejected", n.rejected.values().sum()),
                 ("stale", n.stale),
+                ("discarded", n.discarded),
             ];
             kinds.map(|(state, count)| {
                 ([("neighbor", a.clone()), ("state", state.to_owned())], u64::from(count))
@@ -246,6 +247,7 @@ impl NodeCollector {
             let treatments = [
                 ("treat_as_withdraw", n.updates_treated_as_withdraw),
                 ("attribute_discard", n.updates_with_discarded_attributes),
+                ("session_reset", n.malformed_resets),
             ];
             treatments.map(|(treatment, count)| {
                 ([("neighbor", a.clone()), ("treatment", treatment.to_owned())], count)
@@ -253,7 +255,7 @@ impl NodeCollector {
         });
         page.counters(
             "bgp_malformed_updates",
-            "UPDATEs with a fault, by what it led to (RFC 7606)",
+            "Messages with a fault, by what it led to (RFC 7606)",
             malformed,
         )?;
         page.counter(
@@ -285,7 +287,17 @@ impl NodeCollector {
             status.footprint.prefixes as u64,
         )?;
         let addresses = u64::try_from(status.footprint.addresses).unwrap_or(u64::MAX);
-        page.gauge("footprint_addresses", "Addresses that they cover together", addresses)
+        page.gauge("footprint_addresses", "Addresses that they cover together", addresses)?;
+        page.gauge(
+            "footprint_held",
+            "1 if the control plane is not told until `mcc footprint approve`",
+            status.footprint.held.is_some(),
+        )?;
+        page.gauge(
+            "footprint_damped_prefixes",
+            "Prefixes that the control plane is not told of because they flap",
+            status.footprint.damped as u64,
+        )
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
         State::Established if neighbor.accepted == 0 => {
             Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned())
         }
+        State::Established if neighbor.discarded > 0 => Some(
+            "raise `max_prefixes` or let the router announce less: clients in what is not taken are \
+             not served from here"
+                .to_owned(),
+        ),
         State::Established => None,
         _ => Some(down_advice(neighbor)),
     }
@@ -39,10 +44,16 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
 /// The neighbor as a part of the node.
 pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     let detail = match (neighbor.state, &neighbor.last_error) {
-        (State::Established, _) => format!(
-            "AS {}, {} of {} prefixes accepted",
-            neighbor.asn, neighbor.accepted, neighbor.received
-        ),
+        (State::Established, _) => {
+            let mut detail = format!(
+                "AS {}, {} of {} prefixes accepted",
+                neighbor.asn, neighbor.accepted, neighbor.received
+            );
+            if neighbor.discarded > 0 {
+                detail.push_str(&format!("; {} over `max_prefixes` not taken", neighbor.discarded));
+            }
+            detail
+        }
         (state, error) => {
             let mut detail = format!("{state:?}");
             if let Some(error) = error {

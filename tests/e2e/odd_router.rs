@@ -51,21 +51,30 @@ fn speech() -> Vec<u8> {
     .concat()
 }
 
-/// A node with that router, which has said everything.
-fn stage() -> Node {
-    let listener = TcpListener::bind((ROUTER, 0)).unwrap();
+/// Speaks to whoever connects, until they hang up; its port.
+fn router(address: &str, speech: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming() {
             // The node may hang up whenever it likes.
             let talk = |mut stream: TcpStream| {
-                stream.write_all(&speech())?;
+                stream.write_all(&speech)?;
                 stream.read_to_end(&mut Vec::new())
             };
             let _ = talk(stream.unwrap());
         }
     });
-    let rest = format!("[[bgp.neighbor]]\naddress = \"{ROUTER}\"\nport = {port}\nasn = 65100\n");
+    port
+}
+
+fn neighbor(address: &str, port: u16, rest: &str) -> String {
+    format!("[[bgp.neighbor]]\naddress = \"{address}\"\nport = {port}\nasn = 65100\n{rest}\n")
+}
+
+/// A node with that router, which has said everything.
+fn stage() -> Node {
+    let rest = neighbor(ROUTER, router(ROUTER, speech()), "");
     let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
     node.wait_for("four routes and the broken ones", "bgp status", |status| {
         let neighbor = &status["neighbors"][0];
@@ -156,10 +165,16 @@ fn routes_are_found_by_what_became_of_them_their_path_and_their_communities() {
     for (filter, words) in [
         ("--reason toolong", "`toolong` is no reason to refuse a route; the reasons are: "),
         ("--community 65100", "`65100` is no community"),
+        ("20.0.0.7 --longer", "`longer` goes with `prefix`"),
     ] {
         let wrong = node.ask(&format!("bgp routes {filter}"));
-        assert_eq!(wrong.code, Some(1));
+        assert_eq!(wrong.code, Some(2));
         assert!(wrong.stderr.contains(words), "{wrong:?}");
+    }
+    for form in ["", "--count", "--json"] {
+        let unknown = node.ask(&format!("bgp routes --neighbor 192.0.2.9 {form}"));
+        assert_eq!(unknown.code, Some(1), "{unknown:?}");
+        assert!(unknown.stderr.contains("no neighbor 192.0.2.9"), "{unknown:?}");
     }
 }
 
@@ -179,4 +194,44 @@ fn a_capture_begins_with_the_opens_and_is_read_back() {
     let unknown = node.ask(&format!("bgp capture 192.0.2.9 --file {path}.none"));
     assert_eq!(unknown.code, Some(1));
     assert!(!std::path::Path::new(&format!("{path}.none")).exists());
+}
+
+#[test]
+fn routes_that_are_not_taken_are_a_warning_wherever_a_neighbor_is_shown() {
+    let limit = "max_prefixes = 3\nmax_prefixes_action = \"discard-new\"";
+    let rest = neighbor(ROUTER, router(ROUTER, speech()), limit);
+    let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
+    node.wait_for("a route too many", "bgp status", |status| {
+        (status["neighbors"][0]["discarded"] == 1).then_some(())
+    });
+    let status = node.ask("bgp status").good().stdout;
+    assert!(status.contains("1 prefix over `max_prefixes` not taken"), "{status}");
+    assert!(status.contains("raise `max_prefixes`"), "{status}");
+    let list = node.ask("list").stdout;
+    let line = list.lines().find(|line| line.contains(ROUTER)).unwrap();
+    for words in ["warning", "1 over `max_prefixes` not taken"] {
+        assert!(line.contains(words), "no {words} in:\n{list}");
+    }
+}
+
+#[test]
+fn what_only_some_routers_announce_is_bad_in_every_form() {
+    let other = "127.0.0.62";
+    let speech = speech();
+    // All up to the first UPDATE, which it says with one prefix; no End-of-RIB.
+    let one = update(&[ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF], &[24, 20, 0, 0]);
+    let few = [speech[..56].to_vec(), one].concat();
+    let rest =
+        neighbor(ROUTER, router(ROUTER, speech), "") + &neighbor(other, router(other, few), "");
+    let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
+    node.wait_for("the routes of both", "bgp status", |status| {
+        let received = |i: usize| status["neighbors"][i]["received"].clone();
+        (received(0) == 4 && received(1) == 1).then_some(())
+    });
+    for form in ["", "--csv", "--json"] {
+        let found = node.ask(&format!("footprint --inconsistent {form}"));
+        assert_eq!(found.code, Some(1), "{form}: {found:?}");
+        assert!(found.stdout.contains("20.0.3.0/24"), "{form}: {found:?}");
+        assert!(!found.stdout.contains("20.0.0.0/24"), "{form}: {found:?}");
+    }
 }

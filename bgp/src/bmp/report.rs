@@ -41,14 +41,13 @@ pub struct ReportSettings {
     pub pre_policy: bool,
     /// Routes that the accept rules let through (flag L); the others as withdrawn.
     pub post_policy: bool,
-    /// The accept rules by neighbor. A neighbor without is told pre-policy only.
-    pub policies: HashMap<IpAddr, AcceptPolicy>,
 }
 
 /// What one station is told over one connection. Each method appends to `out` what it has to say.
 #[derive(Debug)]
 pub struct StationReport {
     settings: ReportSettings,
+    policies: HashMap<IpAddr, AcceptPolicy>,
     peers: HashMap<IpAddr, Peer>,
 }
 
@@ -83,7 +82,14 @@ impl StationReport {
         let description =
             concat!("mcc ", env!("CARGO_PKG_VERSION"), ", BGP speaker that only listens");
         Message::Initiation { description, name: &settings.name }.encode(out);
-        Self { settings, peers: HashMap::new() }
+        Self { settings, policies: HashMap::new(), peers: HashMap::new() }
+    }
+
+    /// Says which accept rules a neighbor has: before its session is told, and again with each new
+    /// one, since a dynamic neighbor can come at any time and as another router. Of a neighbor without
+    /// rules only pre-policy routes are told.
+    pub fn judge_by(&mut self, neighbor: IpAddr, policy: AcceptPolicy) {
+        self.policies.insert(neighbor, policy);
     }
 
     /// A session is up. Once it is told, it is not told again.
@@ -237,7 +243,7 @@ impl StationReport {
                 Message::RouteMonitoring { peer, update: bytes }.encode(out);
             }
         }
-        if let Some(policy) = self.settings.policies.get(&address)
+        if let Some(policy) = self.policies.get(&address)
             && self.settings.post_policy
         {
             let header = PeerHeader { post_policy: true, ..header };

@@ -21,7 +21,10 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::report::{ReportSettings, StationReport};
-use crate::speaker::{CommandError, SpeakerHandle, Stopped, TapSubscription};
+use crate::speaker::{
+    CommandError, EstablishedSession, Observation, Observed, SpeakerHandle, Stopped,
+    TapSubscription,
+};
 
 /// How long a dial may take.
 const DIAL_TIME: Duration = Duration::from_secs(10);
@@ -214,7 +217,6 @@ impl Task {
             name: self.settings.name.clone(),
             pre_policy: self.settings.pre_policy,
             post_policy: self.settings.post_policy,
-            policies: self.speaker.policies(),
         };
         let report = StationReport::begin(report, &mut out);
         let mut connection = Connection { task: self, report, writer, out };
@@ -261,6 +263,7 @@ impl Connection<'_> {
         let speaker = &self.task.speaker;
         let mut tap = speaker.tap(None)?;
         for session in speaker.established() {
+            self.judge(&session);
             self.report.established(&session, &mut self.out);
         }
         let mut queued = Vec::new();
@@ -271,9 +274,25 @@ impl Connection<'_> {
         }
         self.tell_table().await?;
         for observation in queued {
-            self.report.observe(&observation, &mut self.out);
+            self.observe(&observation);
         }
         self.follow(tap).await
+    }
+
+    fn observe(&mut self, observation: &Observation) {
+        if let Observed::Established(session) = &observation.what {
+            self.judge(session);
+        }
+        self.report.observe(observation, &mut self.out);
+    }
+
+    /// By the rules that the neighbor has now. If it has gone again those of before are good enough:
+    /// its end is on its way to the station.
+    fn judge(&mut self, session: &EstablishedSession) {
+        let address = session.neighbor.address;
+        if let Some(policy) = self.task.speaker.policy(address) {
+            self.report.judge_by(address, policy);
+        }
     }
 
     async fn tell_table(&mut self) -> Result<(), Ended> {
@@ -305,11 +324,11 @@ impl Connection<'_> {
             }
             tokio::select! {
                 observation = tap.next() => {
-                    self.report.observe(&observation.ok_or(Stopped)?, &mut self.out);
+                    self.observe(&observation.ok_or(Stopped)?);
                     while self.out.len() < WRITE_SIZE
                         && let Some(observation) = tap.try_next()
                     {
-                        self.report.observe(&observation, &mut self.out);
+                        self.observe(&observation);
                     }
                 }
                 _ = statistics.tick(), if self.task.settings.statistics_interval.is_some() => {

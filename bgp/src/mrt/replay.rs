@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use mcc_config::Neighbor;
+use mcc_config::{Asn, DynamicNeighbors, Neighbor};
 use thiserror::Error;
 
 pub use report::{MalformedUpdate, ReplayReport, ReplayedPeer, SkippedPeer};
@@ -41,6 +41,9 @@ const NAMED_MALFORMED: usize = 100;
 pub struct ReplaySettings {
     /// The configured neighbors.
     pub neighbors: Vec<Neighbor>,
+    /// Prefixes that routers may come from. As in the node, a configured neighbor goes first, then
+    /// the longest prefix.
+    pub dynamic: Vec<DynamicNeighbors>,
     /// Our BGP identifier.
     pub router_id: Ipv4Addr,
     /// Whether an eBGP neighbor without rules of its own accepts nothing (RFC 8212).
@@ -50,7 +53,7 @@ pub struct ReplaySettings {
     /// Prefixes entered by hand: part of the footprint.
     pub manual: Vec<IpNet>,
     /// Judges every peer of the file by the rules of this neighbor. Without, each is judged by those
-    /// of the neighbor that has its address, and peers that are no neighbors are left out.
+    /// of the neighbor that has its address, and peers that could be no neighbors are left out.
     pub rules_of: Option<IpAddr>,
     /// Leaves out every other peer of the file.
     pub only_peer: Option<IpAddr>,
@@ -108,6 +111,8 @@ struct Judged {
     id: NeighborId,
     kind: NeighborKind,
     neighbor: IpAddr,
+    /// The range that the neighbor is of.
+    dynamic: Option<IpNet>,
     max_prefixes: u32,
     ipv6_left_out: u64,
 }
@@ -147,8 +152,12 @@ impl Replay {
     /// # Errors
     /// Rules that cannot be used.
     pub fn new(settings: ReplaySettings) -> Result<Self, ReplayError> {
-        for neighbor in &settings.neighbors {
-            rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules)
+        // Who comes is no part of the rules: any router stands for all of a range.
+        let asn = Asn::new(1);
+        let any = |range: &DynamicNeighbors| Some(range.neighbor(range.prefix.addr(), asn?));
+        let of_ranges = settings.dynamic.iter().filter_map(any);
+        for neighbor in settings.neighbors.iter().cloned().chain(of_ranges) {
+            rules_of(&neighbor, settings.router_id, settings.ebgp_requires_rules)
                 .map_err(|source| ReplayError::Policy { neighbor: neighbor.address, source })?;
         }
         let has = |address| settings.neighbors.iter().any(|n| n.address == address);
@@ -218,7 +227,7 @@ impl Replay {
             return place;
         }
         let place = self.peers.len();
-        let judged = self.judge(address);
+        let judged = self.judge(address, asn);
         self.peers.push(Peer { address, asn, updates: 0, judged });
         self.by_address.insert(address, place);
         place
@@ -229,14 +238,18 @@ impl Replay {
     }
 
     /// Who judges a peer.
-    fn judge(&mut self, address: IpAddr) -> Option<Judged> {
+    fn judge(&mut self, address: IpAddr, asn: u32) -> Option<Judged> {
         if self.settings.only_peer.is_some_and(|only| only != address) {
             return None;
         }
         let wanted = self.settings.rules_of.unwrap_or(address);
-        let neighbor = self.settings.neighbors.iter().find(|n| n.address == wanted)?;
+        let configured = self.settings.neighbors.iter().find(|n| n.address == wanted).cloned();
+        let (neighbor, dynamic) = match configured {
+            Some(neighbor) => (neighbor, None),
+            None => self.dynamic_neighbor(address, asn).map(|(n, range)| (n, Some(range)))?,
+        };
         let mut rules =
-            rules_of(neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
+            rules_of(&neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
         rules.address = address;
         rules.prefix_limit.limit = u32::MAX;
         let internal = neighbor.asn == neighbor.effective_local_asn();
@@ -244,9 +257,18 @@ impl Replay {
             id: self.rib.add_neighbor(rules)?,
             kind: if internal { NeighborKind::Internal } else { NeighborKind::External },
             neighbor: neighbor.address,
+            dynamic,
             max_prefixes: neighbor.max_prefixes,
             ipv6_left_out: 0,
         })
+    }
+
+    /// What a peer would be if it came from one of the ranges.
+    fn dynamic_neighbor(&self, address: IpAddr, asn: u32) -> Option<(Neighbor, IpNet)> {
+        let holding = self.settings.dynamic.iter().filter(|range| range.prefix.contains(&address));
+        let range = holding.max_by_key(|range| range.prefix.prefix_len())?;
+        let neighbor = range.neighbor(address, Asn::new(asn)?);
+        range.allows(asn).then(|| (neighbor, range.prefix.trunc()))
     }
 
     fn judged(&self, peer: usize) -> Option<Judged> {
@@ -408,6 +430,7 @@ impl Replay {
                 address: peer.address,
                 asn: peer.asn,
                 neighbor: judged.neighbor,
+                dynamic: judged.dynamic,
                 updates: peer.updates,
                 received: routes.received,
                 accepted: routes.accepted,

@@ -1,6 +1,5 @@
 //! What the rest of the node sees of the speaker.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -130,17 +129,16 @@ impl SpeakerHandle {
     /// # Errors
     /// Unknown neighbor.
     pub fn tap(&self, neighbor: Option<IpAddr>) -> Result<TapSubscription, CommandError> {
-        if let Some(address) = neighbor {
-            self.member(address)?;
-        }
+        self.check_known(neighbor)?;
         Ok(self.tap.subscribe(neighbor))
     }
 
     /// One page of routes: `query.limit` of them, or all that are left.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn routes(&self, mut query: RouteQuery) -> Result<RoutePage, Stopped> {
+    /// Unknown neighbor, or stopped: "none" would be a misleading answer.
+    pub async fn routes(&self, mut query: RouteQuery) -> Result<RoutePage, CommandError> {
+        self.check_known(query.neighbor)?;
         let mut page = RoutePage::default();
         loop {
             let limit = query.limit() - page.routes.len();
@@ -159,8 +157,9 @@ impl SpeakerHandle {
     /// How many routes are asked for; `query.limit` does not matter.
     ///
     /// # Errors
-    /// [`Stopped`].
-    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, Stopped> {
+    /// As for [`SpeakerHandle::routes`].
+    pub async fn count_routes(&self, mut query: RouteQuery) -> Result<usize, CommandError> {
+        self.check_known(query.neighbor)?;
         let mut count = 0;
         loop {
             let asked = query.clone();
@@ -207,22 +206,17 @@ impl SpeakerHandle {
         neighbor: Option<IpAddr>,
         view: &str,
     ) -> Result<TableDumpStream, CommandError> {
-        if let Some(address) = neighbor {
-            self.member(address)?;
-        }
+        self.check_known(neighbor)?;
         Ok(TableDumpStream::new(self.clone(), neighbor, view))
     }
 
-    /// The accept rules of each neighbor.
-    pub(crate) fn policies(&self) -> HashMap<IpAddr, AcceptPolicy> {
-        let Board { router_id, ebgp_requires_rules, .. } = *self.board;
-        let policy = |session: Arc<SessionBoard>| {
-            let neighbor = session.neighbor();
-            // Rules that cannot be read have stopped the speaker from starting.
-            let rules = rules_of(neighbor, router_id, ebgp_requires_rules).ok()?;
-            Some((neighbor.address, rules.policy))
-        };
-        self.sessions().filter_map(policy).collect()
+    /// The accept rules of a neighbor, if there is one.
+    pub(crate) fn policy(&self, address: IpAddr) -> Option<AcceptPolicy> {
+        let Board { router_id, ebgp_requires_rules, ref roster, .. } = *self.board;
+        let member = roster.find(address)?;
+        // Rules that cannot be read have stopped the speaker from starting.
+        let rules = rules_of(member.board.neighbor(), router_id, ebgp_requires_rules).ok()?;
+        Some(rules.policy)
     }
 
     /// Waits until the speaker has stopped.
@@ -278,6 +272,10 @@ impl SpeakerHandle {
 
     fn member(&self, address: IpAddr) -> Result<Arc<Member>, CommandError> {
         self.board.roster.find(address).ok_or_else(|| self.unknown(address))
+    }
+
+    fn check_known(&self, address: Option<IpAddr>) -> Result<(), CommandError> {
+        address.map_or(Ok(()), |address| self.member(address).map(|_| ()))
     }
 
     fn unknown(&self, address: IpAddr) -> CommandError {

@@ -47,11 +47,13 @@ pub(super) fn run(common: &Common, arguments: &BgpReplay) -> Result<Verdict> {
 
 fn settings(config: &NodeConfig, arguments: &BgpReplay) -> Result<ReplaySettings> {
     let neighbors = config.bgp.as_ref().map(|bgp| bgp.neighbors.clone()).unwrap_or_default();
-    if neighbors.is_empty() {
+    let dynamic = config.bgp.as_ref().map(|bgp| bgp.dynamic.clone()).unwrap_or_default();
+    if neighbors.is_empty() && dynamic.is_empty() {
         bail!("the configuration has no `[[bgp.neighbor]]`, so there are no rules to judge by");
     }
     Ok(ReplaySettings {
         neighbors,
+        dynamic,
         router_id: config
             .router_id()
             .context("bgp.router_id: an IPv6 node has to set it, to any IPv4 address of its own")?,
@@ -178,7 +180,7 @@ fn render(report: &ReplayReport) -> Result<String> {
             rows.push([
                 peer.address.to_string(),
                 peer.asn.to_string(),
-                peer.neighbor.to_string(),
+                peer.dynamic.map_or_else(|| peer.neighbor.to_string(), |range| range.to_string()),
                 text::count(peer.updates),
                 text::count(peer.received.into()),
                 text::count(peer.accepted.into()),
@@ -255,11 +257,13 @@ fn skipped(report: &ReplayReport, out: &mut String) -> Result<(), std::fmt::Erro
     if report.skipped_peers.is_empty() {
         return Ok(());
     }
-    let count = text::count(report.skipped_peers.len() as u64);
+    let count = match report.skipped_peers.len() {
+        1 => "1 peer of the file is".to_owned(),
+        n => format!("{} peers of the file are", text::count(n as u64)),
+    };
     writeln!(
         out,
-        "\n{count} peers of the file are left out; `--neighbor ADDR` judges all by the rules of one \
-         neighbor:"
+        "\n{count} left out; `--neighbor ADDR` judges all by the rules of one neighbor:"
     )?;
     for peer in report.skipped_peers.iter().take(SHOWN_SKIPPED) {
         writeln!(out, "  {} AS {}, {} updates", peer.address, peer.asn, text::count(peer.updates))?;

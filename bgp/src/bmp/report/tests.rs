@@ -15,10 +15,12 @@ const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const BLOCK: &[u8] = &[0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x4c, 0x40, 3, 4, 192, 0, 2, 1];
 
 fn settings(pre_policy: bool, post_policy: bool) -> ReportSettings {
+    ReportSettings { name: "edge-1".to_owned(), pre_policy, post_policy }
+}
+
+fn policy() -> AcceptPolicy {
     let identity = Identity { local_asn: 65200, remote_asn: 65100, router_id: OURS, role: None };
-    let policy = AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap();
-    let policies = HashMap::from([(ROUTER, policy)]);
-    ReportSettings { name: "edge-1".to_owned(), pre_policy, post_policy, policies }
+    AcceptPolicy::from_rules(&AcceptRules::default(), identity).unwrap()
 }
 
 fn context() -> DecodeContext {
@@ -142,6 +144,7 @@ fn told(mut out: &[u8]) -> Vec<Told> {
 fn report(pre_policy: bool, post_policy: bool) -> StationReport {
     let mut out = Vec::new();
     let mut report = StationReport::begin(settings(pre_policy, post_policy), &mut out);
+    report.judge_by(ROUTER, policy());
     report.established(&session(100, 40000), &mut out);
     assert_eq!(told(&out), [Told::Other(4), Told::PeerUp]);
     report

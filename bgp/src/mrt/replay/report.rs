@@ -44,6 +44,8 @@ pub struct ReplayedPeer {
     pub asn: u32,
     /// The neighbor whose rules judged it.
     pub neighbor: IpAddr,
+    /// The `[[bgp.dynamic]]` prefix whose rules these are; `null` for a configured neighbor.
+    pub dynamic: Option<IpNet>,
     /// UPDATEs, or entries of a table.
     pub updates: u64,
     /// Routes at the end.

@@ -21,6 +21,7 @@ fn settings() -> ReplaySettings {
     ReplaySettings {
         ebgp_requires_rules: false,
         neighbors: vec![serde_json::from_str(neighbor).unwrap()],
+        dynamic: vec![],
         router_id: OURS,
         ipv6: false,
         manual: vec![],
@@ -130,6 +131,34 @@ fn one_neighbors_rules_can_judge_every_peer_or_one() {
     let nobody = ReplaySettings { rules_of: Some(STRANGER), ..settings() };
     let error = Replay::new(nobody).unwrap_err().to_string();
     assert_eq!(error, "no neighbor 192.0.2.2 in the configuration; there are: 192.0.2.1");
+}
+
+#[test]
+fn a_router_of_a_range_is_judged_by_its_rules() {
+    let records = [peers(), rib("20.0.0.0/16", &[(0, BLOCK), (1, BLOCK)])];
+    let range = |prefix: &str, asns: &[u32], min_length| {
+        let mut range = DynamicNeighbors::new(prefix.parse().unwrap());
+        range.asns = asns.iter().map(|&asn| Asn::new(asn).unwrap()).collect();
+        range.accept.min_length = min_length;
+        range
+    };
+    let judged = |dynamic: Vec<DynamicNeighbors>| {
+        let report = replay(ReplaySettings { dynamic, ..settings() }, &records).report();
+        let peers = report.peers.iter();
+        peers.map(|peer| (peer.address, peer.dynamic, peer.accepted)).collect::<Vec<_>>()
+    };
+    let (wide, long): (IpNet, IpNet) =
+        ("192.0.2.0/24".parse().unwrap(), "192.0.2.0/29".parse().unwrap());
+    // A configured neighbor goes first, then the longest prefix.
+    assert_eq!(
+        judged(vec![range("192.0.2.0/29", &[], 17), range("192.0.2.0/24", &[], 8)]),
+        [(ROUTER, None, 1), (STRANGER, Some(long), 0)]
+    );
+    assert_eq!(
+        judged(vec![range("192.0.2.0/24", &[65101], 8)]),
+        [(ROUTER, None, 1), (STRANGER, Some(wide), 1)]
+    );
+    assert_eq!(judged(vec![range("192.0.2.0/24", &[65102], 8)]), [(ROUTER, None, 1)]);
 }
 
 #[test]
