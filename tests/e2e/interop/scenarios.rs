@@ -183,6 +183,7 @@ fn hold_timer(make: Make) -> Outcome {
         .wait_for("end of the session", |neighbor| !is_up(neighbor) && neighbor["stale"] == 10);
     stage.router.unpause();
     assert_eq!(neighbor["last_error"]["code"], 4, "{neighbor}");
+    assert_eq!(neighbor["stale"], 10);
     stage.wait_until_learned();
     Passed
 }
