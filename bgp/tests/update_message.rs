@@ -138,20 +138,28 @@ fn path_identifiers_where_negotiated() {
     assert_eq!(told(&error), (3, 10, vec![]), "without an identifier");
 }
 
+/// RFC 6793 §4.2.3: only both attributes together say that the aggregate is younger than `AS4_PATH`.
 #[test]
-fn as4_path_is_merged_unless_the_aggregator_is_newer() {
+fn as4_path_is_merged_unless_an_old_speaker_has_aggregated() {
     let path = [0x40, 2, 6, 2, 2, 0xfe, 0x4c, 0x5b, 0xa0];
     let as4_path = [0xc0, 17, 6, 2, 1, 0, 1, 0x11, 0x70];
-    let aggregator = |high, low| [0xc0, 7, 6, high, low, 192, 0, 2, 1];
-    let as_path = |more: &[u8]| {
-        let attributes = [ORIGIN, &path, NEXT_HOP, &as4_path, more].concat();
+    let stand_in: &[u8] = &[0xc0, 7, 6, 0x5b, 0xa0, 192, 0, 2, 1];
+    let true_one: &[u8] = &[0xc0, 7, 6, 0xfe, 0x4c, 192, 0, 2, 1];
+    let as4_aggregator: &[u8] = &[0xc0, 18, 8, 0, 1, 0x11, 0x70, 192, 0, 2, 7];
+    let as4_aggregator_of_as_0: &[u8] = &[0xc0, 18, 8, 0, 0, 0, 0, 192, 0, 2, 7];
+    let as_path = |more: &[&[u8]]| {
+        let attributes = [ORIGIN, &path, NEXT_HOP, &as4_path, &more.concat()].concat();
         let update = read_update(&update_message(&[], &attributes, PREFIX), &OLD).unwrap();
-        assert_eq!(update.findings, []);
         update.attributes.unwrap().decode().as_path.to_string()
     };
     assert_eq!(as_path(&[]), "65100 70000");
-    assert_eq!(as_path(&aggregator(0x5b, 0xa0)), "65100 70000");
-    assert_eq!(as_path(&aggregator(0xfe, 0x4c)), "65100 23456", "RFC 6793 §4.2.3");
+    assert_eq!(as_path(&[as4_aggregator]), "65100 70000");
+    assert_eq!(as_path(&[stand_in]), "65100 70000");
+    assert_eq!(as_path(&[stand_in, as4_aggregator]), "65100 70000");
+    assert_eq!(as_path(&[true_one]), "65100 70000");
+    assert_eq!(as_path(&[true_one, as4_aggregator]), "65100 23456");
+    assert_eq!(as_path(&[as4_aggregator, true_one]), "65100 23456", "in any order");
+    assert_eq!(as_path(&[true_one, as4_aggregator_of_as_0]), "65100 70000", "that is discarded");
 }
 
 #[test]

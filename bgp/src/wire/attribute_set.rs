@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::attribute::code;
 use super::path_attributes::attributes;
 use super::{
-    AS_TRANS, AsPath, Community, DecodeContext, LargeCommunity, OriginCode, PathAttributes, as_path,
+    AS_TRANS, Community, DecodeContext, LargeCommunity, OriginCode, PathAttributes, as_path,
 };
 
 /// Sets up to this size, which most are, need no memory of their own while they travel.
@@ -103,7 +103,7 @@ impl AttributeSet {
     #[must_use]
     pub fn decode(&self) -> PathAttributes {
         let mut read = PathAttributes::default();
-        let (mut as4_path, mut aggregator) = (None, None);
+        let (mut as4_path, mut aggregator, mut as4_aggregator) = (None, None, None);
         for (code, value) in attributes(self.attributes()) {
             match code {
                 code::ORIGIN => read.origin = OriginCode::from_value(value).unwrap_or_default(),
@@ -115,6 +115,7 @@ impl AttributeSet {
                 code::MULTI_EXIT_DISC => read.med = number(value),
                 code::LOCAL_PREF => read.local_pref = number(value),
                 code::AGGREGATOR => aggregator = aggregator_asn(value),
+                code::AS4_AGGREGATOR => as4_aggregator = aggregator_asn(value),
                 code::COMMUNITIES => {
                     let communities = value.as_chunks().0.iter();
                     read.communities =
@@ -137,7 +138,15 @@ impl AttributeSet {
             }
         }
         read.next_hop = self.multiprotocol_next_hop().or(read.next_hop);
-        read.as_path = true_path(read.as_path, as4_path, aggregator);
+        // Both, and the first not a stand-in: an old speaker has made an aggregate of routes of which
+        // the AS4 attributes say nothing true any more (RFC 6793 §4.2.3).
+        let aggregated_since =
+            as4_aggregator.is_some() && aggregator.is_some_and(|asn| asn != u32::from(AS_TRANS));
+        if let Some(as4_path) = as4_path
+            && !aggregated_since
+        {
+            read.as_path = as_path::merge(read.as_path, as4_path);
+        }
         read
     }
 }
@@ -145,17 +154,6 @@ impl AttributeSet {
 impl fmt::Debug for AttributeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.decode().fmt(f)
-    }
-}
-
-/// The path with `AS4_PATH` merged in. An AGGREGATOR with a true AS number was made by an old
-/// speaker that knew nothing of `AS4_PATH`, so that is older than the aggregate (RFC 6793 §4.2.3).
-fn true_path(as_path: AsPath, as4_path: Option<AsPath>, aggregator: Option<u32>) -> AsPath {
-    match as4_path {
-        Some(as4_path) if aggregator.is_none_or(|asn| asn == u32::from(AS_TRANS)) => {
-            as_path::merge(as_path, as4_path)
-        }
-        _ => as_path,
     }
 }
 
