@@ -170,6 +170,12 @@ const CASES: &[Case] = &[
     Case("7606 §4 one byte is left",                &EXTERNAL, &[0xc0], Withdraw),
     Case("7606 §4 three bytes with extended length are left", &EXTERNAL, &[0xd0, 8, 0], Withdraw),
 
+    Case("7606 §4 an overrun that begins like no attribute with prefixes", &EXTERNAL, &[0x80, 13, 30, 0, 2, 1], Withdraw),
+    Case("7606 §3j MP_REACH_NLRI overruns",         &EXTERNAL, &[0x80, 14, 30, 0, 2, 1], Reset(9)),
+    Case("7606 §3j MP_REACH_NLRI overruns, extended length", &EXTERNAL, &[0x90, 14, 1, 0, 0, 2, 1], Reset(9)),
+    Case("7606 §3j MP_REACH_NLRI without a length", &EXTERNAL, &[0x80, 14], Reset(9)),
+    Case("7606 §3j MP_UNREACH_NLRI overruns",       &EXTERNAL, &[0x80, 15, 4, 0, 2, 1], Reset(9)),
+
     Case("7606 §5.3 MP_REACH_NLRI of length 4",     &EXTERNAL, &[0x80, 14, 4, 0, 2, 1, 0], Reset(9)),
     Case("7606 §5.3 MP_REACH_NLRI with Transitive", &EXTERNAL, &[0xc0, 14, 5, 0, 2, 1, 0, 0], Reset(4)),
     Case("7606 §7.11 next hop of length 4 for IPv6", &EXTERNAL, &[0x80, 14, 9, 0, 2, 1, 4, 192, 0, 2, 1, 0], Reset(9)),

@@ -118,10 +118,12 @@ impl Rule {
             });
         }
         if flags & (OPTIONAL | TRANSITIVE) != self.flags {
-            // Also where a malformed one is only discarded: the flags have a rule of their own.
+            // Also where a malformed one is only discarded: the flags have a rule of their own. And
+            // one for those with prefixes, which are not to be believed then.
             return Err(Refusal {
                 disposition: self.malformed.max(TreatAsWithdraw),
-                reason: "the Optional or Transitive flag is not what its type has (RFC 7606 §3c)",
+                reason: "the Optional or Transitive flag is not what its type has (RFC 7606 §3c, \
+                         §5.3)",
                 subcode: update::ATTRIBUTE_FLAGS_ERROR,
             });
         }

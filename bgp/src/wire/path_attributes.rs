@@ -121,34 +121,37 @@ impl<'a> Block<'a> {
         while !left.is_empty() {
             block.count += 1;
             let Ok((after, (whole, (flags, code, value)))) = consumed(attribute).parse(left) else {
-                // The NLRI are found all the same, by the length of the block.
-                let refusal = Refusal {
-                    disposition: Disposition::TreatAsWithdraw,
-                    reason: "it goes beyond the end of the attributes (RFC 7606 §4)",
-                    subcode: subcode::MALFORMED_ATTRIBUTE_LIST,
-                };
-                block.found(message, left.get(1).copied(), left, refusal);
+                let code = left.get(1).copied();
+                block.found(message, code, left, overrun(code))?;
                 break;
             };
             left = after;
             let Err(refusal) = block.take_in(whole, flags, code, value, context) else { continue };
-            let is_reset = refusal.disposition == Disposition::SessionReset;
             if !is_multiprotocol(code) {
                 block.left_out.push(whole);
             }
-            block.found(message, Some(code), whole, refusal);
-            if is_reset && let Some(fault) = block.faults.pop() {
-                return Err(fault.into_error());
-            }
+            block.found(message, Some(code), whole, refusal)?;
         }
         Ok(block)
     }
 
-    fn found(&mut self, message: &[u8], code: Option<u8>, data: &'a [u8], refusal: Refusal) {
+    /// Notes a fault, or fails with it if nothing but a session reset is left.
+    fn found(
+        &mut self,
+        message: &[u8],
+        code: Option<u8>,
+        data: &'a [u8],
+        refusal: Refusal,
+    ) -> Result<(), DecodeError> {
         let Refusal { disposition, reason, subcode } = refusal;
         let offset = message.offset(data);
         let finding = Finding { disposition, attribute: code, offset, reason };
-        self.faults.push(Fault { finding, subcode, data });
+        let fault = Fault { finding, subcode, data };
+        if disposition == Disposition::SessionReset {
+            return Err(fault.into_error());
+        }
+        self.faults.push(fault);
+        Ok(())
     }
 
     /// Judges one attribute and keeps its value.
@@ -279,6 +282,24 @@ fn duplicate(multiprotocol: bool) -> Refusal {
     Refusal {
         disposition,
         reason: "it is there more than once (RFC 7606 §3g)",
+        subcode: subcode::MALFORMED_ATTRIBUTE_LIST,
+    }
+}
+
+/// The prefixes outside of the attributes are found all the same, by the length of the block; those
+/// in the attribute that is cut off are not.
+fn overrun(code: Option<u8>) -> Refusal {
+    if code.is_some_and(is_multiprotocol) {
+        return Refusal {
+            disposition: Disposition::SessionReset,
+            reason: "it goes beyond the end of the attributes, and its prefixes cannot be read \
+                     (RFC 7606 §3j)",
+            subcode: subcode::OPTIONAL_ATTRIBUTE_ERROR,
+        };
+    }
+    Refusal {
+        disposition: Disposition::TreatAsWithdraw,
+        reason: "it goes beyond the end of the attributes (RFC 7606 §4)",
         subcode: subcode::MALFORMED_ATTRIBUTE_LIST,
     }
 }
