@@ -12,7 +12,10 @@ use serde::Serialize;
 use super::role;
 use super::settings::PeerSettings;
 use crate::wire::subcode::open as subcode;
-use crate::wire::{AddPathMode, Capability, Family, Notification, NotificationCode, Open};
+use crate::wire::{
+    AddPathMode, Capability, Family, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Notification,
+    NotificationCode, Open,
+};
 
 /// What both sides agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,8 +28,12 @@ pub struct Negotiated {
     pub families: Vec<Family>,
     /// AS numbers on the wire have four octets (RFC 6793).
     pub four_octet_as: bool,
-    /// Messages may be up to 65,535 bytes long (RFC 8654).
+    /// Both sides take messages of up to 65,535 bytes (RFC 8654).
     pub extended_message: bool,
+    /// The longest message that the neighbor may send, in bytes: what we have said that we take
+    /// (RFC 8654 §4), whatever it takes itself. What we send is short.
+    #[serde(skip)]
+    pub longest_received: usize,
     /// We may ask for the table again (RFC 2918).
     pub route_refresh: bool,
     /// The answer is bracketed by markers (RFC 7313).
@@ -153,6 +160,11 @@ pub fn negotiate(
         hold_time: settings.hold_time.min(received.hold_time),
         four_octet_as: has_four_octets(sent) && has_four_octets(received),
         extended_message: in_both(&Capability::ExtendedMessage),
+        longest_received: if sent.capabilities.contains(&Capability::ExtendedMessage) {
+            MAX_EXTENDED_MESSAGE
+        } else {
+            MAX_MESSAGE
+        },
         route_refresh: in_both(&Capability::RouteRefresh),
         enhanced_route_refresh: in_both(&Capability::EnhancedRouteRefresh),
         add_path_receive: families

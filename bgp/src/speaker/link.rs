@@ -14,8 +14,8 @@ use super::socket;
 use super::tap::EstablishedSession;
 use crate::session::{Negotiated, PeerSettings};
 use crate::wire::{
-    DecodeContext, DecodeError, Family, FamilyOptions, MAX_EXTENDED_MESSAGE, MAX_MESSAGE, Message,
-    NeighborKind, Outgoing, decode, frame,
+    DecodeContext, DecodeError, Family, FamilyOptions, MAX_MESSAGE, Message, NeighborKind,
+    Outgoing, decode, frame,
 };
 
 /// How much is read at once: the longest message, or a thousand usual ones.
@@ -76,9 +76,7 @@ impl Link {
             ipv6_unicast: options(Family::IPV6_UNICAST),
             enhanced_route_refresh: negotiated.enhanced_route_refresh,
         };
-        if negotiated.extended_message {
-            self.longest_message = MAX_EXTENDED_MESSAGE;
-        }
+        self.longest_message = negotiated.longest_received;
         if negotiated.hold_time > 0 {
             self.write_stall = Duration::from_secs(u64::from(negotiated.hold_time));
         }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_config::{Asn, Secret};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::authentication::Authentication;
 use super::member::Incoming;
@@ -17,6 +18,7 @@ use super::tcp_hops::Hops;
 use super::*;
 use crate::rib::SessionEvent;
 use crate::session::PeerSettings;
+use crate::wire::{Capability, Open, Outgoing};
 use tokio::sync::watch;
 
 const ASN: u32 = 65100;
@@ -96,6 +98,47 @@ async fn a_rib_that_takes_nothing_costs_no_session_and_no_route() {
     session.commands.send(Command::Shutdown(None)).await.unwrap();
     let heard = router.wait_for(|status| !status.heard.notifications.is_empty()).await.heard;
     assert_eq!(heard.notifications[0].to_string(), "Cease / Administrative Shutdown");
+}
+
+/// A router without a mind of its own: reads our OPEN and answers with its own and a KEEPALIVE.
+async fn answer_open(stream: &mut TcpStream, capabilities: Vec<Capability>) {
+    let mut message = [0; 4096];
+    stream.read_exact(&mut message[..19]).await.unwrap();
+    let length = usize::from(u16::from_be_bytes([message[16], message[17]]));
+    stream.read_exact(&mut message[19..length]).await.unwrap();
+    assert_eq!(message[18], 1, "an OPEN");
+    let open = Open { asn: ASN, hold_time: 90, bgp_id: Ipv4Addr::new(10, 0, 0, 1), capabilities };
+    stream.write_all(&Outgoing::Open(open).encode()).await.unwrap();
+    stream.write_all(&Outgoing::Keepalive.encode()).await.unwrap();
+}
+
+/// RFC 8654 §4: who has said that it takes long messages must take them from everyone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_takes_no_long_messages_may_send_them() {
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let mut session = session(listener.local_addr().unwrap());
+    let (mut router, _) = listener.accept().await.unwrap();
+    answer_open(&mut router, vec![Capability::FourOctetAs(ASN)]).await;
+    let attributes: &[u8] =
+        &[0x40, 1, 1, 0, 0x40, 2, 0, 0x40, 3, 4, 192, 0, 2, 1, 0x40, 5, 4, 0, 0, 0, 100];
+    let nlri: Vec<u8> = (0..2000_u16).flat_map(|i| [24, 8, (i >> 8) as u8, i as u8]).collect();
+    let length = u16::try_from(19 + 4 + attributes.len() + nlri.len()).unwrap();
+    let mut update = vec![0xff; 16];
+    update.extend(length.to_be_bytes());
+    update.extend([2, 0, 0, 0, u8::try_from(attributes.len()).unwrap()]);
+    update.extend(attributes.iter().chain(&nlri));
+    router.write_all(&update).await.unwrap();
+    let mut learned = 0;
+    while learned < 2000 {
+        let ToRib::Batch(batch) = session.events.recv().await.unwrap() else { panic!() };
+        for event in batch.events {
+            match event {
+                SessionEvent::Update(update) => learned += update.announced.len(),
+                SessionEvent::Up => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

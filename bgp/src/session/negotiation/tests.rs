@@ -70,7 +70,12 @@ fn what_both_sides_agree_on() {
         ]
     );
     assert_eq!(agreed.add_path_receive, [Family::IPV4_UNICAST]);
-    assert_eq!(agreed.graceful_restart.unwrap().restart_time, 120);
+    assert_eq!(agreed.graceful_restart.as_ref().unwrap().restart_time, 120);
+
+    // What we take does not depend on what the neighbor takes (RFC 8654 §4).
+    assert!(agreed.extended_message && agreed.longest_received == MAX_EXTENDED_MESSAGE);
+    let alone = outcome(&settings(), &their_open(LOW)).unwrap();
+    assert!(!alone.extended_message && alone.longest_received == MAX_EXTENDED_MESSAGE);
 
     // A neighbor that can only receive several paths sends one.
     let mut receives = their_open(LOW);
@@ -105,6 +110,7 @@ fn what_is_not_offered_is_not_in_use() {
     // To a router of the time before capabilities.
     let plain = Open { capabilities: vec![], ..settings().open(false) };
     let old = negotiate(&settings(), &plain, &full).unwrap();
+    assert_eq!(old.longest_received, MAX_MESSAGE);
     assert_eq!(old.capabilities(), ["ipv4-unicast"]);
 }
 
