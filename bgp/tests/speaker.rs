@@ -386,6 +386,22 @@ async fn a_wrong_as_number_is_told_to_both_sides() {
     assert_eq!(heard.notifications[0].subcode, 2);
 }
 
+/// RFC 4486 §4: the second of its connections meets a session that rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_dials_while_its_session_rests_is_told_so() {
+    let address = SocketAddr::from(([127, 0, 0, 6], 179));
+    let wrong = neighbor(address, |n| {
+        n.passive = true;
+        n.asn = Asn::new(65101).unwrap();
+    });
+    let speaker = speaker(vec![wrong], &[]);
+    let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source: Some(address.ip()) };
+    let router = Router::start(RouterSettings { endpoint, ..router_settings(6) }, vec![]).unwrap();
+    let heard = router.wait_for(|status| status.heard.notifications.len() >= 2).await.heard;
+    let words: Vec<_> = heard.notifications.iter().take(2).map(ToString::to_string).collect();
+    assert_eq!(words, ["OPEN Message Error / Bad Peer AS", "Cease / Connection Rejected"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_prefixes_end_the_session_and_leave_nothing() {
     let (router, address) = router(1, routes(thousand()));

@@ -8,7 +8,10 @@ use super::error::SessionError;
 use super::negotiation::Negotiated;
 use super::retention::Retention;
 use super::stop::StopReason;
-use crate::wire::{DecodeError, Message, Outgoing, RouteRefresh, Update};
+use crate::wire::subcode::cease;
+use crate::wire::{
+    DecodeError, Message, Notification, NotificationCode, Outgoing, RouteRefresh, Update,
+};
 
 /// Who dialled a connection. There is at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +73,7 @@ pub enum Action {
     AbortDial,
     /// The incoming connection becomes [`Role::Accepted`].
     Accept,
-    /// Close the incoming connection.
+    /// Close the incoming connection, and say why.
     Refuse(Refused),
     /// Send a message.
     Send(Role, Outgoing),
@@ -95,6 +98,17 @@ pub enum Refused {
     Idle,
     /// There is an established session.
     Established,
+}
+
+impl Refused {
+    /// What the neighbor is told (RFC 4486 §4).
+    pub(crate) fn notification(self) -> Notification {
+        let subcode = match self {
+            Self::Idle => cease::CONNECTION_REJECTED,
+            Self::Established => cease::CONNECTION_COLLISION_RESOLUTION,
+        };
+        Notification::new(NotificationCode::Cease, subcode)
+    }
 }
 
 /// Why no ROUTE-REFRESH can be sent.

@@ -375,12 +375,14 @@ impl Peer {
     fn stop(&mut self, reason: &StopReason, now: Instant, actions: &mut Vec<Action>) {
         for role in [Role::Dialled, Role::Accepted] {
             let Some(connection) = self.connection(role) else { continue };
-            let mut notification = reason.notification();
+            let families = connection.negotiated().map_or(&[][..], |agreed| &agreed.families);
+            let mut notification = reason.notification(families);
+            let detail = reason.detail(&notification);
             if reason.is_for_long() && connection.keeps_routes_over_notifications() {
                 // Or the neighbor would wait for us (RFC 8538 §5.1).
                 notification = notification.into_hard_reset();
             }
-            let mut failure = Failure::sending(notification, None);
+            let mut failure = Failure::sending(notification, detail.as_deref());
             if matches!(reason, StopReason::MaxPrefixes { .. }) {
                 failure.ending = Ending::Untrusted;
             }
@@ -388,7 +390,7 @@ impl Peer {
         }
         self.abort_dial(actions);
         match reason {
-            StopReason::Shutdown(_) => self.rest = Rest::Stopped,
+            StopReason::Shutdown(_) | StopReason::Removed => self.rest = Rest::Stopped,
             StopReason::Reset => {
                 self.backoff.reset();
                 self.wake(now, actions);

@@ -277,7 +277,7 @@ impl DynamicTask {
             };
             // A task that has ended needs no telling. After it nothing more comes from the session,
             // and what came is before this in the channel.
-            let _ = member.commands.send(Command::Shutdown(None)).await;
+            let _ = member.commands.send(Command::Remove).await;
             let _ = task.await;
             self.board.roster.remove(id);
             let _ = self.maker.to_rib.send(ToRib::Remove(id)).await;

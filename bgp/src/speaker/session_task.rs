@@ -15,9 +15,10 @@ use std::time::Instant;
 use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use super::first_open;
 use super::link::{Link, connection_error};
 use super::member::Incoming;
 use super::recorder::SessionRecorder;
@@ -28,9 +29,12 @@ use super::tap::Tap;
 use super::tcp_refused::RefusedSegments;
 use crate::rib::{NeighborId, SessionEvent};
 use crate::session::{
-    Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Role, SessionError, State,
-    StopReason, Timers,
+    Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Refused, Role, SessionError,
+    State, StopReason, Timers,
 };
+
+/// How many refused connections are told why at a time; further ones are just closed.
+const TURNED_AWAY: usize = 4;
 
 /// What a handle wants of a session.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(super) enum Command {
     Timers(oneshot::Sender<Timers>),
     /// End the session for good, with a text for the router's operator.
     Shutdown(Option<String>),
+    /// End the session for good: the router is no neighbor any more.
+    Remove,
 }
 
 /// What a session task is made from.
@@ -77,6 +83,8 @@ pub(super) struct SessionTask {
     dialling: Option<Dialling>,
     /// A connection that the peer has not decided on; only inside [`SessionTask::tell`].
     undecided: Option<Incoming>,
+    /// Places for refused connections that are being told.
+    turned_away: Arc<Semaphore>,
     /// For the RIB, in order.
     pending: Vec<SessionEvent>,
     actions: Vec<Action>,
@@ -123,6 +131,7 @@ impl SessionTask {
             accepted: None,
             dialling: None,
             undecided: None,
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             pending: Vec::new(),
             actions: Vec::new(),
             recorder: Arc::new(recorder),
@@ -135,7 +144,7 @@ impl SessionTask {
         }
     }
 
-    /// Runs until [`Command::Shutdown`].
+    /// Runs until [`Command::Shutdown`] or [`Command::Remove`].
     pub(super) async fn run(mut self) {
         self.tell(Event::Start, Instant::now());
         loop {
@@ -160,6 +169,9 @@ impl SessionTask {
                 }
                 Wake::Command(Some(Command::Shutdown(text))) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(text)), now);
+                }
+                Wake::Command(Some(Command::Remove)) => {
+                    return self.tell(Event::Stop(StopReason::Removed), now);
                 }
                 Wake::Command(None) => {
                     return self.tell(Event::Stop(StopReason::Shutdown(None)), now);
@@ -349,7 +361,7 @@ impl SessionTask {
             }
             Action::Refuse(refused) => {
                 tracing::debug!(neighbor = %self.address, ?refused, "refused a BGP connection");
-                self.undecided = None;
+                self.turn_away(refused);
             }
             Action::Send(role, message) => {
                 let negotiated = self.peer.negotiated(role).cloned();
@@ -438,6 +450,18 @@ impl SessionTask {
             State::OpenSent => "connected to the router; our OPEN is sent",
             State::OpenConfirm => "the router's OPEN is good",
             State::Established => "the router's KEEPALIVE has come",
+        }
+    }
+
+    /// Closes the undecided connection. The router is told why, by another task and not for long; but
+    /// not one that dials on and on.
+    fn turn_away(&mut self, refused: Refused) {
+        let Some(Incoming { stream, .. }) = self.undecided.take() else { return };
+        if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
+            self.setup.closing.spawn(async move {
+                first_open::refuse(stream, refused.notification()).await;
+                drop(place);
+            });
         }
     }
 

@@ -44,6 +44,15 @@ pub enum NotificationCode {
 }
 
 /// Error subcodes by their code. 0 is "unspecific" under each.
+///
+/// Some are only received, because what they are about cannot happen to this speaker:
+/// * 2/5 and 3/7 are of the time before RFC 4271 (a looped route is for the accept rules);
+/// * 3/3: a route without a mandatory attribute is withdrawn, and without a route nothing is mandatory
+///   (RFC 7606 §3d);
+/// * 6/6: what has changed in the configuration takes effect with a restart, which says 6/2;
+/// * 6/8: a session has a bound for everything, and the one that a router can meet is 6/1;
+/// * 6/10: there is no BFD;
+/// * 8/0: it would wait behind what the neighbor does not take (RFC 9687 §4).
 pub mod subcode {
     /// Under [`MessageHeader`](super::NotificationCode::MessageHeader) (RFC 4271 §6.1).
     #[expect(missing_docs, reason = "the names are the RFC's own")]

@@ -32,6 +32,40 @@ fn what_a_cease_leads_to() {
 }
 
 #[test]
+fn who_is_removed_is_told_so_and_not_dialled_again() {
+    let mut f = Fixture::established(their_open(LOW));
+    let actions = f.feed(Event::Stop(StopReason::Removed));
+    assert_eq!(actions[..2], ["send dialled 6/3", "close dialled"]);
+    assert_eq!((f.peer.state(), f.peer.next_deadline()), (State::Idle, None));
+    assert_eq!(f.feed(Event::Incoming), ["refuse: idle"]);
+
+    let mut f = Fixture::established(graceful_open(true));
+    let hard = f.feed(Event::Stop(StopReason::Removed));
+    assert_eq!(hard[0], "send dialled 6/9", "or it would keep routes for us: RFC 8538 §5.1");
+}
+
+/// RFC 4486 §4 has a place for the limit of one family.
+#[test]
+fn the_limit_of_several_families_together_is_told_as_no_familys() {
+    let limit = |families: &[Family]| StopReason::MaxPrefixes { limit: 7 }.notification(families);
+    let both = [Family::IPV4_UNICAST, Family::IPV6_UNICAST];
+    assert_eq!(limit(&both[..1]).prefix_limit(), Some((Family::IPV4_UNICAST, 7)));
+    assert_eq!(limit(&both[1..]).prefix_limit(), Some((Family::IPV6_UNICAST, 7)));
+    assert!(limit(&both).data.is_empty());
+
+    let mut f = Fixture::new(|settings| settings.ipv6 = true);
+    f.feed(Event::Start);
+    f.feed(Event::Connected);
+    let mut open = their_open(LOW);
+    open.capabilities.push(Capability::Multiprotocol(Family::IPV6_UNICAST));
+    f.message(Dialled, Message::Open(open));
+    f.message(Dialled, Message::Keepalive);
+    let actions = f.feed(Event::Stop(StopReason::MaxPrefixes { limit: 7 }));
+    let failed = actions.iter().find(|action| action.starts_with("failed")).unwrap();
+    assert!(failed.contains("limit 7, of all families together"), "{failed}");
+}
+
+#[test]
 fn routes_are_kept_over_a_notification_where_both_sides_say_so() {
     let mut long_lived = graceful_open(true);
     long_lived.capabilities.push(Capability::LongLivedGracefulRestart(vec![(
