@@ -17,7 +17,7 @@
 mod generated;
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -45,7 +45,7 @@ type Key = (IpNet, u32);
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     /// With the next hop of each.
-    announced: BTreeMap<Key, Option<IpAddr>>,
+    announced: BTreeSet<(Key, Option<IpAddr>)>,
     withdrawn: BTreeSet<Key>,
     /// `None` where nothing is announced.
     attributes: Option<SaidOfRoutes>,
@@ -70,7 +70,10 @@ fn as_we_read(update: &Update) -> Said {
     let mut said =
         Said { withdrawn: update.withdrawn.iter().map(key).collect(), ..Said::default() };
     let Some(read) = update.attributes.as_ref().map(|set| set.decode()) else { return said };
-    said.announced = update.announced.iter().map(|nlri| (key(nlri), read.next_hop)).collect();
+    for part in update.clone().parts() {
+        let next_hop = part.attributes.as_ref().unwrap().decode().next_hop;
+        said.announced.extend(part.announced.iter().map(|nlri| (key(nlri), next_hop)));
+    }
     let large = read.large_communities.iter().map(|it| [it.global, it.local1, it.local2]);
     said.attributes = Some(SaidOfRoutes {
         origin: match read.origin {
@@ -418,8 +421,6 @@ fn update(context: DecodeContext) -> impl Strategy<Value = Vec<u8>> {
             let (origin, as_path, next_hop) = mandatory;
             let (med, local_pref, atomic, aggregator, communities, originator, clusters, extended, ipv6_extended, large) = usual;
             let (as4_path, as4_aggregator, otc, unknown, reach, unreach) = rare;
-            // Prefixes of both kinds in one UPDATE are a case of its own: see `other_next_hop`.
-            let announced = if reach.is_some() { Vec::new() } else { announced };
             #[rustfmt::skip]
             let all = [
                 (0x40, 1, origin), (0x40, 2, as_path), (0x40, 3, next_hop), (0x80, 4, med), (0x40, 5, local_pref),

@@ -13,12 +13,12 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr};
 
 use mcc_bgp::wire::{
-    Community, DecodeContext, Family, FamilyOptions, LargeCommunity, Message, OriginCode, Outgoing,
-    RouteRefresh, RouteRefreshKind,
+    Aggregator, Community, DecodeContext, Family, FamilyOptions, LargeCommunity, Message,
+    OriginCode, Outgoing, RouteRefresh, RouteRefreshKind,
 };
 use support::{
-    AS_PATH, EXTERNAL, INTERNAL, MP_REACH, NEXT_HOP, OLD, ORIGIN, PREFIX, message, prefixes, read,
-    read_update, told, update_message,
+    AS_PATH, AS_PATH_OLD, EXTERNAL, INTERNAL, MP_REACH, NEXT_HOP, OLD, ORIGIN, PREFIX, message,
+    prefixes, read, read_update, told, update_message,
 };
 
 #[test]
@@ -36,6 +36,8 @@ fn every_attribute_says_what_it_says() {
         &[0x80, 9, 4, 192, 0, 2, 9],
         &[0x80, 10, 8, 192, 0, 2, 10, 192, 0, 2, 11],
         &[0xc0, 16, 8, 0, 2, 0xfe, 0x4c, 0, 0, 0, 1],
+        &[0xc0, 25, 40, 0, 2, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0,
+          0x40, 0x0b, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 7],
         &[0xc0, 32, 12, 0, 0, 0xfe, 0x4c, 0, 0, 0, 1, 0, 0, 0, 2],
         &[0xc0, 35, 4, 0, 0, 0xfe, 0x4c],
         &[0xc0, 99, 2, 1, 2],
@@ -48,10 +50,17 @@ fn every_attribute_says_what_it_says() {
     assert_eq!(read.next_hop, Some(IpAddr::from([192, 0, 2, 1])));
     assert_eq!(read.med, Some(256));
     assert_eq!(read.local_pref, Some(200));
+    assert!(read.atomic_aggregate);
+    let aggregator = Aggregator { asn: 65100, address: Ipv4Addr::new(192, 0, 2, 1) };
+    assert_eq!(read.aggregator, Some(aggregator));
+    assert_eq!(aggregator.to_string(), "65100 192.0.2.1");
     assert_eq!(read.communities, [Community(65100 << 16 | 911), Community(0xffff_029a)]);
     assert_eq!(read.originator_id, Some(Ipv4Addr::new(192, 0, 2, 9)));
     assert_eq!(read.cluster_list, [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 11)]);
     assert_eq!(read.extended_communities, [[0, 2, 0xfe, 0x4c, 0, 0, 0, 1]]);
+    // RFC 5701 §2: type, subtype, an IPv6 address, two bytes of the administrator's own.
+    let ipv6: Vec<_> = read.ipv6_extended_communities.iter().map(ToString::to_string).collect();
+    assert_eq!(ipv6, ["rt:[2001:db8::1]:256", "0x400b:[2001:db8::2]:7"]);
     let large = LargeCommunity { global: 65100, local1: 1, local2: 2 };
     assert_eq!(read.large_communities, [large]);
     assert_eq!(read.only_to_customer, Some(65100));
@@ -108,6 +117,90 @@ fn multiprotocol_routes_and_their_next_hops() {
     let update = read_update(&update_message(PREFIX, &unreach, &[]), &EXTERNAL).unwrap();
     assert_eq!(prefixes(&update.withdrawn), ["198.51.100.0/24", "2001:db8::/32"]);
     assert_eq!((update.attributes, update.end_of_rib), (None, None));
+}
+
+/// Routers are not to send both (RFC 7606 §5.1), and a listener has to take it.
+#[test]
+fn routes_of_both_kinds_in_one_update_have_each_their_next_hop() {
+    let both = [ORIGIN, AS_PATH, NEXT_HOP, MP_REACH].concat();
+    let update = read_update(&update_message(&[], &both, PREFIX), &EXTERNAL).unwrap();
+    assert_eq!(update.findings, []);
+    let parts: Vec<_> = update.parts().collect();
+    let shown: Vec<_> = parts
+        .iter()
+        .map(|part| {
+            let next_hop = part.attributes.as_ref().unwrap().decode().next_hop.unwrap();
+            (prefixes(&part.announced)[0].clone(), next_hop.to_string())
+        })
+        .collect();
+    let expected = [("198.51.100.0/24", "192.0.2.1"), ("2001:db8::/32", "2001:db8::1")];
+    assert_eq!(shown, expected.map(|(prefix, hop)| (prefix.to_owned(), hop.to_owned())));
+
+    // The next hop of one kind is not that of the other, though both are IPv4.
+    let ipv4 = [0x80, 14, 13, 0, 1, 1, 4, 192, 0, 2, 7, 0, 24, 203, 0, 113];
+    let both = [&ipv4, ORIGIN, AS_PATH, NEXT_HOP].concat();
+    let update = read_update(&update_message(&[], &both, PREFIX), &EXTERNAL).unwrap();
+    let hops: Vec<_> =
+        update.parts().map(|part| part.attributes.unwrap().decode().next_hop.unwrap()).collect();
+    assert_eq!(hops, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 7])]);
+
+    // What is wrong is wrong for all of them.
+    let wrong = [ORIGIN, AS_PATH, NEXT_HOP, MP_REACH, &[0xc0, 8, 0]].concat();
+    let update = read_update(&update_message(&[], &wrong, PREFIX), &EXTERNAL).unwrap();
+    assert_eq!(prefixes(&update.withdrawn), ["198.51.100.0/24", "2001:db8::/32"]);
+    assert!(update.announced.is_empty() && update.other_next_hop.is_none());
+    let without = [ORIGIN, AS_PATH, MP_REACH].concat();
+    let update = read_update(&update_message(&[], &without, PREFIX), &EXTERNAL).unwrap();
+    assert!(update.treated_as_withdraw(), "the routes outside need a NEXT_HOP");
+    assert_eq!(update.withdrawn.len(), 2);
+}
+
+#[test]
+fn next_hops_that_are_no_host_withdraw_their_routes() {
+    let reach = |next_hop: &[u8]| {
+        let head = [0x80, 14, u8::try_from(next_hop.len() + 10).unwrap(), 0, 2, 1];
+        let length = [u8::try_from(next_hop.len()).unwrap()];
+        [&head[..], &length, next_hop, &[0, 32, 0x20, 1, 0xd, 0xb8], ORIGIN, AS_PATH].concat()
+    };
+    let read = |next_hop: &[u8]| {
+        read_update(&update_message(&[], &reach(next_hop), &[]), &EXTERNAL).unwrap()
+    };
+    let (nothing, group) = ([0; 16], [&[0xff, 2], &[0; 13][..], &[1]].concat());
+    let link_local = [&[0xfe, 0x80], &[0; 13][..], &[1]].concat();
+    for bad in [&nothing[..], &group, &[nothing, nothing].concat()] {
+        let update = read(bad);
+        assert!(update.treated_as_withdraw(), "{bad:x?}");
+        assert_eq!(prefixes(&update.withdrawn), ["2001:db8::/32"]);
+        assert_eq!(update.findings[0].attribute, Some(14));
+    }
+    for good in [&link_local[..], &[&nothing[..], &link_local].concat()] {
+        let next_hop = read(good).attributes.unwrap().decode().next_hop;
+        assert_eq!(next_hop, Some("fe80::1".parse().unwrap()), "{good:x?}");
+    }
+    for bad in [[0, 0, 0, 0], [224, 0, 0, 5], [255, 255, 255, 255]] {
+        let head = [0x80, 14, 13, 0, 1, 1, 4];
+        let ipv4 = [&head[..], &bad, &[0, 24, 198, 51, 100], ORIGIN, AS_PATH].concat();
+        let update = read_update(&update_message(&[], &ipv4, &[]), &EXTERNAL).unwrap();
+        assert!(update.treated_as_withdraw(), "{bad:?}");
+    }
+}
+
+/// RFC 6793 §3, §4.2.3: octets of `AS4_AGGREGATOR`, and when it is taken.
+#[test]
+fn the_aggregator_of_an_old_speaker() {
+    let stand_in: &[u8] = &[0xc0, 7, 6, 0x5b, 0xa0, 192, 0, 2, 1];
+    let true_one: &[u8] = &[0xc0, 7, 6, 0xfe, 0x4c, 192, 0, 2, 1];
+    let as4: &[u8] = &[0xc0, 18, 8, 0, 1, 0x11, 0x70, 192, 0, 2, 7];
+    let aggregator = |parts: &[&[u8]]| {
+        let attributes = [ORIGIN, AS_PATH_OLD, NEXT_HOP, &parts.concat()].concat();
+        let update = read_update(&update_message(&[], &attributes, PREFIX), &OLD).unwrap();
+        assert_eq!(update.findings, []);
+        update.attributes.unwrap().decode().aggregator.map(|found| found.to_string())
+    };
+    assert_eq!(aggregator(&[as4, stand_in]).as_deref(), Some("70000 192.0.2.7"));
+    assert_eq!(aggregator(&[true_one, as4]).as_deref(), Some("65100 192.0.2.1"));
+    assert_eq!(aggregator(&[stand_in]).as_deref(), Some("23456 192.0.2.1"));
+    assert_eq!(aggregator(&[as4]), None, "it is only a part of AGGREGATOR");
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl StationReport {
             && self.settings.post_policy
         {
             let header = PeerHeader { post_policy: true, ..header };
-            for update in after_policy(peer, policy, &update) {
+            for update in update.parts().flat_map(|part| after_policy(peer, policy, &part)) {
                 Message::RouteMonitoring { peer: header, update: &update }.encode(out);
             }
         }

@@ -359,7 +359,11 @@ impl Replay {
                 if let Some(worst) = update.findings.iter().max_by_key(|found| found.disposition) {
                     self.fault(source, worst.disposition, worst.to_string());
                 }
-                SessionEvent::Update(self.of_families(source.peer, update))
+                for part in update.parts() {
+                    let event = SessionEvent::Update(self.of_families(source.peer, part));
+                    self.rib.handle(judged.id, event, source.now);
+                }
+                return;
             }
             Ok(Message::RouteRefresh(refresh)) => SessionEvent::RefreshMarker(refresh),
             Ok(Message::Notification(_)) => ended(),

@@ -15,7 +15,7 @@ use super::tap::EstablishedSession;
 use crate::session::{Negotiated, PeerSettings};
 use crate::wire::{
     DecodeContext, DecodeError, Family, FamilyOptions, MAX_MESSAGE, Message, NeighborKind,
-    Outgoing, decode, frame,
+    Outgoing, Update, decode, frame,
 };
 
 /// How much is read at once: the longest message, or a thousand usual ones.
@@ -38,6 +38,8 @@ pub(super) struct Link {
     write_stall: Duration,
     context: DecodeContext,
     recorder: LinkRecorder,
+    /// The second part of the last message, which is handed out next.
+    other_part: Option<Box<Update>>,
     longest_message: usize,
     /// Why it cannot be used any more.
     broken: Option<String>,
@@ -56,6 +58,7 @@ impl Link {
             write_stall: WRITE_STALL,
             context: DecodeContext { neighbor, ..DecodeContext::default() },
             recorder,
+            other_part: None,
             longest_message: MAX_MESSAGE,
             broken,
         }
@@ -117,11 +120,14 @@ impl Link {
         }
     }
 
-    /// The next whole message of what was read.
+    /// The next whole message of what was read. An UPDATE with two next hops comes as two.
     ///
     /// # Errors
     /// Bytes that are no message; the session is over.
     pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
+        if let Some(part) = self.other_part.take() {
+            return Ok(Some(Message::Update(*part)));
+        }
         let frame = match frame(&self.inbox, self.longest_message) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(None),
@@ -133,7 +139,10 @@ impl Link {
         let length = frame.len();
         let decoded = decode(frame, &self.context);
         self.recorder.received(frame, &self.context, &decoded);
-        let message = decoded?;
+        let mut message = decoded?;
+        if let Message::Update(update) = &mut message {
+            self.other_part = update.other_next_hop.take();
+        }
         self.inbox.advance(length);
         Ok(Some(message))
     }

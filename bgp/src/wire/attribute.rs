@@ -1,7 +1,7 @@
 //! Path attributes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::AsPath;
 
@@ -12,19 +12,24 @@ pub struct PathAttributes {
     pub origin: OriginCode,
     /// `AS_PATH`, with `AS4_PATH` merged in (RFC 6793 §4.2.3).
     pub as_path: AsPath,
-    /// `NEXT_HOP`; in an UPDATE with routes in `MP_REACH_NLRI` only, the one in there (the global
-    /// one of two).
+    /// `NEXT_HOP`; of routes in `MP_REACH_NLRI` the one in there (the global one of two).
     pub next_hop: Option<IpAddr>,
     /// `MULTI_EXIT_DISC`.
     pub med: Option<u32>,
     /// `LOCAL_PREF`; ignored from an external neighbor (RFC 7606 §7.5).
     pub local_pref: Option<u32>,
+    /// `ATOMIC_AGGREGATE`: an aggregate whose path does not name every AS (RFC 4271 §5.1.6).
+    pub atomic_aggregate: bool,
+    /// `AGGREGATOR`, or in its place the `AS4_AGGREGATOR` of an old speaker (RFC 6793 §4.2.3).
+    pub aggregator: Option<Aggregator>,
     /// `COMMUNITIES` (RFC 1997).
     pub communities: Vec<Community>,
     /// `EXTENDED COMMUNITIES` (RFC 4360), eight bytes each.
     pub extended_communities: Vec<[u8; 8]>,
     /// `LARGE_COMMUNITY` (RFC 8092).
     pub large_communities: Vec<LargeCommunity>,
+    /// IPv6 Address Specific Extended Communities (RFC 5701).
+    pub ipv6_extended_communities: Vec<Ipv6ExtendedCommunity>,
     /// `ORIGINATOR_ID` (RFC 4456); ignored from an external neighbor.
     pub originator_id: Option<Ipv4Addr>,
     /// `CLUSTER_LIST` (RFC 4456); ignored from an external neighbor.
@@ -113,6 +118,34 @@ impl fmt::Display for OriginCode {
     }
 }
 
+/// Who has made an aggregate (RFC 4271 §5.1.7), printed as `65100 192.0.2.1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Aggregator {
+    /// Its AS number.
+    pub asn: u32,
+    /// Its address or identifier.
+    pub address: Ipv4Addr,
+}
+
+impl Aggregator {
+    /// From a value of 6 bytes (two-octet AS numbers) or 8.
+    pub(super) fn from_value(value: &[u8]) -> Option<Self> {
+        let (asn, &address) = value.split_last_chunk::<4>()?;
+        let asn = match *asn {
+            [high, low] => u32::from(u16::from_be_bytes([high, low])),
+            [a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+            _ => return None,
+        };
+        Some(Self { asn, address: address.into() })
+    }
+}
+
+impl fmt::Display for Aggregator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.asn, self.address)
+    }
+}
+
 /// A community (RFC 1997), printed as `65100:911`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Community(pub u32);
@@ -137,5 +170,22 @@ pub struct LargeCommunity {
 impl fmt::Display for LargeCommunity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.global, self.local1, self.local2)
+    }
+}
+
+/// An IPv6 Address Specific Extended Community (RFC 5701 §2), printed as `rt:[2001:db8::1]:7`, with
+/// type and subtype in hex in place of `rt` if it is no route target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ipv6ExtendedCommunity(pub [u8; 20]);
+
+impl fmt::Display for Ipv6ExtendedCommunity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [kind, subkind, address @ .., high, low] = self.0;
+        match (kind, subkind) {
+            (0, 2) => f.write_str("rt")?,
+            _ => write!(f, "0x{kind:02x}{subkind:02x}")?,
+        }
+        let local = u16::from_be_bytes([high, low]);
+        write!(f, ":[{}]:{local}", Ipv6Addr::from(address))
     }
 }

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use super::attribute::code;
 use super::path_attributes::attributes;
 use super::{
-    AS_TRANS, Community, DecodeContext, LargeCommunity, OriginCode, PathAttributes, as_path,
+    AS_TRANS, Aggregator, Community, DecodeContext, Ipv6ExtendedCommunity, LargeCommunity,
+    OriginCode, PathAttributes, as_path,
 };
 
 /// Sets up to this size, which most are, need no memory of their own while they travel.
@@ -114,8 +115,9 @@ impl AttributeSet {
                 }
                 code::MULTI_EXIT_DISC => read.med = number(value),
                 code::LOCAL_PREF => read.local_pref = number(value),
-                code::AGGREGATOR => aggregator = aggregator_asn(value),
-                code::AS4_AGGREGATOR => as4_aggregator = aggregator_asn(value),
+                code::ATOMIC_AGGREGATE => read.atomic_aggregate = true,
+                code::AGGREGATOR => aggregator = Aggregator::from_value(value),
+                code::AS4_AGGREGATOR => as4_aggregator = Aggregator::from_value(value),
                 code::COMMUNITIES => {
                     let communities = value.as_chunks().0.iter();
                     read.communities =
@@ -127,6 +129,11 @@ impl AttributeSet {
                 code::LARGE_COMMUNITY => {
                     let communities = value.as_chunks::<12>().0.iter();
                     read.large_communities = communities.map(large_community).collect();
+                }
+                code::IPV6_EXTENDED_COMMUNITIES => {
+                    let communities = value.as_chunks().0.iter();
+                    read.ipv6_extended_communities =
+                        communities.map(|&bytes| Ipv6ExtendedCommunity(bytes)).collect();
                 }
                 code::ORIGINATOR_ID => read.originator_id = number(value).map(Ipv4Addr::from_bits),
                 code::CLUSTER_LIST => {
@@ -141,12 +148,16 @@ impl AttributeSet {
         // Both, and the first not a stand-in: an old speaker has made an aggregate of routes of which
         // the AS4 attributes say nothing true any more (RFC 6793 §4.2.3).
         let aggregated_since =
-            as4_aggregator.is_some() && aggregator.is_some_and(|asn| asn != u32::from(AS_TRANS));
+            aggregator.is_some_and(|it| it.asn != u32::from(AS_TRANS)) && as4_aggregator.is_some();
         if let Some(as4_path) = as4_path
             && !aggregated_since
         {
             read.as_path = as_path::merge(read.as_path, as4_path);
         }
+        read.aggregator = match as4_aggregator {
+            Some(_) if aggregator.is_some() && !aggregated_since => as4_aggregator,
+            _ => aggregator,
+        };
         read
     }
 }
@@ -154,14 +165,6 @@ impl AttributeSet {
 impl fmt::Debug for AttributeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.decode().fmt(f)
-    }
-}
-
-/// The AS number of an AGGREGATOR, which has two octets or four.
-pub(super) fn aggregator_asn(value: &[u8]) -> Option<u32> {
-    match *value {
-        [high, low, _, _, _, _] => Some(u32::from(u16::from_be_bytes([high, low]))),
-        _ => number(value),
     }
 }
 

@@ -74,6 +74,10 @@ pub struct Update {
     pub announced: NlriList,
     /// The attributes of `announced`; `None` if and only if that is empty.
     pub attributes: Option<AttributeSet>,
+    /// Routes of `MP_REACH_NLRI`, if `announced` are from outside of it: they have another next hop,
+    /// and so other attributes. Hardly any router sends both in one message (RFC 7606 §5.1). To be
+    /// applied after this one: see [`Update::parts`].
+    pub other_next_hop: Option<Box<Update>>,
     /// The End-of-RIB marker of a family (RFC 4724 §2).
     pub end_of_rib: Option<Family>,
     /// What was wrong with it, in the order found. Empty for a well-formed UPDATE.
@@ -81,6 +85,12 @@ pub struct Update {
 }
 
 impl Update {
+    /// What is to be applied one after the other: this one, and its `other_next_hop`.
+    pub fn parts(mut self) -> impl Iterator<Item = Self> {
+        let other = self.other_next_hop.take();
+        std::iter::once(self).chain(other.map(|other| *other))
+    }
+
     /// Whether a malformed attribute has turned its routes into withdrawn ones (RFC 7606 §2).
     #[must_use]
     pub fn treated_as_withdraw(&self) -> bool {

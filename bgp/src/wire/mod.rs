@@ -28,7 +28,9 @@ mod path_attributes;
 mod update;
 
 pub use as_path::{AsPath, AsPathSegment, SegmentKind};
-pub use attribute::{Community, LargeCommunity, OriginCode, PathAttributes};
+pub use attribute::{
+    Aggregator, Community, Ipv6ExtendedCommunity, LargeCommunity, OriginCode, PathAttributes,
+};
 pub use attribute_set::AttributeSet;
 pub use capability::{AddPathMode, Capability};
 pub use context::{DecodeContext, FamilyOptions, NeighborKind};

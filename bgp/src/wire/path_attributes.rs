@@ -11,11 +11,11 @@ use nom::{IResult, Offset, Parser};
 
 use super::attribute::code;
 use super::attribute_rule::{EXTENDED_LENGTH, OPTIONAL, Refusal, Rule};
-use super::attribute_set::{aggregator_asn, number};
+use super::attribute_set::number;
 use super::notification::subcode::update as subcode;
 use super::{
-    AttributeSet, DecodeContext, DecodeError, Disposition, Family, Finding, Notification,
-    NotificationCode, OriginCode, as_path,
+    Aggregator, AttributeSet, DecodeContext, DecodeError, Disposition, Family, Finding,
+    Notification, NotificationCode, OriginCode, as_path,
     nlri::{NlriField, NlriList},
 };
 
@@ -47,7 +47,7 @@ pub(super) struct MultiprotocolField {
     /// What it is about; `None` if this family was not negotiated, and the rest unread.
     pub(super) family: Option<Family>,
     pub(super) prefixes: NlriList,
-    /// In `MP_REACH_NLRI` only.
+    /// In `MP_REACH_NLRI` only; `None` there if it is not the address of a host.
     next_hop: Option<IpAddr>,
 }
 
@@ -207,22 +207,25 @@ impl<'a> Block<'a> {
                 })?;
             }
             code::NEXT_HOP => {
-                let network = value.first();
-                if network.is_none_or(|&network| network == 0 || network >= 224) {
+                let address = number(value).map(|bits| Ipv4Addr::from_bits(bits).into());
+                if !address.is_some_and(is_host) {
                     let reason = "it is not the address of a host (RFC 4271 §6.3, RFC 7606 §3e)";
                     return Err((None, subcode::INVALID_NEXT_HOP_ATTRIBUTE, reason));
                 }
             }
-            code::AGGREGATOR if aggregator_asn(value) == Some(0) => {
-                return Err(optional_error("its AS is 0 (RFC 7607 §2)"));
-            }
-            code::AS4_AGGREGATOR if number(value) == Some(0) => {
+            code::AGGREGATOR | code::AS4_AGGREGATOR
+                if Aggregator::from_value(value).is_some_and(|it| it.asn == 0) =>
+            {
                 return Err(optional_error("its AS is 0 (RFC 7607 §2)"));
             }
             code::MP_REACH_NLRI => {
                 let reach = multiprotocol_reach(value, context).map_err(optional_error)?;
-                if self.reach.insert(reach).family.is_none() {
+                let reach = self.reach.insert(reach);
+                if reach.family.is_none() {
                     return Err(NOT_NEGOTIATED);
+                }
+                if reach.next_hop.is_none() {
+                    return Err(NO_HOST);
                 }
             }
             code::MP_UNREACH_NLRI => {
@@ -248,12 +251,14 @@ impl<'a> Block<'a> {
             .find_map(|(code, must)| (must && seen & (1 << code) == 0).then_some(code))
     }
 
-    /// The attributes of the routes in this UPDATE.
-    pub(super) fn attributes(&self, has_classic: bool, context: &DecodeContext) -> AttributeSet {
-        // One set for all routes: with both kinds in one UPDATE, which nobody sends (RFC 7606
-        // §5.1), those of MP_REACH_NLRI show the other next hop.
-        let multiprotocol = self.reach.as_ref().and_then(|reach| reach.next_hop);
-        let next_hop = if has_classic { None } else { multiprotocol };
+    /// The attributes of the routes outside of `MP_REACH_NLRI`.
+    pub(super) fn attributes(&self, context: &DecodeContext) -> AttributeSet {
+        AttributeSet::new(context, None, self.kept())
+    }
+
+    /// Those of the routes in `MP_REACH_NLRI`, which have the next hop in there.
+    pub(super) fn multiprotocol_attributes(&self, context: &DecodeContext) -> AttributeSet {
+        let next_hop = self.reach.as_ref().and_then(|reach| reach.next_hop);
         AttributeSet::new(context, next_hop, self.kept())
     }
 
@@ -274,6 +279,13 @@ const NOT_NEGOTIATED: BadValue = (
     Some(Disposition::AttributeDiscard),
     subcode::OPTIONAL_ATTRIBUTE_ERROR,
     "its address family was not negotiated (RFC 4760 §8)",
+);
+
+/// The prefixes are known, so they are withdrawn, as those beside such a `NEXT_HOP`.
+const NO_HOST: BadValue = (
+    Some(Disposition::TreatAsWithdraw),
+    subcode::INVALID_NEXT_HOP_ATTRIBUTE,
+    "the next hop is not the address of a host (RFC 4760 §3, RFC 7606 §3e)",
 );
 
 fn duplicate(multiprotocol: bool) -> Refusal {
@@ -308,6 +320,14 @@ fn is_multiprotocol(code: u8) -> bool {
     matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)
 }
 
+/// Whether it can be the address of a router: neither unspecified nor that of a group.
+fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !matches!(address.octets(), [0 | 224.., ..]),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
+    }
+}
+
 /// AFI, SAFI, next hop with its length, a reserved byte, prefixes.
 fn multiprotocol_reach(
     value: &[u8],
@@ -324,11 +344,13 @@ fn multiprotocol_reach(
         .map_err(|_| "the next hop goes beyond the end of the attribute (RFC 7606 §7.11)")?;
     let next_hop = match (next_hop.len(), family, options.ipv6_next_hop) {
         (4, Family::IPV4_UNICAST, _) => {
-            number(next_hop).map(|bits| Ipv4Addr::from_bits(bits).into())
+            number(next_hop).map(|bits| Ipv4Addr::from_bits(bits).into()).filter(|&it| is_host(it))
         }
-        // The global address, and perhaps a link-local one after it (RFC 2545 §3).
+        // The global address, and perhaps a link-local one after it (RFC 2545 §3). Some routers have
+        // no global one, and leave its place empty.
         (16 | 32, Family::IPV6_UNICAST, _) | (16 | 32, Family::IPV4_UNICAST, true) => {
-            next_hop.first_chunk::<16>().map(|&octets| Ipv6Addr::from(octets).into())
+            let addresses = next_hop.as_chunks::<16>().0.iter();
+            addresses.map(|&octets| Ipv6Addr::from(octets).into()).find(|&it| is_host(it))
         }
         _ => return Err("the next hop's length does not fit the family (RFC 7606 §7.11)"),
     };

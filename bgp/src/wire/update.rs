@@ -44,12 +44,12 @@ pub(super) fn decode(
     let mut block = Block::decode(message, attribute_block, context)?;
     update.announced = classic_field(message, nlri_field, context, &mut update.findings)?;
 
-    let has_classic = !update.announced.is_empty();
     let mut has_reachable = !nlri_field.is_empty();
+    let mut multiprotocol = NlriList::new();
     if let Some(reach) = &mut block.reach {
         // Prefixes of a family that is not ours are prefixes all the same.
         has_reachable |= reach.family.is_none() || !reach.prefixes.is_empty();
-        append(&mut update.announced, mem::take(&mut reach.prefixes));
+        multiprotocol = mem::take(&mut reach.prefixes);
     }
     if let Some(unreach) = &mut block.unreach {
         let nothing_else = block.count == 1 && withdrawn_field.is_empty() && nlri_field.is_empty();
@@ -58,12 +58,11 @@ pub(super) fn decode(
         }
         append(&mut update.withdrawn, mem::take(&mut unreach.prefixes));
     }
-    if !update.announced.is_empty()
-        && let Some(missing) = block.missing(has_classic)
-    {
+    let has_routes = !update.announced.is_empty() || !multiprotocol.is_empty();
+    if has_routes && let Some(missing) = block.missing(!update.announced.is_empty()) {
         block.faults.push(missing_attribute(missing, message.offset(nlri_field)));
     }
-    conclude(update, block, has_classic, has_reachable, context)
+    conclude(update, multiprotocol, block, has_reachable, context)
 }
 
 /// The prefixes of one of the two fields outside of the attributes: IPv4 unicast, always.
@@ -95,11 +94,11 @@ fn classic_field(
     }
 }
 
-/// The gravest fault decides (RFC 7606 §3h).
+/// The gravest fault decides (RFC 7606 §3h). `multiprotocol` are the prefixes of `MP_REACH_NLRI`.
 fn conclude(
     mut update: Update,
+    multiprotocol: NlriList,
     mut block: Block<'_>,
-    has_classic: bool,
     has_reachable: bool,
     context: &DecodeContext,
 ) -> Result<Update, DecodeError> {
@@ -116,8 +115,20 @@ fn conclude(
     update.findings.extend(faults.into_iter().map(|fault| fault.finding));
     if gravest.is_some() {
         append(&mut update.withdrawn, mem::take(&mut update.announced));
-    } else if !update.announced.is_empty() {
-        update.attributes = Some(block.attributes(has_classic, context));
+        append(&mut update.withdrawn, multiprotocol);
+        return Ok(update);
+    }
+    if multiprotocol.is_empty() {
+        update.attributes = (!update.announced.is_empty()).then(|| block.attributes(context));
+        return Ok(update);
+    }
+    let attributes = Some(block.multiprotocol_attributes(context));
+    if update.announced.is_empty() {
+        (update.announced, update.attributes) = (multiprotocol, attributes);
+    } else {
+        update.attributes = Some(block.attributes(context));
+        let other = Update { announced: multiprotocol, attributes, ..Update::default() };
+        update.other_next_hop = Some(Box::new(other));
     }
     Ok(update)
 }
@@ -132,6 +143,8 @@ fn not_negotiated(offset: usize) -> Finding {
     }
 }
 
+/// Never told to the neighbor (3/3): it takes prefixes to need the attribute, and where these are
+/// known they are withdrawn (RFC 7606 §3d).
 fn missing_attribute(code: u8, offset: usize) -> Fault<'static> {
     Fault {
         finding: Finding {

@@ -46,7 +46,7 @@ fn session(second: i64, port: u16) -> Arc<EstablishedSession> {
             families: vec![Family::IPV4_UNICAST],
             four_octet_as: true,
             extended_message: false,
-            longest_received: crate::wire::MAX_MESSAGE,
+            longest_received: MAX_MESSAGE,
             route_refresh: true,
             enhanced_route_refresh: false,
             add_path_receive: vec![],
