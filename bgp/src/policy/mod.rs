@@ -197,7 +197,8 @@ impl AcceptPolicy {
     }
 
     /// RFC 9234 §5, the ingress procedure. A route that has been sent to a customer or a peer once
-    /// may go down to customers only.
+    /// may go down to customers only. A route that has no OTC yet gets none here: it would count when
+    /// the route is announced further, and ours never are.
     fn is_leak(&self, only_to_customer: Option<u32>) -> bool {
         let (Some(asn), Some(role), true) =
             (only_to_customer, self.identity.role, self.identity.is_external())

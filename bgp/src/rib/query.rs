@@ -5,7 +5,7 @@
 //! hold up the sessions.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -146,6 +146,18 @@ pub struct RouteView {
     pub large_communities: Vec<String>,
     /// `rt:65100:1`; see [`CommunityRule::Extended`].
     pub extended_communities: Vec<String>,
+    /// `rt:[2001:db8::1]:7` (RFC 5701).
+    pub ipv6_extended_communities: Vec<String>,
+    /// `65100 192.0.2.1`: who has made an aggregate of it.
+    pub aggregator: Option<String>,
+    /// Whether its path may lack ASes (`ATOMIC_AGGREGATE`).
+    pub atomic_aggregate: bool,
+    /// `ORIGINATOR_ID`, from a route reflector.
+    pub originator_id: Option<Ipv4Addr>,
+    /// `CLUSTER_LIST`, the nearest reflector first.
+    pub cluster_list: Vec<Ipv4Addr>,
+    /// `ONLY_TO_CUSTOMER` (RFC 9234).
+    pub only_to_customer: Option<u32>,
     /// Whether it is footprint.
     pub accepted: bool,
     /// Why not.
@@ -381,6 +393,16 @@ impl Rib {
                 .iter()
                 .map(|&bytes| CommunityRule::Extended(bytes).to_string())
                 .collect(),
+            ipv6_extended_communities: attributes
+                .ipv6_extended_communities
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            aggregator: attributes.aggregator.map(|aggregator| aggregator.to_string()),
+            atomic_aggregate: attributes.atomic_aggregate,
+            originator_id: attributes.originator_id,
+            cluster_list: attributes.cluster_list,
+            only_to_customer: attributes.only_to_customer,
             accepted: route.is_accepted(),
             refused_reason: route.refusal().map(crate::policy::Refusal::name),
             stale: neighbor.table.is_stale(&place.prefix, route),

@@ -482,7 +482,9 @@ fn routes_by_address_prefix_and_neighbor() {
         serde_json::json!({
             "prefix": "8.0.0.0/8", "neighbor": "192.0.2.1", "path_id": 0, "as_path": "64500",
             "origin": "IGP", "next_hop": null, "med": null, "local_pref": null,
-            "communities": [], "large_communities": [], "extended_communities": [], "accepted": true,
+            "communities": [], "large_communities": [], "extended_communities": [],
+            "ipv6_extended_communities": [], "aggregator": null, "atomic_aggregate": false,
+            "originator_id": null, "cluster_list": [], "only_to_customer": null, "accepted": true,
             "refused_reason": null, "stale": false, "age_seconds": 4
         })
     );
