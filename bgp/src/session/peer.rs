@@ -147,10 +147,15 @@ impl Peer {
                 }
             }
             Event::Stop(reason) => self.stop(&reason, now, actions),
-            Event::Connected => {
+            Event::Connected if matches!(self.dial, Dial::UnderWay { .. }) => {
                 self.dial = Dial::Off;
                 self.open(Role::Dialled, now, actions);
             }
+            // Nobody wants it any more.
+            Event::Connected if self.dialled.is_none() => {
+                actions.push(Action::Close(Role::Dialled))
+            }
+            Event::Connected => {}
             Event::DialFailed(text) => self.dial_failed(text, now, actions),
             Event::Incoming => self.incoming(now, actions),
             Event::Received(role, message) => self.received(role, message, now, actions),
