@@ -1,8 +1,9 @@
 //! What a drive holds: which block is in which slot, which slots are free, and what to evict. The
 //! keeper's own; no input or output here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::drive::Drive;
 use super::free::FreeSlots;
@@ -18,6 +19,8 @@ pub(super) struct Inventory {
     by_number: HashMap<u64, u32>,
     vacant: Vec<u32>,
     fifo: S3Fifo,
+    /// Slots that are in no queue because their objects are pinned: at most half of all.
+    kept: HashSet<u32>,
     pub(super) free: FreeSlots,
 }
 
@@ -46,6 +49,7 @@ impl Inventory {
             by_number: HashMap::new(),
             vacant: Vec::new(),
             fifo: S3Fifo::new(slots),
+            kept: HashSet::new(),
             free: FreeSlots::none(slots),
         }
     }
@@ -78,6 +82,31 @@ impl Inventory {
         (0..).zip(&self.owners).filter(|(_, owner)| owner.object != NOBODY).map(|(slot, _)| slot)
     }
 
+    /// The first slot from `from` on that holds a block and that `skip` does not name.
+    pub(super) fn next_taken(&self, from: u32, skip: impl Fn(u32) -> bool) -> Option<u32> {
+        let rest = self.owners.get(from as usize..)?;
+        let taken = (from..).zip(rest).filter(|(_, owner)| owner.object != NOBODY);
+        taken.map(|(slot, _)| slot).find(|slot| !skip(*slot))
+    }
+
+    /// Takes `slot` out of the eviction queues, or puts it in, as its object is pinned or not. Beyond half
+    /// of the drive pins do not count.
+    pub(super) fn settle(&mut self, drive: &Drive, slot: u32) {
+        let Some((object, _)) = self.owner(slot) else { return };
+        match (object.is_pinned(), self.kept.contains(&slot)) {
+            (true, false) if self.kept.len() < self.owners.len() / 2 => {
+                self.kept.insert(slot);
+                self.fifo.remove(slot);
+            }
+            (false, true) => {
+                self.kept.remove(&slot);
+                self.fifo.restore(slot);
+            }
+            _ => return,
+        }
+        drive.counts.pinned.store(self.kept.len() as u64, Ordering::Relaxed);
+    }
+
     /// Block `index` of `object` lies in `slot` from now on, for everyone to find. True when it is
     /// the object's first block here. `restored`: it was there when the drive was opened.
     pub(super) fn add(
@@ -103,6 +132,7 @@ impl Inventory {
         let length = object.block_length(index).unwrap_or(0);
         object.count_stored(length);
         drive.counts.took(length);
+        self.settle(drive, slot);
         first
     }
 
@@ -130,6 +160,9 @@ impl Inventory {
         }
         drive.states.kill(slot);
         self.fifo.remove(slot);
+        if self.kept.remove(&slot) {
+            drive.counts.pinned.store(self.kept.len() as u64, Ordering::Relaxed);
+        }
         let length = object.block_length(index).unwrap_or(0);
         object.count_freed(length);
         drive.counts.gave(length);

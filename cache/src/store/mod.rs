@@ -20,9 +20,16 @@
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
-//! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
+//! | `disk`, `fault` | input and output |
+//! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
+//! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
+//! | `scrub`, `pace`, `verify` | looking for damage |
+//! | `ageing` | what goes first because nobody asks for it |
 
+mod admission;
+mod ageing;
 mod block;
+mod care;
 mod catalog;
 mod checkpoint;
 mod disk;
@@ -34,25 +41,31 @@ mod health;
 mod inventory;
 mod keeper;
 mod key;
+mod ledger;
 mod meta;
+mod mounts;
 mod object;
 mod object_log;
 mod object_record;
+mod pace;
 mod placement;
 mod reader;
 mod recover;
 mod s3fifo;
+mod scrub;
 mod slot_record;
 mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod watch;
 
 use std::collections::BinaryHeap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -67,13 +80,19 @@ pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Purged, Selector,
-    StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, PinnedObject, Purged,
+    ScrubStatus, Selector, StoreStatus,
 };
+pub use verify::{DriveVerifyProgress, Verification, VerifyProgress};
 
+use admission::Admission;
 use catalog::{Catalog, Published};
 use drive::{Drive, Pin};
 use keeper::Task;
+use ledger::Ledger;
+use verify::DriveRun;
+
+use crate::time::{SteadyClock, hour, unix_now};
 
 /// Bytes in a block (1 MiB). The last block of an object is shorter.
 ///
@@ -102,6 +121,16 @@ pub struct StoreOptions {
     pub readers: usize,
     /// Blocks (1 MiB of memory each) that may wait for a drive. More are refused, not waited for.
     pub write_queue: usize,
+    /// How long an operation on a drive may take before the drive is given up. A sync may take four
+    /// times as long.
+    pub patience: Duration,
+    /// Where the store keeps what it must remember beside the drives. Without it, only until it is
+    /// closed.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes per second that the scrubber reads on each drive; 0: it reads only when asked to.
+    pub scrub_rate: u64,
+    /// Objects that nobody has asked for in this time go first when room is needed.
+    pub max_age: Option<Duration>,
     /// Faults to meet, for tests.
     pub faults: Faults,
 }
@@ -112,6 +141,10 @@ impl Default for StoreOptions {
             checkpoint_interval: Duration::from_secs(5),
             readers: 4,
             write_queue: 256,
+            patience: Duration::from_secs(30),
+            data_dir: None,
+            scrub_rate: 10_000_000,
+            max_age: None,
             faults: Faults::default(),
         }
     }
@@ -137,6 +170,19 @@ pub enum NotStored {
     TooLarge,
 }
 
+/// More was to be pinned than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "pinned objects would take {wanted} MiB of drives where {most} MiB may be pinned, half of them: \
+     unpin others first"
+)]
+pub struct TooManyPins {
+    /// Slots that pinned objects would take with the new one.
+    pub wanted: u64,
+    /// Slots that they may take.
+    pub most: u64,
+}
+
 /// The content on all drives.
 #[derive(Debug)]
 pub struct Store {
@@ -145,6 +191,10 @@ pub struct Store {
     bays: Vec<Bay>,
     /// Nothing is stored any more.
     closed: AtomicBool,
+    ledger: Arc<Ledger>,
+    clock: SteadyClock,
+    /// The last verification that was ordered.
+    verification: Mutex<Option<Verification>>,
 }
 
 /// Where a drive belongs.
@@ -176,15 +226,21 @@ impl Store {
     pub fn open(drives: &[mcc_config::Drive], options: &StoreOptions) -> Self {
         // Numbers rise over restarts even when the drive that had the highest is missing.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let catalog = Catalog::new(u64::try_from(since_1970.as_micros()).unwrap_or(1));
+        let ledger = Arc::new(Ledger::open(options.data_dir.as_deref()));
+        let clock = u64::try_from(since_1970.as_micros()).unwrap_or(1);
+        let catalog = Catalog::new(ledger.first_number(clock));
+        for key in ledger.pins() {
+            catalog.set_pinned(&key, true);
+        }
+        let admission = Admission::new(&ledger, drives.iter().map(|drive| drive.path.clone()));
         let bays: Vec<Bay> = thread::scope(|scope| {
             let openings: Vec<_> = drives
                 .iter()
                 .enumerate()
                 .map(|(index, drive)| {
-                    let (path, size, catalog) = (&drive.path, drive.size.bytes(), &catalog);
-                    let open = move || recover::open(index, path, size, catalog, options);
-                    (path, scope.spawn(open))
+                    let (catalog, admission) = (&catalog, &admission);
+                    let open = move || recover::open(index, drive, catalog, admission, options);
+                    (&drive.path, scope.spawn(open))
                 })
                 .collect();
             openings.into_iter().map(|(path, opening)| bay(path, opening.join())).collect()
@@ -194,13 +250,22 @@ impl Store {
             drive.sweep.store(true, Ordering::Release);
             drive.tell(Task::Wake);
         }
-        Self { catalog, bays, closed: AtomicBool::new(false) }
+        Self {
+            catalog,
+            bays,
+            closed: AtomicBool::new(false),
+            ledger,
+            clock: SteadyClock::new(Instant::now(), unix_now()),
+            verification: Mutex::default(),
+        }
     }
 
-    /// The current generation of `key`. Takes no lock.
+    /// The current generation of `key`, which somebody asks for now. Takes no lock.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<Arc<Object>> {
-        self.catalog.get(key)
+        let object = self.catalog.get(key)?;
+        object.note_asked(hour(self.clock.at(Instant::now())));
+        Some(object)
     }
 
     /// Makes what the origin has just said about `key` its current generation. When the current one
@@ -287,24 +352,94 @@ impl Store {
     }
 
     /// Removes objects. They are gone for every lookup when this returns; the drives forget them
-    /// with their next checkpoint ([`Store::flush`] waits for it). A drive that is offline does not
-    /// learn of it.
+    /// with their next checkpoint ([`Store::flush`] waits for it). A drive that is away learns of it
+    /// when it comes back.
     pub fn purge(&self, selector: &Selector) -> Purged {
+        let below = self.catalog.next_number();
         let gone: Vec<Arc<Object>> = match selector {
             Selector::Url(key) => self.catalog.remove_one(key).into_iter().collect(),
             _ => self.catalog.remove(|key| selector.matches(key)),
         };
         let bytes = gone.iter().map(|object| object.stored_bytes()).sum();
+        self.ledger.purged(selector, below, &self.uuids_up());
         for object in &gone {
             self.tell_all(|| Task::Retire(Arc::clone(object)));
         }
-        Purged { objects: gone.len() as u64, bytes }
+        Purged { objects: gone.len() as u64, bytes, durable: false }
     }
 
-    /// Waits until everything written and purged so far is on the drives, or has failed to get
-    /// there; at most a minute. Blocks the thread.
-    pub fn flush(&self) {
-        self.ask_all(Task::Flush);
+    /// Has the drives keep the object under `key`, stored now or later, whatever else is asked for, in all
+    /// its generations. On the drives before this returns.
+    ///
+    /// # Errors
+    /// [`TooManyPins`]: with it, pinned objects would take more than half of the drives.
+    pub fn pin(&self, key: &ObjectKey) -> Result<(), TooManyPins> {
+        let slots =
+            |key: &ObjectKey| self.catalog.get(key).map_or(1, |object| u64::from(object.blocks()));
+        let pins = self.ledger.pins();
+        let pinned: u64 = pins.iter().filter(|pin| *pin != key).map(slots).sum();
+        let size: u64 = self.bays.iter().filter_map(Bay::up).map(|drive| drive.slots()).sum();
+        let (wanted, most) = (pinned + slots(key), size / 2);
+        if wanted > most {
+            return Err(TooManyPins { wanted, most });
+        }
+        self.ledger.pin(key);
+        if let Some(object) = self.catalog.set_pinned(key, true) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        Ok(())
+    }
+
+    /// Ends a pin: the object is as any other. False when there was no such pin.
+    pub fn unpin(&self, key: &ObjectKey) -> bool {
+        let was = self.ledger.unpin(key);
+        if let Some(object) = self.catalog.set_pinned(key, false) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        was
+    }
+
+    /// All pins in the order of their URLs, with what is stored of each.
+    #[must_use]
+    pub fn pins(&self) -> Vec<PinnedObject> {
+        let pinned = |key: ObjectKey| {
+            let object = self.catalog.get(&key).map(|object| object.as_ref().into());
+            PinnedObject { url: key.to_string(), object }
+        };
+        self.ledger.pins().into_iter().map(pinned).collect()
+    }
+
+    /// Has all drives compare all their blocks with their checksums now, at full speed. When that is being
+    /// done already, nothing new begins. What is damaged is dropped, and fetched anew when asked for.
+    pub fn verify(&self) -> Verification {
+        let mut last = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = last.as_ref().filter(|running| !running.is_finished()) {
+            return running.clone();
+        }
+        let drives: Vec<&Arc<Drive>> = self.bays.iter().filter_map(Bay::up).collect();
+        let runs: Vec<_> = drives.iter().map(|drive| Arc::new(DriveRun::new(drive))).collect();
+        let verification = Verification::new(runs.clone());
+        for (drive, run) in drives.into_iter().zip(runs) {
+            drive.scrub.order(verification.clone(), run);
+        }
+        *last = Some(verification.clone());
+        verification
+    }
+
+    /// The verification that was ordered last, running or not.
+    #[must_use]
+    pub fn last_verification(&self) -> Option<Verification> {
+        self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn uuids_up(&self) -> Vec<u128> {
+        self.bays.iter().filter_map(Bay::up).map(|drive| drive.candidate.uuid).collect()
+    }
+
+    /// Waits until everything written and purged so far is on the drives that are up, or has failed to
+    /// get there; at most a minute. Blocks the thread. True when it is there: it outlives a crash.
+    pub fn flush(&self) -> bool {
+        self.ask_all(Task::Flush)
     }
 
     /// The state of all drives.
@@ -350,23 +485,41 @@ impl Store {
     pub fn close(&self) {
         // What is written from now on would be lost behind the last checkpoint.
         self.closed.store(true, Ordering::Release);
+        let up = self.uuids_up();
         self.ask_all(Task::Close);
+        self.ledger.caught_up(&up);
     }
 
     fn tell_all(&self, task: impl Fn() -> Task) {
         self.bays.iter().filter_map(Bay::up).for_each(|drive| drive.tell(task()));
     }
 
-    /// Asks all drives at once, then waits for each answer. A keeper that has ended gives none, one
-    /// that hangs is given up.
-    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) {
+    /// Asks all drives at once, then waits for each answer. A keeper that has ended, or has failed, gives
+    /// none; one that hangs is given up. True when all have answered.
+    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) -> bool {
         let until = Instant::now() + PATIENCE;
         let up = self.bays.iter().filter_map(Bay::up);
-        let asked: Vec<_> = up.filter_map(|drive| ask(drive, task, until)).collect();
-        for answer in asked {
-            let _ = answer.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let asked: Vec<_> = up.map(|drive| (drive, ask(drive, task, until))).collect();
+        let answered = asked.into_iter().map(|(drive, answer)| {
+            answer.is_some_and(|answer| await_answer(drive, &answer, until))
+        });
+        // Each is waited for, also when another one has failed.
+        answered.fold(true, |all, one| all & one)
+    }
+}
+
+/// Waits for a drive's answer, unless it goes offline meanwhile.
+fn await_answer(drive: &Drive, answer: &Receiver<()>, until: Instant) -> bool {
+    /// How often to look whether it has.
+    const TURN: Duration = Duration::from_millis(100);
+    while drive.is_up() {
+        let rest = until.saturating_duration_since(Instant::now());
+        match answer.recv_timeout(rest.min(TURN)) {
+            Err(RecvTimeoutError::Timeout) if !rest.is_zero() => {}
+            answer => return answer.is_ok(),
         }
     }
+    false
 }
 
 /// Puts a question into the drive's queue, and tries again while that is full.
@@ -376,7 +529,9 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
     loop {
         match drive.tasks.try_send(question) {
             Ok(()) => return Some(answer),
-            Err(TrySendError::Full(again)) if Instant::now() < until => question = again,
+            Err(TrySendError::Full(again)) if drive.is_up() && Instant::now() < until => {
+                question = again;
+            }
             Err(_) => return None,
         }
         thread::sleep(Duration::from_millis(1));
@@ -390,6 +545,7 @@ impl Drop for Store {
             if let Bay::Opened(drive) = bay {
                 drive.abandoned.store(true, Ordering::Release);
                 drive.tell(Task::Wake);
+                drive.scrub.wake();
             }
         }
     }
@@ -406,6 +562,8 @@ impl Bay {
                 size: 0,
                 used: 0,
                 blocks: 0,
+                pinned: 0,
+                scrub: ScrubStatus::default(),
                 counts: DriveCounts::default(),
             },
         }
@@ -419,11 +577,11 @@ fn bay(
 ) -> Bay {
     let offline = match opened {
         Ok(Ok(drive)) => return Bay::Opened(drive),
-        Ok(Err(error)) => error.offline(),
-        Err(_) => Offline {
-            reason: "a defect of this program: opening it panicked".to_owned(),
-            action: "report the panic message in the log".to_owned(),
-        },
+        Ok(Err(error)) => error.offline(path),
+        Err(_) => Offline::new(
+            "a defect of this program: opening it panicked",
+            "report the panic message in the log",
+        ),
     };
     let drive = path.display();
     tracing::error!(%drive, reason = offline.reason, action = offline.action, "drive is offline");

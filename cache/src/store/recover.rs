@@ -6,12 +6,16 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, Refused};
+use super::ageing::Ageing;
 use super::catalog::Catalog;
 use super::checkpoint::{Checkpoint, Syncer};
 use super::disk::{Disk, DiskFile};
@@ -19,15 +23,18 @@ use super::drive::{Counts, Drive};
 use super::fault::Part;
 use super::inventory::{Inventory, Suspect};
 use super::keeper::{Keeper, Task};
+use super::ledger::Missed;
 use super::meta::{DriveMeta, MetaError};
 use super::object::{Location, Object};
 use super::object_log::{LogContents, ObjectLog};
 use super::placement::Candidate;
 use super::reader::Readers;
+use super::scrub::{self, Scrub};
 use super::slot_record::{SLOT_RECORD, SlotEntry};
 use super::slots::SlotStates;
 use super::status::Offline;
-use super::{BLOCK, StoreOptions};
+use super::{BLOCK, StoreOptions, care};
+use crate::time::{SteadyClock, unix_now};
 
 /// Fewest slots of a drive (16 MiB). The configuration asks for more.
 const FEWEST_SLOTS: u64 = 16;
@@ -53,13 +60,16 @@ pub(super) enum OpenError {
     NoReservation,
     #[error("its content is of another release: {0}")]
     OtherRelease(MetaError),
+    #[error("it is not to be used")]
+    Refused(Refused),
     #[error("{doing}: {source}")]
     Failed { doing: &'static str, source: io::Error },
 }
 
 impl OpenError {
     /// The words for an operator.
-    pub(super) fn offline(&self) -> Offline {
+    pub(super) fn offline(&self, folder: &Path) -> Offline {
+        let online = format!("then `mcc cache online {}`", folder.display());
         let action = match self {
             Self::Missing | Self::NoFolder => {
                 "mount the drive, or create the folder, or correct `path`"
@@ -73,8 +83,14 @@ impl OpenError {
                 "run the release that wrote it, or empty the folder to begin anew"
             }
             Self::Failed { .. } => "look at the folder's permissions, `mount` and `dmesg`",
+            Self::Refused(refused) => return refused.offline(folder),
         };
-        Offline { reason: self.to_string(), action: format!("{action}; then restart the node") }
+        // What is to be changed in the configuration is read at a restart only.
+        let then = match self {
+            Self::TooSmall | Self::TooMany | Self::NoSpace { .. } => "then restart the node",
+            _ => &online,
+        };
+        Offline::new(self.to_string(), format!("{action}; {then}"))
     }
 }
 
@@ -85,13 +101,17 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
 /// Opens the drive in `folder` and starts its threads. Its objects go into `catalog`.
 pub(super) fn open(
     index: usize,
-    folder: &Path,
-    size: u64,
+    config: &mcc_config::Drive,
     catalog: &Catalog,
+    admission: &Admission,
     options: &StoreOptions,
 ) -> Result<Arc<Drive>, OpenError> {
-    let (keeper, tasks) = prepare(index, folder, size, catalog, options)?;
+    let (keeper, tasks) = prepare(index, config, catalog, admission, options)?;
+    let tasks = Arc::new(Mutex::new(tasks));
     let drive = Arc::clone(&keeper.drive);
+    care::start(&drive, Arc::clone(&tasks), options.patience)
+        .and_then(|()| scrub::start(&drive, options.scrub_rate))
+        .map_err(failed("starting threads"))?;
     thread::Builder::new()
         .name(format!("mcc-keep-{index}"))
         .spawn(move || {
@@ -108,10 +128,10 @@ struct Watch(Arc<Drive>);
 impl Drop for Watch {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.take_offline(Offline {
-                reason: "a defect of this program: the drive's keeper panicked".to_owned(),
-                action: "restart the node, and report the panic message in the log".to_owned(),
-            });
+            self.0.take_offline(Offline::new(
+                "a defect of this program: the drive's keeper panicked",
+                "restart the node, and report the panic message in the log",
+            ));
         }
     }
 }
@@ -119,11 +139,12 @@ impl Drop for Watch {
 /// All of [`open`] but the start of the keeper.
 pub(super) fn prepare(
     index: usize,
-    folder: &Path,
-    size: u64,
+    config: &mcc_config::Drive,
     catalog: &Catalog,
+    admission: &Admission,
     options: &StoreOptions,
 ) -> Result<(Keeper, Receiver<Task>), OpenError> {
+    let (folder, size) = (config.path.as_path(), config.size.bytes());
     let index = u8::try_from(index).ok().filter(|index| usize::from(*index) < Location::MAX_DRIVES);
     let index = index.ok_or(OpenError::TooMany)?;
     let disk = Disk::new(folder, options.faults.clone());
@@ -144,6 +165,8 @@ pub(super) fn prepare(
     }
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).min(Location::MAX_SLOTS);
     let known = read_meta(&disk, &mut notes)?;
+    let uuid = known.map(|known| known.uuid);
+    notes.extend(admission.admit(folder, uuid, config.allow_root).map_err(OpenError::Refused)?);
     let slots = known.map_or(wanted, |known| known.slots.max(wanted).min(Location::MAX_SLOTS));
     if slots > wanted {
         notes.push(format!(
@@ -190,8 +213,13 @@ pub(super) fn prepare(
         tasks,
         sweep: false.into(),
         abandoned: false.into(),
-        offline: std::sync::OnceLock::new(),
+        offline: OnceLock::new(),
+        gone: CancellationToken::new(),
+        given_up: false.into(),
         errors: Mutex::default(),
+        scrub: Scrub::resume(admission.scrub_mark(folder, meta.uuid)),
+        ledger: Arc::clone(admission.ledger()),
+        carer: OnceLock::new(),
         disk,
     });
     let mut load = Load {
@@ -201,6 +229,7 @@ pub(super) fn prepare(
         inventory: Inventory::new(slots),
         checkpoint: Checkpoint::new(meta, log, syncer),
         known: contents.objects,
+        missed: admission.ledger().missed(meta.uuid),
         adopted: HashMap::new(),
         dropped: contents.damaged,
     };
@@ -216,8 +245,11 @@ pub(super) fn prepare(
         verify = meta.suspect == meta.epoch - 1 && known.is_some(),
         "drive opened"
     );
+    admission.opened(folder, meta.uuid);
     let interval = options.checkpoint_interval;
-    Ok((Keeper::new(drive, inventory, checkpoint, lock, interval), inbox))
+    let clock = SteadyClock::new(Instant::now(), unix_now());
+    let ageing = options.max_age.map(|age| Ageing::new(age, clock, Instant::now()));
+    Ok((Keeper::new(drive, inventory, checkpoint, lock, interval, ageing), inbox))
 }
 
 /// What the drive says of itself; `None` when it is new, or says nothing that can be used.
@@ -266,6 +298,8 @@ struct Load<'a> {
     inventory: Inventory,
     checkpoint: Checkpoint,
     known: HashMap<u64, super::ObjectRecord>,
+    /// What was purged while the drive was away.
+    missed: Missed,
     /// What the catalog said about each object met so far.
     adopted: HashMap<u64, Option<Arc<Object>>>,
     dropped: u64,
@@ -320,6 +354,7 @@ impl Load<'_> {
             return known.clone();
         }
         let record = self.known.remove(&number);
+        let record = record.filter(|record| !self.missed.has(&record.key, number));
         let object =
             record.and_then(|record| self.catalog.adopt(&record.key, number, &record.meta));
         self.adopted.insert(number, object.clone());

@@ -58,7 +58,7 @@ impl Folder {
 
 fn drive(path: &Path, slots: u32) -> mcc_config::Drive {
     let size = ByteSize::new(u64::from(slots) * u64::from(BLOCK));
-    mcc_config::Drive { path: path.to_owned(), size }
+    mcc_config::Drive { path: path.to_owned(), size, allow_root: false }
 }
 
 /// No checkpoint but those asked for or needed.
