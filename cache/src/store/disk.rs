@@ -123,6 +123,11 @@ impl DiskFile {
         let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Random);
     }
 
+    /// Tells the kernel that the file is about to be read from its beginning to its end.
+    pub(super) fn expect_sequential_reads(&self) {
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Sequential);
+    }
+
     /// Fills `buffer` from `offset`.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let effect = self.meet(Operation::Read)?;

@@ -7,20 +7,22 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use super::NotStored;
 use super::disk::{Disk, DiskFile};
 use super::health::{ERRORS, ErrorWindow, WINDOW};
 use super::keeper::Task;
+use super::layout::SlotLayout;
 use super::placement::Candidate;
 use super::reader::Readers;
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
-use super::{BLOCK, NotStored};
 
 /// A drive that was opened. It may have gone offline since.
 pub(super) struct Drive {
     pub(super) index: u8,
     pub(super) disk: Disk,
     pub(super) candidate: Candidate,
+    pub(super) layout: SlotLayout,
     pub(super) slab: DiskFile,
     pub(super) table: DiskFile,
     pub(super) states: SlotStates,
@@ -76,8 +78,8 @@ impl Drive {
     }
 
     /// Where `slot` begins in the slab.
-    pub(super) fn offset(slot: u32) -> u64 {
-        u64::from(slot) * u64::from(BLOCK)
+    pub(super) fn offset(&self, slot: u32) -> u64 {
+        self.layout.offset(slot)
     }
 
     /// Hands a block to the keeper, or refuses it.
@@ -141,7 +143,7 @@ impl Drive {
             path: self.disk.path().to_owned(),
             state: self.offline.get().map_or(DriveState::Up, |o| DriveState::Offline(o.clone())),
             note: self.note.clone(),
-            size: u64::from(self.candidate.weight) * u64::from(BLOCK),
+            size: self.layout.bytes(),
             used: get(&counts.used),
             blocks: get(&counts.blocks),
             counts: DriveCounts {

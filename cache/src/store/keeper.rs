@@ -18,12 +18,13 @@ use super::checkpoint::{Change, Checkpoint};
 use super::disk::Lock;
 use super::drive::{Drive, count};
 use super::inventory::Inventory;
+use super::layout::{Class, PerClass};
 use super::object::Object;
 use super::slot_record::SlotRecord;
 
-/// Slots kept free: one in so many, ...
+/// Slots of each class kept free: one in so many, ...
 const FREE_SHARE: u32 = 32;
-/// ... but no more than these (4 GiB).
+/// ... but no more than these (4 GiB of large ones).
 const FREE_MOST: u32 = 4096;
 /// Checkpoints made one after the other for a block that finds no free slot.
 const PATIENCE: usize = 3;
@@ -57,7 +58,7 @@ pub(super) struct Keeper {
     pub(super) lock: Lock,
     pub(super) interval: Duration,
     /// Slots to keep free.
-    reserve: u32,
+    reserve: PerClass<u32>,
 }
 
 impl Keeper {
@@ -68,7 +69,8 @@ impl Keeper {
         lock: Lock,
         interval: Duration,
     ) -> Self {
-        let reserve = (drive.candidate.weight / FREE_SHARE).clamp(2, FREE_MOST);
+        let layout = drive.layout;
+        let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
         Self { drive, inventory, checkpoint, lock, interval, reserve }
     }
 
@@ -101,8 +103,10 @@ impl Keeper {
             }
             self.make_room();
             self.step_checkpoint();
-            let starving = self.inventory.free.count() < self.reserve.div_ceil(2)
-                && self.checkpoint.has_emptied();
+            let starving = Class::ALL.into_iter().any(|class| {
+                self.inventory.free(class) < self.reserve.of(class).div_ceil(2)
+                    && self.checkpoint.has_emptied(class)
+            });
             if starving || self.checkpoint.is_due(self.interval, Instant::now()) {
                 self.begin_checkpoint();
             }
@@ -122,13 +126,17 @@ impl Keeper {
             }
             self.empty(place.slot());
         }
-        let Some(slot) = self.free_slot() else {
+        if !self.inventory.accepts(object) {
+            count(&self.drive.counts.refused);
+            return;
+        }
+        let Some(slot) = self.free_slot(self.drive.layout.class_for(length)) else {
             count(&self.drive.counts.refused);
             return;
         };
         let crc = data.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
-        if let Err(error) = self.drive.slab.write_pieces(data, Drive::offset(slot)) {
-            self.inventory.free.insert(slot);
+        if let Err(error) = self.drive.slab.write_pieces(data, self.drive.offset(slot)) {
+            self.inventory.set_free(slot);
             self.drive.failed("writing a block", &error);
             return;
         }
@@ -147,26 +155,31 @@ impl Keeper {
         count(&self.drive.counts.written);
     }
 
-    /// A free slot; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
+    /// A free slot of `class`; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
     /// and blocks are refused: the drive is slower than the network.
-    fn free_slot(&mut self) -> Option<u32> {
+    fn free_slot(&mut self, class: Class) -> Option<u32> {
         for _ in 0..PATIENCE {
-            if let Some(slot) = self.inventory.free.take() {
+            if let Some(slot) = self.inventory.take_free(class) {
                 return Some(slot);
             }
             self.make_room();
             self.begin_checkpoint();
             self.finish_checkpoint();
         }
-        self.inventory.free.take()
+        self.inventory.take_free(class)
     }
 
-    /// Evicts until the reserve is there, slots included that the next checkpoint sets free.
+    /// Evicts until the reserve is there, slots included that the next checkpoint sets free. What
+    /// there is too little of is made of its own kind only.
     fn make_room(&mut self) {
-        while self.inventory.free.count() + self.checkpoint.emptied < self.reserve {
-            let Some(slot) = self.inventory.choose_victim(&self.drive) else { return };
-            self.empty(slot);
-            count(&self.drive.counts.evicted);
+        for class in Class::ALL {
+            while self.inventory.free(class) + self.checkpoint.emptied(class)
+                < *self.reserve.of(class)
+            {
+                let Some(slot) = self.inventory.choose_victim(&self.drive, class) else { break };
+                self.empty(slot);
+                count(&self.drive.counts.evicted);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The content on the drives.
 //!
-//! Each drive holds a preallocated file of 1 MiB slots (the slab), a table that says which block of
-//! which object lies in which slot, and a log of the objects. All of it is indexed in memory; a
+//! Each drive holds a preallocated file of slots (the slab), of 1 MiB and some of 64 KiB, a table that
+//! says which block of which object lies in which slot, and a log of the objects. All of it is indexed in memory; a
 //! lookup takes no lock. One keeper thread per drive is the only one that changes it: it stores and
 //! evicts blocks and makes checkpoints. A drive that fails takes its own content with it and
 //! nothing else.
@@ -14,14 +14,17 @@
 //! |---|---|
 //! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
+//! | `bay` | the place of each drive, also while it is being opened |
+//! | `layout` | where each slot lies in the slab |
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
 //! | `reader` | the threads that read |
-//! | `keeper`, `inventory`, `s3fifo`, `free` | the thread that stores and evicts |
+//! | `keeper`, `inventory`, `owners`, `s3fifo`, `free` | the thread that stores and evicts |
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
 //! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
 
+mod bay;
 mod block;
 mod catalog;
 mod checkpoint;
@@ -34,10 +37,12 @@ mod health;
 mod inventory;
 mod keeper;
 mod key;
+mod layout;
 mod meta;
 mod object;
 mod object_log;
 mod object_record;
+mod owners;
 mod placement;
 mod reader;
 mod recover;
@@ -49,7 +54,6 @@ mod status;
 mod tests;
 
 use std::collections::BinaryHeap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -67,18 +71,16 @@ pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Purged, Selector,
-    StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Opening, Purged,
+    Selector, StoreStatus,
 };
 
+use bay::{Bay, Purges, Shared};
 use catalog::{Catalog, Published};
 use drive::{Drive, Pin};
 use keeper::Task;
 
 /// Bytes in a block (1 MiB). The last block of an object is shorter.
-///
-/// Each block takes a slot of this size, however short it is. Slots of 64 KiB for short ones would
-/// be a second slab beside this one, with its own table.
 pub const BLOCK: u32 = 1 << 20;
 
 /// Blocks in an extent (64 MiB), the unit that drives are chosen for.
@@ -140,67 +142,50 @@ pub enum NotStored {
 /// The content on all drives.
 #[derive(Debug)]
 pub struct Store {
-    catalog: Catalog,
+    shared: Arc<Shared>,
     /// One per `[[drive]]`, in the order of the configuration.
-    bays: Vec<Bay>,
+    bays: Vec<Arc<Bay>>,
     /// Nothing is stored any more.
     closed: AtomicBool,
 }
 
-/// Where a drive belongs.
-#[derive(Debug)]
-enum Bay {
-    Opened(Arc<Drive>),
-    /// It could not be opened.
-    Empty {
-        path: PathBuf,
-        offline: Offline,
-    },
-}
-
-impl Bay {
-    /// Its drive, if it is up.
-    fn up(&self) -> Option<&Arc<Drive>> {
-        match self {
-            Self::Opened(drive) if drive.is_up() => Some(drive),
-            _ => None,
-        }
-    }
-}
-
 impl Store {
-    /// Opens all drives, each by itself, and reads what they hold: seconds for terabytes. Blocks
-    /// the thread. Never fails as a whole; a drive that cannot be opened is offline, and
-    /// [`Store::status`] says why.
+    /// Begins to open all drives, each by itself, and returns at once: each joins when what it holds has
+    /// been read, which takes seconds for terabytes. Until then its content is missing, and what is
+    /// stored goes to the others. A drive that cannot be opened is offline, and [`Store::status`]
+    /// says why.
     #[must_use]
     pub fn open(drives: &[mcc_config::Drive], options: &StoreOptions) -> Self {
         // Numbers rise over restarts even when the drive that had the highest is missing.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let catalog = Catalog::new(u64::try_from(since_1970.as_micros()).unwrap_or(1));
-        let bays: Vec<Bay> = thread::scope(|scope| {
-            let openings: Vec<_> = drives
-                .iter()
-                .enumerate()
-                .map(|(index, drive)| {
-                    let (path, size, catalog) = (&drive.path, drive.size.bytes(), &catalog);
-                    let open = move || recover::open(index, path, size, catalog, options);
-                    (path, scope.spawn(open))
-                })
-                .collect();
-            openings.into_iter().map(|(path, opening)| bay(path, opening.join())).collect()
-        });
-        for drive in bays.iter().filter_map(Bay::up) {
-            // Another drive may have had newer generations of what this one holds.
-            drive.sweep.store(true, Ordering::Release);
-            drive.tell(Task::Wake);
+        let shared = Arc::new(Shared { catalog, purges: Purges::default() });
+        let open = |(index, drive)| Bay::open(index, drive, &shared, options);
+        let bays = drives.iter().enumerate().map(open).collect();
+        Self { shared, bays, closed: AtomicBool::new(false) }
+    }
+
+    /// Waits until no drive is being opened any more, but no longer than `patience`. False when one
+    /// still is. Blocks the thread.
+    pub fn wait_for_drives(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while self.is_opening() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        Self { catalog, bays, closed: AtomicBool::new(false) }
+        true
+    }
+
+    fn is_opening(&self) -> bool {
+        self.bays.iter().any(|bay| bay.is_opening())
     }
 
     /// The current generation of `key`. Takes no lock.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<Arc<Object>> {
-        self.catalog.get(key)
+        self.shared.catalog.get(key)
     }
 
     /// Makes what the origin has just said about `key` its current generation. When the current one
@@ -208,7 +193,7 @@ impl Store {
     /// freshness and headers are renewed. Otherwise a new generation takes its place, and the old
     /// one's blocks are freed.
     pub fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Arc<Object> {
-        match self.catalog.publish(key, meta) {
+        match self.shared.catalog.publish(key, meta) {
             Published::New(object) => object,
             Published::Renewed(object) => {
                 self.tell_all(|| Task::Renew(Arc::clone(&object)));
@@ -223,7 +208,7 @@ impl Store {
 
     /// Takes over freshness and headers of the origin's confirmation (304) of this very generation.
     pub fn renew(&self, object: &Arc<Object>, meta: &ObjectMeta) {
-        object.renew(meta);
+        object.confirm(meta);
         self.tell_all(|| Task::Renew(Arc::clone(object)));
     }
 
@@ -245,7 +230,7 @@ impl Store {
     #[must_use]
     pub fn has_block(&self, object: &Object, index: u32) -> bool {
         object.block_table().get(index).is_some_and(|location| {
-            let drive = self.bays.get(location.drive()).and_then(Bay::up);
+            let drive = self.bays.get(location.drive()).and_then(|bay| bay.up());
             drive.is_some_and(|drive| drive.states.is_live(location.slot()))
         })
     }
@@ -279,7 +264,7 @@ impl Store {
         if object.block_length(index).is_none_or(|wanted| wanted as usize != length) {
             return Err(NotStored::WrongLength);
         }
-        let up = self.bays.iter().filter_map(Bay::up).map(|drive| (drive.candidate, drive));
+        let up = self.up().map(|drive| (drive.candidate, drive));
         let extent = index / EXTENT_BLOCKS;
         let drive = placement::choose(object.key().stable_hash(), extent, up);
         let object = Arc::clone(object);
@@ -287,12 +272,17 @@ impl Store {
     }
 
     /// Removes objects. They are gone for every lookup when this returns; the drives forget them
-    /// with their next checkpoint ([`Store::flush`] waits for it). A drive that is offline does not
-    /// learn of it.
+    /// with their next checkpoint ([`Store::flush`] waits for it). What a drive holds that is still
+    /// being opened is gone too, though not counted. A drive that is offline does not learn of it.
     pub fn purge(&self, selector: &Selector) -> Purged {
+        if self.is_opening() {
+            self.shared.purges.note(selector);
+        } else {
+            self.shared.purges.forget();
+        }
         let gone: Vec<Arc<Object>> = match selector {
-            Selector::Url(key) => self.catalog.remove_one(key).into_iter().collect(),
-            _ => self.catalog.remove(|key| selector.matches(key)),
+            Selector::Url(key) => self.shared.catalog.remove_one(key).into_iter().collect(),
+            _ => self.shared.catalog.remove(|key| selector.matches(key)),
         };
         let bytes = gone.iter().map(|object| object.stored_bytes()).sum();
         for object in &gone {
@@ -310,10 +300,10 @@ impl Store {
     /// The state of all drives.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
-        let drives: Vec<DriveStatus> = self.bays.iter().map(Bay::status).collect();
+        let drives: Vec<DriveStatus> = self.bays.iter().map(|bay| bay.status()).collect();
         let up = || drives.iter().filter(|drive| drive.state == DriveState::Up);
         StoreStatus {
-            objects: self.catalog.len() as u64,
+            objects: self.shared.catalog.len() as u64,
             blocks: up().map(|drive| drive.blocks).sum(),
             size: up().map(|drive| drive.size).sum(),
             used: up().map(|drive| drive.used).sum(),
@@ -327,7 +317,7 @@ impl Store {
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
         let mut first: BinaryHeap<ByKey> = BinaryHeap::new();
         let mut more = false;
-        self.catalog.for_each(|object| {
+        self.shared.catalog.for_each(|object| {
             let url = object.key().as_str();
             if !url.starts_with(prefix) || after.is_some_and(|after| url <= after) {
                 return;
@@ -354,15 +344,31 @@ impl Store {
     }
 
     fn tell_all(&self, task: impl Fn() -> Task) {
-        self.bays.iter().filter_map(Bay::up).for_each(|drive| drive.tell(task()));
+        self.up().for_each(|drive| drive.tell(task()));
     }
 
-    /// Asks all drives at once, then waits for each answer. A keeper that has ended gives none, one
-    /// that hangs is given up.
+    /// The drives that are up.
+    fn up(&self) -> impl Iterator<Item = &Arc<Drive>> {
+        self.bays.iter().filter_map(|bay| bay.up())
+    }
+
+    /// Asks all drives at once, those that are being opened as soon as they join, then waits for each
+    /// answer. A keeper that has ended gives none, one that hangs is given up.
     fn ask_all(&self, task: fn(SyncSender<()>) -> Task) {
         let until = Instant::now() + PATIENCE;
-        let up = self.bays.iter().filter_map(Bay::up);
-        let asked: Vec<_> = up.filter_map(|drive| ask(drive, task, until)).collect();
+        let (mut asked, mut opening) = (Vec::new(), self.bays.iter().collect::<Vec<_>>());
+        loop {
+            opening.retain(|bay| {
+                let settled = !bay.is_opening();
+                asked
+                    .extend(bay.up().filter(|_| settled).and_then(|drive| ask(drive, task, until)));
+                !settled
+            });
+            if opening.is_empty() || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         for answer in asked {
             let _ = answer.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
@@ -386,48 +392,8 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
 impl Drop for Store {
     /// Ends the drives' threads as a crash would: without a checkpoint.
     fn drop(&mut self) {
-        for bay in &self.bays {
-            if let Bay::Opened(drive) = bay {
-                drive.abandoned.store(true, Ordering::Release);
-                drive.tell(Task::Wake);
-            }
-        }
+        self.bays.iter().for_each(|bay| bay.abandon());
     }
-}
-
-impl Bay {
-    fn status(&self) -> DriveStatus {
-        match self {
-            Self::Opened(drive) => drive.status(),
-            Self::Empty { path, offline } => DriveStatus {
-                path: path.clone(),
-                state: DriveState::Offline(offline.clone()),
-                note: None,
-                size: 0,
-                used: 0,
-                blocks: 0,
-                counts: DriveCounts::default(),
-            },
-        }
-    }
-}
-
-/// What has become of the opening of a drive.
-fn bay(
-    path: &std::path::Path,
-    opened: thread::Result<Result<Arc<Drive>, recover::OpenError>>,
-) -> Bay {
-    let offline = match opened {
-        Ok(Ok(drive)) => return Bay::Opened(drive),
-        Ok(Err(error)) => error.offline(),
-        Err(_) => Offline {
-            reason: "a defect of this program: opening it panicked".to_owned(),
-            action: "report the panic message in the log".to_owned(),
-        },
-    };
-    let drive = path.display();
-    tracing::error!(%drive, reason = offline.reason, action = offline.action, "drive is offline");
-    Bay::Empty { path: path.to_owned(), offline }
 }
 
 /// Objects in a heap, where their keys decide.
