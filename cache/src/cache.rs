@@ -182,7 +182,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the drives, which takes seconds for terabytes and blocks the thread, and makes ready to serve.
+    /// Begins to open the drives and makes ready to serve. What a drive holds is missing until it has
+    /// joined, seconds later for terabytes; [`Cache::status`] says how far it is.
     ///
     /// # Errors
     /// [`CacheError`]: what the operator has configured cannot be used.
@@ -235,6 +236,12 @@ impl Cache {
             connections: TaskTracker::new(),
         });
         Ok(Self { server, fills, tls })
+    }
+
+    /// Waits until every drive has joined or failed to, but no longer than `patience`. False when one
+    /// is still being opened. Blocks the thread. Nobody needs to wait in order to serve.
+    pub fn wait_for_drives(&self, patience: Duration) -> bool {
+        self.server.store.wait_for_drives(patience)
     }
 
     /// Serves plain HTTP/1.1 on `listener` until `shutdown` or [`Cache::close`]. Returns when no more is accepted;

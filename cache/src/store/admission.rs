@@ -28,9 +28,9 @@ pub(super) enum Refused {
 
 impl Admission {
     /// Looks around for the drives in `folders`.
-    pub(super) fn new(ledger: &Arc<Ledger>, folders: impl Iterator<Item = PathBuf>) -> Self {
-        let mounts = Mounts::of_system();
-        Self { mounts, ledger: Arc::clone(ledger), folders: folders.map(|f| real(&f)).collect() }
+    pub(super) fn new(ledger: &Arc<Ledger>, folders: &[PathBuf]) -> Self {
+        let folders = folders.iter().map(|folder| real(folder)).collect();
+        Self { mounts: Mounts::of_system(), ledger: Arc::clone(ledger), folders }
     }
 
     /// Whether the drive in `folder`, whose uuid is this or which is none yet, may be used. Returns what an
@@ -69,11 +69,6 @@ impl Admission {
             )
         });
         mount.note().into_iter().chain(shared).collect()
-    }
-
-    /// What outlives the drives.
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
     }
 
     /// How far the drive `uuid` in `folder` has been scrubbed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::drive::{Drive, Pin};
+use super::drive::Pin;
 use super::key::ObjectKey;
 use super::reader::{Failure, ReadJob};
 
@@ -122,7 +122,7 @@ impl PinnedBlock {
     /// [`is_trusted`](Self::is_trusted).
     #[cfg_attr(not(test), expect(dead_code, reason = "the sendfile path of the server takes it"))]
     pub(crate) fn location(&self) -> (Arc<File>, u64) {
-        (Arc::clone(self.pin.drive.slab.raw()), Drive::offset(self.pin.slot))
+        (Arc::clone(self.pin.drive.slab.raw()), self.pin.drive.offset(self.pin.slot))
     }
 
     /// Whether the block needs no verification before it is sent past [`read`](Self::read).

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::drive::Drive;
 use super::keeper::Task;
-use super::watch::Sentry;
+use super::watch::Watch;
 
 /// Starts the thread. `limit` is how long an operation may take. It ends with the drive's part in the
 /// store.
@@ -20,7 +20,6 @@ pub(super) fn start(
     limit: Duration,
 ) -> io::Result<()> {
     let name = format!("mcc-care-{}", drive.index);
-    let mut sentry = Sentry::new(limit, Instant::now());
     let patient = Arc::downgrade(drive);
     let carer = thread::Builder::new().name(name).spawn(move || {
         while let Some(drive) = patient.upgrade() {
@@ -28,9 +27,9 @@ pub(super) fn start(
                 return;
             }
             if drive.is_up()
-                && let Some(stuck) = sentry.look(drive.disk.watch(), Instant::now())
+                && let Some(stuck) = drive.disk.watch().look()
             {
-                drive.hangs(stuck);
+                drive.hangs(stuck, limit);
                 give_back(&tasks);
             }
             if let Some(offline) = drive.offline.get() {
@@ -40,7 +39,7 @@ pub(super) fn start(
                 return;
             }
             drop(drive);
-            thread::park_timeout(sentry.turn());
+            thread::park_timeout(Watch::turn(limit));
         }
     })?;
     let _ = drive.carer.set(carer.thread().clone());

@@ -10,6 +10,7 @@ use papaya::{Compute, HashMap, Operation};
 
 use super::key::ObjectKey;
 use super::object::{Object, ObjectMeta};
+use super::object_record::FoundObject;
 
 /// Objects without a stored block that are kept before a sweep is worth its while.
 const EMPTY_OBJECTS: usize = 4096;
@@ -69,10 +70,8 @@ impl Catalog {
 
     /// Pins `key`, or ends that. Returns its current generation.
     pub(super) fn set_pinned(&self, key: &ObjectKey, pinned: bool) -> Option<Arc<Object>> {
-        match pinned {
-            true => self.pins.pin().insert(key.clone(), ()),
-            false => self.pins.pin().remove(key).copied(),
-        };
+        let pins = self.pins.pin();
+        let _ = if pinned { pins.insert(key.clone(), ()) } else { pins.remove(key) };
         let object = self.get(key)?;
         object.set_pinned(pinned);
         Some(object)
@@ -88,7 +87,7 @@ impl Catalog {
 
     pub(super) fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Published {
         if let Some(current) = self.get(key).filter(|current| current.meta().same_content(meta)) {
-            current.renew(meta);
+            current.confirm(meta);
             return Published::Renewed(current);
         }
         self.sweep_if_due();
@@ -104,7 +103,7 @@ impl Catalog {
         });
         match outcome {
             Compute::Aborted(current) => {
-                current.renew(meta);
+                current.confirm(meta);
                 Published::Renewed(current)
             }
             Compute::Updated { old: (_, old), .. } => {
@@ -119,34 +118,33 @@ impl Catalog {
         }
     }
 
-    /// Takes in an object that a drive holds blocks of. The highest number wins the key, and what
-    /// it replaces is retired. `None`: another drive has a newer generation, or a different object
-    /// under the same number.
-    pub(super) fn adopt(
-        &self,
-        key: &ObjectKey,
-        number: u64,
-        meta: &ObjectMeta,
-    ) -> Option<Arc<Object>> {
+    /// Takes in an object that a drive holds blocks of, and returns the generation that these are
+    /// blocks of: the current one, when it is certain to be the same content, or the drive's own, when
+    /// that is the most recent one known. `None`: what the drive holds is out of date.
+    ///
+    /// What the origin has said in this run is more recent than whatever a drive says, and among
+    /// drives the highest number is.
+    pub(super) fn adopt(&self, found: FoundObject) -> Option<Arc<Object>> {
+        let FoundObject { number, key, packed } = found;
         self.skip_number(number);
-        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let new = Arc::new(Object::found(key.clone(), number, packed));
         let objects = self.objects.pin();
-        let outcome = objects.compute(key.clone(), |entry| match entry {
-            Some((_, current)) if current.number() >= number => {
-                Operation::Abort(Arc::clone(current))
+        let outcome = objects.compute(key, |entry| match entry {
+            Some((_, current)) if is_same(current, &new) => {
+                Operation::Abort(Some(Arc::clone(current)))
             }
+            Some((_, current)) if current.recency() >= number => Operation::Abort(None),
             _ => Operation::Insert(Arc::clone(&new)),
         });
         match outcome {
             Compute::Aborted(current) => {
-                let known = current.meta();
-                let same = current.number() == number
-                    && (known.length, &known.etag, &known.last_modified)
-                        == (meta.length, &meta.etag, &meta.last_modified);
-                if same && meta.stored_at > known.stored_at {
-                    current.renew(meta);
+                let current = current?;
+                let of_this_run = current.recency() == u64::MAX;
+                current.raise_recency(number);
+                if !of_this_run && new.peek_meta().stored_at > current.peek_meta().stored_at {
+                    current.renew(&new.peek_meta());
                 }
-                same.then_some(current)
+                Some(current)
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
@@ -158,6 +156,13 @@ impl Catalog {
                 Some(new)
             }
         }
+    }
+
+    /// Removes and retires `object`, if it is still the current generation.
+    pub(super) fn remove_exactly(&self, object: &Arc<Object>) {
+        let objects = self.objects.pin();
+        let _ = objects.remove_if(object.key(), |_, current| Arc::ptr_eq(current, object));
+        object.retire();
     }
 
     /// Removes and retires every object that `doomed` names, and returns them.
@@ -197,4 +202,15 @@ impl Catalog {
         });
         self.sweep_at.store(self.objects.len().max(EMPTY_OBJECTS), Ordering::Relaxed);
     }
+}
+
+/// Whether a generation that is known and one found on a drive are about the same bytes: by what the
+/// origin said, or because it is the same generation, which several drives may hold blocks of.
+fn is_same(known: &Object, found: &Object) -> bool {
+    let (known_meta, found_meta) = (known.peek_meta(), found.peek_meta());
+    let validators =
+        |meta: &ObjectMeta| (meta.length, meta.etag.clone(), meta.last_modified.clone());
+    let one =
+        known.number() == found.number() && validators(&known_meta) == validators(&found_meta);
+    one || known_meta.same_content(&found_meta)
 }

@@ -7,7 +7,6 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
@@ -34,7 +33,7 @@ pub(super) struct Lock {
 
 impl Disk {
     pub(super) fn new(path: &Path, faults: Faults) -> Self {
-        Self { path: path.into(), faults, watch: Arc::new(Watch::new(Instant::now())) }
+        Self { path: path.into(), faults, watch: Arc::new(Watch::new()) }
     }
 
     /// What is being done on the drive.
@@ -45,7 +44,7 @@ impl Disk {
     /// The operation at hand begins. Whatever makes it fail is met with its guard held: an injected
     /// hang is seen like a real one.
     fn begin(&self, part: Part, operation: Operation) -> io::Result<(Busy<'_>, Option<Effect>)> {
-        let busy = self.watch.begin(part, operation, Instant::now());
+        let busy = self.watch.begin(part, operation);
         let effect = self.faults.meet(&self.path, part, operation)?;
         Ok((busy, effect))
     }
@@ -185,6 +184,11 @@ impl DiskFile {
         let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Random);
     }
 
+    /// Tells the kernel that the file is about to be read from its beginning to its end.
+    pub(super) fn expect_sequential_reads(&self) {
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Sequential);
+    }
+
     /// Fills `buffer` from `offset`.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let (_busy, effect) = self.begin(Operation::Read)?;
@@ -253,7 +257,7 @@ impl DiskFile {
     #[expect(unsafe_code, reason = "no safe crate has sync_file_range(2)")]
     pub(super) fn begin_write_back(&self, offset: u64, length: u64) {
         let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
-        let _busy = self.disk.watch.begin(self.part, Operation::Write, Instant::now());
+        let _busy = self.disk.watch.begin(self.part, Operation::Write);
         // SAFETY: the call takes numbers only, and the descriptor is open for as long as `self`.
         // It is a hint: an error stays with the pages, and the sync that follows reports it.
         unsafe {

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::NotStored;
 use super::disk::{Disk, DiskFile};
 use super::health::{ERRORS, ErrorWindow, Verdict, WINDOW};
 use super::keeper::Task;
+use super::layout::SlotLayout;
 use super::ledger::Ledger;
 use super::placement::Candidate;
 use super::reader::Readers;
@@ -20,13 +22,13 @@ use super::scrub::Scrub;
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
 use super::watch::Stuck;
-use super::{BLOCK, NotStored};
 
 /// A drive that was opened. It may have gone offline since.
 pub(super) struct Drive {
     pub(super) index: u8,
     pub(super) disk: Disk,
     pub(super) candidate: Candidate,
+    pub(super) layout: SlotLayout,
     pub(super) slab: DiskFile,
     pub(super) table: DiskFile,
     pub(super) states: SlotStates,
@@ -44,6 +46,8 @@ pub(super) struct Drive {
     pub(super) gone: CancellationToken,
     /// It went offline by its own fault, and is not used again after a restart.
     pub(super) given_up: AtomicBool,
+    /// It is offline, and its keeper has let go of its folder and of all that it held.
+    pub(super) let_go: AtomicBool,
     pub(super) errors: Mutex<ErrorWindow>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) scrub: Scrub,
@@ -92,8 +96,8 @@ impl Drive {
     }
 
     /// Where `slot` begins in the slab.
-    pub(super) fn offset(slot: u32) -> u64 {
-        u64::from(slot) * u64::from(BLOCK)
+    pub(super) fn offset(&self, slot: u32) -> u64 {
+        self.layout.offset(slot)
     }
 
     /// How many blocks of full size it has room for.
@@ -144,13 +148,13 @@ impl Drive {
     }
 
     /// An operation on it does not come back.
-    pub(super) fn hangs(&self, stuck: Stuck) {
+    pub(super) fn hangs(&self, stuck: Stuck, patience: Duration) {
         count(&self.counts.hung);
         self.give_up(format!(
-            "it hangs: {} of its file `{}` has not come back for {} s",
+            "it hangs: {} of its file `{}` has not come back for more than {} s",
             stuck.operation.name(),
             stuck.part.file_name(),
-            stuck.time.as_secs()
+            patience.as_secs()
         ));
     }
 
@@ -192,7 +196,7 @@ impl Drive {
             path: self.disk.path().to_owned(),
             state: self.offline.get().map_or(DriveState::Up, |o| DriveState::Offline(o.clone())),
             note: self.note(),
-            size: u64::from(self.candidate.weight) * u64::from(BLOCK),
+            size: self.layout.bytes(),
             used: get(&counts.used),
             blocks: get(&counts.blocks),
             pinned: get(&counts.pinned),

@@ -19,13 +19,14 @@ use super::checkpoint::{Change, Checkpoint};
 use super::disk::Lock;
 use super::drive::{Drive, Pin, count};
 use super::inventory::Inventory;
+use super::layout::{Class, PerClass};
 use super::object::Object;
 use super::scrub::Next;
 use super::slot_record::SlotRecord;
 
-/// Slots kept free: one in so many, ...
+/// Slots of each class kept free: one in so many, ...
 const FREE_SHARE: u32 = 32;
-/// ... but no more than these (4 GiB).
+/// ... but no more than these (4 GiB of large ones).
 const FREE_MOST: u32 = 4096;
 /// Checkpoints made one after the other for a block that finds no free slot.
 const PATIENCE: usize = 3;
@@ -63,7 +64,7 @@ pub(super) struct Keeper {
     pub(super) lock: Lock,
     pub(super) interval: Duration,
     /// Slots to keep free.
-    reserve: u32,
+    reserve: PerClass<u32>,
     ageing: Option<Ageing>,
 }
 
@@ -76,7 +77,8 @@ impl Keeper {
         interval: Duration,
         ageing: Option<Ageing>,
     ) -> Self {
-        let reserve = (drive.candidate.weight / FREE_SHARE).clamp(2, FREE_MOST);
+        let layout = drive.layout;
+        let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
         Self { drive, inventory, checkpoint, lock, interval, reserve, ageing }
     }
 
@@ -119,8 +121,10 @@ impl Keeper {
             }
             self.make_room();
             self.step_checkpoint();
-            let starving = self.inventory.free.count() < self.reserve.div_ceil(2)
-                && self.checkpoint.has_emptied();
+            let starving = Class::ALL.into_iter().any(|class| {
+                self.inventory.free(class) < self.reserve.of(class).div_ceil(2)
+                    && self.checkpoint.has_emptied(class)
+            });
             if starving || self.checkpoint.is_due(self.interval, Instant::now()) {
                 self.begin_checkpoint();
             }
@@ -140,17 +144,21 @@ impl Keeper {
             }
             self.empty(place.slot());
         }
-        let Some(slot) = self.free_slot() else {
+        if !self.inventory.accepts(object) {
+            count(&self.drive.counts.refused);
+            return;
+        }
+        let Some(slot) = self.free_slot(self.drive.layout.class_for(length)) else {
             count(&self.drive.counts.refused);
             return;
         };
         let crc = data.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
-        if let Err(error) = self.drive.slab.write_pieces(data, Drive::offset(slot)) {
-            self.inventory.free.insert(slot);
+        if let Err(error) = self.drive.slab.write_pieces(data, self.drive.offset(slot)) {
+            self.inventory.set_free(slot);
             self.drive.failed("writing a block", &error);
             return;
         }
-        self.drive.slab.begin_write_back(Drive::offset(slot), u64::from(length));
+        self.drive.slab.begin_write_back(self.drive.offset(slot), u64::from(length));
         if self.inventory.add(&self.drive, slot, object, index, None) {
             self.checkpoint.unlogged.insert(object.number());
         }
@@ -166,31 +174,36 @@ impl Keeper {
         count(&self.drive.counts.written);
     }
 
-    /// A free slot; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
+    /// A free slot of `class`; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
     /// and blocks are refused: the drive is slower than the network.
-    fn free_slot(&mut self) -> Option<u32> {
+    fn free_slot(&mut self, class: Class) -> Option<u32> {
         for _ in 0..PATIENCE {
-            if let Some(slot) = self.inventory.free.take() {
+            if let Some(slot) = self.inventory.take_free(class) {
                 return Some(slot);
             }
             self.make_room();
             self.begin_checkpoint();
             self.finish_checkpoint();
         }
-        self.inventory.free.take()
+        self.inventory.take_free(class)
     }
 
-    /// Evicts until the reserve is there, slots included that the next checkpoint sets free.
+    /// Evicts until the reserve is there, slots included that the next checkpoint sets free. What
+    /// there is too little of is made of its own kind only.
     fn make_room(&mut self) {
-        while self.inventory.free.count() + self.checkpoint.emptied < self.reserve {
-            if let Some(object) = self.ageing.as_mut().and_then(|a| a.next(Instant::now())) {
-                let freed = self.release_object(&object);
-                self.drive.counts.evicted.fetch_add(freed, Ordering::Relaxed);
-                continue;
+        for class in Class::ALL {
+            while self.inventory.free(class) + self.checkpoint.emptied(class)
+                < *self.reserve.of(class)
+            {
+                if let Some(object) = self.ageing.as_mut().and_then(|a| a.next(Instant::now())) {
+                    let freed = self.release_object(&object);
+                    self.drive.counts.evicted.fetch_add(freed, Ordering::Relaxed);
+                    continue;
+                }
+                let Some(slot) = self.inventory.choose_victim(&self.drive, class) else { break };
+                self.empty(slot);
+                count(&self.drive.counts.evicted);
             }
-            let Some(slot) = self.inventory.choose_victim(&self.drive) else { return };
-            self.empty(slot);
-            count(&self.drive.counts.evicted);
         }
     }
 
@@ -282,6 +295,7 @@ impl Keeper {
         // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
         let drive = Arc::clone(&self.drive);
         drop(self);
+        drive.let_go.store(true, Ordering::Release);
         let mut next = Some(task);
         while let Some(task) = next {
             if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {

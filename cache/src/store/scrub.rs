@@ -294,7 +294,7 @@ impl Scrubber {
 
     /// The block's bytes.
     fn read(&mut self, drive: &Drive, slot: u32, length: usize) -> io::Result<&[u8]> {
-        let offset = Drive::offset(slot);
+        let offset = drive.offset(slot);
         self.buffer.resize(BLOCK as usize + ALIGN, 0);
         let start = self.buffer.as_ptr().align_offset(ALIGN);
         if let Some(direct) = &self.direct {

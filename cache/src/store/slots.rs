@@ -102,14 +102,14 @@ impl SlotStates {
             word.fetch_and(!SUSPECT, Ordering::AcqRel);
         }
     }
-}
 
-impl super::s3fifo::Usage for SlotStates {
-    fn hits(&self, slot: u32) -> u32 {
+    /// Hits since they were last forgotten, 0 to 3.
+    pub(super) fn hits(&self, slot: u32) -> u32 {
         self.word(slot).map_or(0, |word| (word.load(Ordering::Relaxed) & HITS) / HIT)
     }
 
-    fn forget_hits(&self, slot: u32, hits: u32) {
+    /// Takes `hits` off.
+    pub(super) fn forget_hits(&self, slot: u32, hits: u32) {
         if let Some(word) = self.word(slot) {
             // Hits that come in between are counted, save that they stop at three.
             let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -117,15 +117,10 @@ impl super::s3fifo::Usage for SlotStates {
             });
         }
     }
-
-    fn is_pinned(&self, slot: u32) -> bool {
-        self.is_pinned(slot)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::s3fifo::Usage as _;
     use super::*;
 
     #[test]

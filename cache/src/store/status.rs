@@ -55,8 +55,19 @@ pub struct DriveStatus {
 pub enum DriveState {
     /// It stores and serves.
     Up,
+    /// What it holds is being read. It joins when that is done; until then the others do its work.
+    Opening(Opening),
     /// It does neither, until an operator has done something about it.
     Offline(Offline),
+}
+
+/// How far the opening of a drive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Opening {
+    /// Records of the slot table read so far.
+    pub read: u64,
+    /// Records in all; 0 before that is known.
+    pub records: u64,
 }
 
 /// Why a drive does not take part, and what to do about it.
@@ -133,7 +144,7 @@ pub struct ObjectSummary {
 
 impl From<&Object> for ObjectSummary {
     fn from(object: &Object) -> Self {
-        let meta = object.meta();
+        let meta = object.peek_meta();
         Self {
             url: object.key().to_string(),
             number: object.number(),

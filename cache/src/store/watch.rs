@@ -1,8 +1,9 @@
 //! Which operations on a drive are under way, and since when: how a drive that hangs is found out.
 //!
 //! Each operation signs in before it enters the kernel and signs out behind it. A thread that does
-//! nothing else looks at the list. It takes no lock, so that an operation that never comes back
-//! keeps nobody from looking.
+//! nothing else looks at the list again and again, and time is counted in its looks: a process that was
+//! stopped, or starved, finds none of its operations older for that. No lock is taken, so that an
+//! operation that never comes back keeps nobody from looking.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,18 +13,20 @@ use super::fault::{Operation, Part};
 
 /// An operation that takes longer is counted as slow.
 const SLOW: Duration = Duration::from_secs(1);
+/// An operation that is found in so many looks more hangs.
+const LOOKS: u64 = 30;
 /// A sync waits for everything written since the last one: it may take so many times as long as
-/// another operation before it counts as one that hangs.
-const SYNC_FACTOR: u32 = 4;
+/// another operation.
+const SYNC_FACTOR: u64 = 4;
 /// Operations that can be under way at a time. Further ones are not watched: those that are hang too.
 const ENTRIES: usize = 64;
 
 /// The operations on one drive.
 #[derive(Debug)]
 pub(super) struct Watch {
-    start: Instant,
-    /// 0: nobody; else what (8 bits), and milliseconds from `start` to when it began (56 bits).
+    /// 0: nobody; else what (8 bits), and how many looks there had been when it began (56 bits).
     entries: [AtomicU64; ENTRIES],
+    looks: AtomicU64,
     slow: AtomicU64,
 }
 
@@ -40,23 +43,30 @@ pub(super) struct Busy<'a> {
 pub(super) struct Stuck {
     pub(super) part: Part,
     pub(super) operation: Operation,
-    pub(super) time: Duration,
 }
 
 impl Watch {
-    pub(super) fn new(start: Instant) -> Self {
-        let entries = [const { AtomicU64::new(0) }; ENTRIES];
-        Self { start, entries, slow: AtomicU64::new(0) }
+    pub(super) fn new() -> Self {
+        Self {
+            entries: [const { AtomicU64::new(0) }; ENTRIES],
+            looks: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+        }
     }
 
-    /// An operation begins at `now`.
-    pub(super) fn begin(&self, part: Part, operation: Operation, now: Instant) -> Busy<'_> {
+    /// How long to wait between two looks, when an operation may take `limit`.
+    pub(super) fn turn(limit: Duration) -> Duration {
+        (limit / LOOKS as u32).max(Duration::from_millis(1))
+    }
+
+    /// An operation begins.
+    pub(super) fn begin(&self, part: Part, operation: Operation) -> Busy<'_> {
         let what = (part as u64 + 1) << 4 | operation as u64;
-        let word = self.millis(now) << 8 | what;
+        let word = self.looks.load(Ordering::Relaxed) << 8 | what;
         let entry = self.entries.iter().find(|entry| {
             entry.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         });
-        Busy { watch: self, entry, began: now }
+        Busy { watch: self, entry, began: Instant::now() }
     }
 
     /// How many operations are under way.
@@ -69,22 +79,22 @@ impl Watch {
         self.slow.load(Ordering::Relaxed)
     }
 
-    fn millis(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// All operations under way. `since` is when the last one began that is let off.
-    fn under_way(&self, since: Instant, now: Instant) -> impl Iterator<Item = Stuck> {
-        let (since, now) = (self.millis(since), self.millis(now));
-        self.entries.iter().filter_map(move |entry| {
+    /// Looks once more. Returns the operation that hangs, if one does.
+    pub(super) fn look(&self) -> Option<Stuck> {
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.entries.iter().find_map(|entry| {
             let word = entry.load(Ordering::Acquire);
             let part = usize::try_from(word >> 4 & 0xf).ok()?.checked_sub(1)?;
             let operation = usize::try_from(word & 0xf).ok()?;
-            Some(Stuck {
-                part: *Part::ALL.get(part)?,
-                operation: *Operation::ALL.get(operation)?,
-                time: Duration::from_millis(now.saturating_sub((word >> 8).max(since))),
-            })
+            let stuck =
+                Stuck { part: *Part::ALL.get(part)?, operation: *Operation::ALL.get(operation)? };
+            let most = match stuck.operation {
+                Operation::Read | Operation::Write | Operation::Open => LOOKS,
+                Operation::Sync => LOOKS * SYNC_FACTOR,
+                // Space is reserved when a drive is opened, and some file systems write all of it.
+                Operation::Allocate => return None,
+            };
+            (looks.saturating_sub(word >> 8) > most).then_some(stuck)
         })
     }
 }
@@ -100,107 +110,52 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Looks at a [`Watch`] again and again. A process that was stopped or starved finds all its
-/// operations old; so what passed between two looks counts for two turns of looking at most.
-#[derive(Debug)]
-pub(super) struct Sentry {
-    limit: Duration,
-    turn: Duration,
-    last: Instant,
-    let_off: Instant,
-}
-
-impl Sentry {
-    /// `limit` is how long an operation may take. Look once per [`turn`](Self::turn).
-    pub(super) fn new(limit: Duration, now: Instant) -> Self {
-        let turn = (limit / 30).max(Duration::from_millis(1));
-        Self { limit, turn, last: now, let_off: now }
-    }
-
-    /// Time between two looks.
-    pub(super) fn turn(&self) -> Duration {
-        self.turn
-    }
-
-    /// The operation that hangs at `now`, if one does.
-    pub(super) fn look(&mut self, watch: &Watch, now: Instant) -> Option<Stuck> {
-        if now.saturating_duration_since(self.last) > self.turn * 2 {
-            self.let_off = now;
-        }
-        self.last = now;
-        watch.under_way(self.let_off, now).find(|stuck| match stuck.operation {
-            Operation::Sync => stuck.time > self.limit * SYNC_FACTOR,
-            // Space is reserved when a drive is opened, and some file systems write all of it.
-            Operation::Allocate => false,
-            Operation::Read | Operation::Write | Operation::Open => stuck.time > self.limit,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// Looks once per second from second `from` to second `to`.
-    fn look(
-        sentry: &mut Sentry,
-        watch: &Watch,
-        start: Instant,
-        from: u32,
-        to: u32,
-    ) -> Option<Stuck> {
-        (from..=to).find_map(|second| sentry.look(watch, start + second * SECOND))
+    /// Looks at most so many times, until something hangs.
+    fn look(watch: &Watch, times: u64) -> Option<Stuck> {
+        (0..times).find_map(|_| watch.look())
     }
 
     #[test]
-    fn an_operation_that_takes_longer_than_half_a_minute_hangs() {
-        let start = Instant::now();
-        let watch = Watch::new(start);
-        let mut sentry = Sentry::new(30 * SECOND, start);
-        assert_eq!(sentry.turn(), SECOND);
-        let fast = watch.begin(Part::Slab, Operation::Write, start);
-        let hangs = watch.begin(Part::Slots, Operation::Read, start + 5 * SECOND);
-        assert_eq!(watch.busy(), 2);
-        assert_eq!(look(&mut sentry, &watch, start, 1, 30), None);
+    fn an_operation_that_does_not_come_back_is_found() {
+        let watch = Watch::new();
+        let fast = watch.begin(Part::Slab, Operation::Write);
+        assert_eq!(look(&watch, 5), None);
+        let hangs = watch.begin(Part::Slots, Operation::Read);
+        assert_eq!((look(&watch, 25), watch.busy()), (None, 2));
         drop(fast);
-        assert_eq!(look(&mut sentry, &watch, start, 31, 35), None);
-        let stuck = look(&mut sentry, &watch, start, 36, 36).unwrap();
-        assert_eq!((stuck.part, stuck.operation), (Part::Slots, Operation::Read));
+        assert_eq!(look(&watch, 5), None);
+        let stuck = Stuck { part: Part::Slots, operation: Operation::Read };
+        assert_eq!(watch.look(), Some(stuck));
         drop(hangs);
-        assert_eq!((look(&mut sentry, &watch, start, 37, 99), watch.busy()), (None, 0));
+        assert_eq!((look(&watch, 99), watch.busy()), (None, 0));
     }
 
     #[test]
-    fn a_sync_may_take_two_minutes() {
-        let start = Instant::now();
-        let watch = Watch::new(start);
-        let mut sentry = Sentry::new(30 * SECOND, start);
-        let _sync = watch.begin(Part::Slab, Operation::Sync, start);
-        assert_eq!(look(&mut sentry, &watch, start, 1, 120), None);
-        assert!(look(&mut sentry, &watch, start, 121, 121).is_some());
-    }
-
-    #[test]
-    fn a_process_that_was_stopped_does_not_blame_the_drive() {
-        let start = Instant::now();
-        let watch = Watch::new(start);
-        let mut sentry = Sentry::new(30 * SECOND, start);
-        let _read = watch.begin(Part::Slab, Operation::Read, start);
-        assert_eq!(look(&mut sentry, &watch, start, 1, 5), None);
-        // Nothing ran for an hour; then the operation has its half minute anew.
-        assert_eq!(look(&mut sentry, &watch, start, 3605, 3635), None);
-        assert!(look(&mut sentry, &watch, start, 3636, 3636).is_some());
+    fn a_sync_may_take_longer_and_a_reservation_as_long_as_it_takes() {
+        let watch = Watch::new();
+        let _reservation = watch.begin(Part::Slab, Operation::Allocate);
+        let sync = watch.begin(Part::Slab, Operation::Sync);
+        assert_eq!(look(&watch, 120), None);
+        assert!(watch.look().is_some());
+        drop(sync);
+        assert_eq!(look(&watch, 999), None);
     }
 
     #[test]
     fn more_operations_than_entries_do_no_harm() {
-        let now = Instant::now();
-        let watch = Watch::new(now);
-        let all: Vec<_> = (0..100).map(|_| watch.begin(Part::Slab, Operation::Read, now)).collect();
+        let watch = Watch::new();
+        let all: Vec<_> = (0..100).map(|_| watch.begin(Part::Slab, Operation::Read)).collect();
         assert_eq!(watch.busy(), ENTRIES);
         drop(all);
         assert_eq!(watch.busy(), 0);
+    }
+
+    #[test]
+    fn half_a_minute_is_looked_at_once_a_second() {
+        assert_eq!(Watch::turn(Duration::from_secs(30)), Duration::from_secs(1));
     }
 }
