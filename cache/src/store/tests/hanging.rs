@@ -60,11 +60,15 @@ async fn readers_of_a_drive_that_hangs_are_sent_away_and_no_other() {
 #[test]
 fn what_waits_for_a_keeper_that_hangs_is_given_back() {
     let (folder, faults) = (Folder::new(), Faults::armed());
-    let store = opened(&[folder.config(SLOTS)], &impatient(&faults));
+    let patience = Duration::from_millis(600);
+    let store = opened(&[folder.config(SLOTS)], &StoreOptions { patience, ..faulty(&faults) });
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, Effect::Hang));
     let publish = |n: u32| store.publish(&key(&format!("/{n}")), &meta(1, blocks(1)));
     let objects: Vec<_> = (0..12).map(publish).collect();
-    objects.iter().for_each(|object| write(&store, object, 0).unwrap());
+    let data = Bytes::from(vec![7; BLOCK as usize]);
+    for object in &objects {
+        store.write(object, 0, vec![data.clone()]).unwrap();
+    }
     faults.await_hanging(1);
     given_up(&store, 0);
     // Each was in the catalog, here, and in the queue; one is in the hands of the keeper.
