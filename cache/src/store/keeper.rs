@@ -190,7 +190,7 @@ impl Keeper {
         }
     }
 
-    fn release_object(&mut self, object: &Arc<Object>) {
+    pub(super) fn release_object(&mut self, object: &Arc<Object>) {
         let slots: Vec<u32> =
             object.block_table().on_drive(self.drive.index).map(|(_, slot)| slot).collect();
         for slot in slots {
@@ -198,7 +198,7 @@ impl Keeper {
         }
     }
 
-    fn renewed(&mut self, object: &Arc<Object>) {
+    pub(super) fn renewed(&mut self, object: &Arc<Object>) {
         if self.inventory.object(object.number()).is_some() {
             self.checkpoint.unlogged.insert(object.number());
         }

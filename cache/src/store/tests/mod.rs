@@ -1,9 +1,12 @@
 //! The store as a whole, on real files. What the parts promise by themselves is tested beside them.
 
+mod classes;
 mod contents;
 mod crash;
 mod failing;
+mod joining;
 mod opening;
+mod power;
 
 use std::fs;
 use std::path::Path;
