@@ -215,7 +215,7 @@ impl Keeper {
     }
 
     /// Returns how many slots it emptied.
-    fn release_object(&mut self, object: &Arc<Object>) -> u64 {
+    pub(super) fn release_object(&mut self, object: &Arc<Object>) -> u64 {
         let slots = self.slots_of(object);
         slots.iter().for_each(|slot| self.empty(*slot));
         slots.len() as u64
@@ -241,7 +241,7 @@ impl Keeper {
         let _ = reply.try_send(next);
     }
 
-    fn renewed(&mut self, object: &Arc<Object>) {
+    pub(super) fn renewed(&mut self, object: &Arc<Object>) {
         if self.inventory.object(object.number()).is_some() {
             self.checkpoint.unlogged.insert(object.number());
         }

@@ -81,6 +81,7 @@ use thiserror::Error;
 pub use block::{PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
+pub use layout::{Class, SMALL_SLOT, SlotLayout};
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};

@@ -41,6 +41,10 @@ use super::{BLOCK, StoreOptions};
 
 /// Smallest slab in MiB. The configuration asks for more.
 const FEWEST_MEBIBYTES: u64 = 16;
+/// Space reserved for the object log: one byte for so many of the slab, as a power of two, ...
+const LOG_SHARE: u32 = 17;
+/// ... but no less than this (64 KiB).
+const LEAST_LOG: u64 = 64 << 10;
 /// Records read at once (1 MiB).
 const PIECE: u32 = 32 << 10;
 
@@ -158,6 +162,12 @@ pub(super) fn prepare(
     // Only after `meta`: a slab that is shorter than it says would be taken for damaged.
     if slab.length().map_err(failed("looking at the slab"))? > layout.bytes() {
         slab.set_length(layout.bytes()).map_err(failed("shortening the slab"))?;
+    }
+
+    let room = (layout.bytes() >> LOG_SHARE).max(LEAST_LOG);
+    let reserved = log.reserve(&disk, room);
+    if let Err(error) = reserved.and_then(|()| disk.reserve_replacement(Part::Meta, LEAST_LOG)) {
+        notes.push(format!("no space could be reserved for its records: {error}"));
     }
 
     let (tasks, inbox) = sync_channel(options.write_queue.max(1));

@@ -76,23 +76,6 @@ fn content_of_a_later_release_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_drive_grows_and_does_not_shrink() {
-    let folder = Folder::new();
-    let store = open(&folder);
-    write_all(&store, &store.publish(&key("/a"), &meta(1, blocks(3))));
-    store.close();
-    drop(store);
-    for (configured, slots, noted) in [(64, 64, false), (SLOTS, 64, true)] {
-        let store = opened(&[folder.config(configured)], &options());
-        let status = only_drive(&store);
-        assert_eq!((status.size, status.note.is_some()), (blocks(slots), noted), "{status:?}");
-        assert_eq!(check_all(&store).await, 3);
-        assert_eq!(fs::metadata(folder.path().join("slab")).unwrap().len(), blocks(slots));
-        store.close();
-    }
-}
-
-#[tokio::test]
 async fn a_drive_that_comes_back_with_an_old_generation_gives_way() {
     let (a, b) = (Folder::new(), Folder::new());
     let both = [a.config(SLOTS), b.config(SLOTS)];
