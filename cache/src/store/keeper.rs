@@ -287,15 +287,8 @@ impl Keeper {
 
     /// The drive has failed: its blocks are forgotten, so that other drives may take them, and
     /// nothing is written any more.
-    fn stay_offline(mut self, task: Task, tasks: &Mutex<Receiver<Task>>) {
-        let slots: Vec<u32> = self.inventory.taken().collect();
-        for slot in slots {
-            self.inventory.release(&self.drive, slot);
-        }
-        // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
-        let drive = Arc::clone(&self.drive);
-        drop(self);
-        drive.let_go.store(true, Ordering::Release);
+    fn stay_offline(self, task: Task, tasks: &Mutex<Receiver<Task>>) {
+        let drive = self.let_go();
         let mut next = Some(task);
         while let Some(task) = next {
             if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {
@@ -304,5 +297,18 @@ impl Keeper {
             drop(task);
             next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         }
+    }
+
+    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// checkpoint learns that there is none.
+    pub(super) fn let_go(mut self) -> Arc<Drive> {
+        let slots: Vec<u32> = self.inventory.taken().collect();
+        for slot in slots {
+            self.inventory.release(&self.drive, slot);
+        }
+        let drive = Arc::clone(&self.drive);
+        drop(self);
+        drive.let_go.store(true, Ordering::Release);
+        drive
     }
 }

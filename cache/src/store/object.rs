@@ -34,7 +34,17 @@ pub struct ObjectMeta {
     pub fresh_until: u64,
 }
 
+/// By how many seconds what the origin said may lie in the future: clocks are set a little now and then.
+const CLOCK_SLACK: u64 = 300;
+
 impl ObjectMeta {
+    /// Whether it may be served at `now` (seconds since 1970) without asking the origin. Not when it is from
+    /// the future: the clock was set back, and was wrong when the origin was asked, or is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        self.fresh_until > now && self.stored_at <= now.saturating_add(CLOCK_SLACK)
+    }
+
     /// Whether `other` is certain to describe the same bytes: equal length, and equal strong entity
     /// tags or, where neither side has a tag, equal modification dates. Weak tags and missing
     /// validators prove nothing (RFC 9110 §8.8.3.2).
