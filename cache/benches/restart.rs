@@ -144,8 +144,8 @@ impl Contents {
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         }
         let layout = SlotLayout::new(self.mebibytes, 0);
-        let drive =
-            mcc_config::Drive { path: folder.to_owned(), size: ByteSize::new(layout.bytes()) };
+        let (path, size) = (folder.to_owned(), ByteSize::new(layout.bytes()));
+        let drive = mcc_config::Drive { path, size, allow_root: false };
         let before = resident();
         let started = Instant::now();
         let store = Store::open(&[drive], &StoreOptions::default());

@@ -6,19 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::StoreOptions;
 use super::catalog::Catalog;
 use super::drive::Drive;
 use super::keeper::Task;
 use super::key::ObjectKey;
+use super::ledger::Ledger;
 use super::recover::{self, OpenError};
-use super::status::{DriveCounts, DriveState, DriveStatus, Offline, Opening, Selector};
+use super::status::{
+    DriveCounts, DriveState, DriveStatus, Offline, Opening, ScrubStatus, Selector,
+};
+use super::{care, scrub};
+use crate::time::{SteadyClock, unix_now};
 
 /// The place of one drive.
 #[derive(Debug)]
 pub(super) struct Bay {
-    path: PathBuf,
+    config: mcc_config::Drive,
     progress: Progress,
     opened: OnceLock<Result<Arc<Drive>, Offline>>,
 }
@@ -37,6 +43,37 @@ pub(super) struct Progress {
 pub(super) struct Shared {
     pub(super) catalog: Catalog,
     pub(super) purges: Purges,
+    pub(super) ledger: Arc<Ledger>,
+    /// The folders of all drives.
+    pub(super) folders: Vec<PathBuf>,
+    pub(super) clock: SteadyClock,
+}
+
+impl Shared {
+    /// Generations are numbered from `clock` on, or higher.
+    pub(super) fn new(ledger: Ledger, clock: u64, drives: &[mcc_config::Drive]) -> Self {
+        let catalog = Catalog::new(ledger.first_number(clock));
+        for key in ledger.pins() {
+            catalog.set_pinned(&key, true);
+        }
+        Self {
+            catalog,
+            purges: Purges::default(),
+            ledger: Arc::new(ledger),
+            folders: drives.iter().map(|drive| drive.path.clone()).collect(),
+            clock: SteadyClock::new(Instant::now(), unix_now()),
+        }
+    }
+}
+
+/// What there is in a bay, to somebody who would put a drive there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Opening,
+    Up,
+    /// A drive that is offline, but that its threads have not let go of.
+    Held,
+    Empty,
 }
 
 impl Bay {
@@ -48,27 +85,34 @@ impl Bay {
         options: &StoreOptions,
     ) -> Arc<Self> {
         let bay = Arc::new(Self {
-            path: drive.path.clone(),
+            config: drive.clone(),
             progress: Progress::default(),
             opened: OnceLock::new(),
         });
-        let (size, shared, options) = (drive.size.bytes(), Arc::clone(shared), options.clone());
+        let (shared, options) = (Arc::clone(shared), options.clone());
         let opening = Arc::clone(&bay);
         let started = thread::Builder::new()
             .name(format!("mcc-keep-{index}"))
-            .spawn(move || opening.keep(index, size, &shared, &options));
+            .spawn(move || opening.keep(index, &shared, &options));
         if let Err(error) = started {
             let error = OpenError::Failed { doing: "starting threads", source: error };
-            bay.settle(Err(error.offline()));
+            bay.settle(Err(error.offline(bay.path())));
         }
         bay
     }
 
     /// The life of a drive.
-    fn keep(&self, index: usize, size: u64, shared: &Shared, options: &StoreOptions) {
+    fn keep(&self, index: usize, shared: &Shared, options: &StoreOptions) {
         let _watch = Watch(self);
-        let path: &Path = &self.path;
-        match recover::prepare(index, path, size, shared, options, &self.progress) {
+        let prepared = recover::prepare(index, &self.config, shared, options, &self.progress);
+        let started = prepared.and_then(|(keeper, tasks)| {
+            let tasks = Arc::new(Mutex::new(tasks));
+            care::start(&keeper.drive, Arc::clone(&tasks), options.patience)
+                .and_then(|()| scrub::start(&keeper.drive, options.scrub_rate))
+                .map_err(|source| OpenError::Failed { doing: "starting threads", source })?;
+            Ok((keeper, tasks))
+        });
+        match started {
             Ok((keeper, tasks)) => {
                 let drive = Arc::clone(&keeper.drive);
                 self.settle(Ok(Arc::clone(&drive)));
@@ -81,16 +125,37 @@ impl Bay {
                 drop(drive);
                 keeper.run(&tasks);
             }
-            Err(error) => self.settle(Err(error.offline())),
+            Err(error) => self.settle(Err(error.offline(self.path()))),
         }
     }
 
     fn settle(&self, opened: Result<Arc<Drive>, Offline>) {
-        if let Err(Offline { reason, action }) = &opened {
-            tracing::error!(drive = %self.path.display(), reason, action, "drive is offline");
+        if let Err(Offline { reason, action, .. }) = &opened {
+            tracing::error!(drive = %self.path().display(), reason, action, "drive is offline");
         }
         // Only the thread that opens it, or that failed to start it, gets here.
         let _ = self.opened.set(opened);
+    }
+
+    /// Its folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.config.path
+    }
+
+    /// What the configuration says about it.
+    pub(super) fn config(&self) -> &mcc_config::Drive {
+        &self.config
+    }
+
+    /// Whether another drive could be opened in its place.
+    pub(super) fn standing(&self) -> Standing {
+        match self.opened.get() {
+            None => Standing::Opening,
+            Some(Err(_)) => Standing::Empty,
+            Some(Ok(drive)) if drive.is_up() => Standing::Up,
+            Some(Ok(drive)) if drive.let_go.load(Ordering::Acquire) => Standing::Empty,
+            Some(Ok(_)) => Standing::Held,
+        }
     }
 
     /// The drive, if it is up.
@@ -113,6 +178,7 @@ impl Bay {
         if let Some(drive) = self.drive() {
             drive.abandoned.store(true, Ordering::Release);
             drive.tell(Task::Wake);
+            drive.scrub.wake();
         }
     }
 
@@ -126,12 +192,14 @@ impl Bay {
             }),
         };
         DriveStatus {
-            path: self.path.clone(),
+            path: self.config.path.clone(),
             state,
             note: None,
             size: 0,
             used: 0,
             blocks: 0,
+            pinned: 0,
+            scrub: ScrubStatus::default(),
             counts: DriveCounts::default(),
         }
     }
@@ -145,10 +213,10 @@ impl Drop for Watch<'_> {
         if !thread::panicking() {
             return;
         }
-        let offline = Offline {
-            reason: "a defect of this program: the drive's keeper panicked".to_owned(),
-            action: "restart the node, and report the panic message in the log".to_owned(),
-        };
+        let offline = Offline::new(
+            "a defect of this program: the drive's keeper panicked",
+            "restart the node, and report the panic message in the log",
+        );
         match self.0.drive() {
             Some(drive) => drive.take_offline(offline),
             None => self.0.settle(Err(offline)),

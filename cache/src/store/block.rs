@@ -109,10 +109,12 @@ impl PinnedBlock {
             range,
             reply,
         };
-        let read = match drive.readers.read(job).await {
-            Ok(()) => answer.await.unwrap_or(Err(Failure::Gone)),
-            Err(failure) => Err(failure),
+        let read = async {
+            drive.readers.read(job).await?;
+            answer.await.unwrap_or(Err(Failure::Gone))
         };
+        // From a drive that goes offline there may never be an answer.
+        let read = drive.gone.run_until_cancelled(read).await.unwrap_or(Err(Failure::Gone));
         read.map_err(|failure| self.error(failure))
     }
 

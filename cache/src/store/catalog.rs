@@ -19,6 +19,8 @@ const EMPTY_OBJECTS: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Catalog {
     objects: HashMap<ObjectKey, Arc<Object>>,
+    /// Keys whose objects an operator wants kept, those included that are not stored.
+    pins: HashMap<ObjectKey, ()>,
     next_number: AtomicU64,
     /// New objects since the last sweep, and at how many the next one is due.
     born: AtomicUsize,
@@ -40,6 +42,7 @@ impl Catalog {
     pub(super) fn new(first_number: u64) -> Self {
         Self {
             objects: HashMap::new(),
+            pins: HashMap::new(),
             next_number: AtomicU64::new(first_number),
             born: AtomicUsize::new(0),
             sweep_at: AtomicUsize::new(EMPTY_OBJECTS),
@@ -58,6 +61,28 @@ impl Catalog {
     /// Never gives out `number` or a lower one again.
     pub(super) fn skip_number(&self, number: u64) {
         self.next_number.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Numbers that are given out from now on are not lower.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    /// Pins `key`, or ends that. Returns its current generation.
+    pub(super) fn set_pinned(&self, key: &ObjectKey, pinned: bool) -> Option<Arc<Object>> {
+        let pins = self.pins.pin();
+        let _ = if pinned { pins.insert(key.clone(), ()) } else { pins.remove(key) };
+        let object = self.get(key)?;
+        object.set_pinned(pinned);
+        Some(object)
+    }
+
+    /// `object` has become the current generation of its key. Looked up only now: a pin that is set at
+    /// the same time finds the object, or is found here.
+    fn note_pin(&self, object: &Object) {
+        if self.pins.pin().contains_key(object.key()) {
+            object.set_pinned(true);
+        }
     }
 
     pub(super) fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Published {
@@ -83,9 +108,13 @@ impl Catalog {
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
+                self.note_pin(&new);
                 Published::Replaced { new, old: Arc::clone(old) }
             }
-            Compute::Inserted(..) | Compute::Removed(..) => Published::New(new),
+            Compute::Inserted(..) | Compute::Removed(..) => {
+                self.note_pin(&new);
+                Published::New(new)
+            }
         }
     }
 
@@ -119,9 +148,13 @@ impl Catalog {
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
+                self.note_pin(&new);
                 Some(new)
             }
-            Compute::Inserted(..) | Compute::Removed(..) => Some(new),
+            Compute::Inserted(..) | Compute::Removed(..) => {
+                self.note_pin(&new);
+                Some(new)
+            }
         }
     }
 

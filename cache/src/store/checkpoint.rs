@@ -102,6 +102,13 @@ impl Checkpoint {
         *self.emptied.of(class)
     }
 
+    /// Whether the slot table is yet to be told about `slot`.
+    pub(super) fn is_pending(&self, slot: u32) -> bool {
+        let under_way = self.under_way.as_ref();
+        self.changes.contains_key(&slot)
+            || under_way.is_some_and(|under_way| under_way.changes.contains_key(&slot))
+    }
+
     /// Whether there are emptied slots of `class` that a new checkpoint would set free.
     pub(super) fn has_emptied(&self, class: Class) -> bool {
         let pinned = self.pinned.of(class).len();
@@ -303,8 +310,7 @@ impl Keeper {
 
     /// The records did not get through. What they say is still true, unless it changed since.
     fn try_again_later(&mut self) {
-        let waiters = self.put_back();
-        tell(&waiters);
+        drop(self.put_back());
     }
 
     /// A failed sync says that some blocks are not on the drive, not which; and the kernel takes
@@ -321,10 +327,11 @@ impl Keeper {
         for slot in unsure {
             self.empty(slot);
         }
-        tell(&waiters);
+        drop(waiters);
     }
 
-    /// Leaves the checkpoint under way to the next one. Returns who waited for it.
+    /// Leaves the checkpoint under way to the next one. Returns who waited for it: they learn that it
+    /// has failed when they are dropped.
     fn put_back(&mut self) -> Vec<SyncSender<()>> {
         let Some(under_way) = self.checkpoint.under_way.take() else { return Vec::new() };
         for (slot, change) in under_way.changes {

@@ -1,8 +1,9 @@
 //! What a drive holds: which block is in which slot, which slots are free, and what to evict. The
 //! keeper's own; no input or output here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::drive::Drive;
 use super::free::FreeSlots;
@@ -24,6 +25,8 @@ pub(super) struct Inventory {
     /// By the slots' ranks in their class, as are the free ones.
     fifos: PerClass<S3Fifo>,
     free: PerClass<FreeSlots>,
+    /// Slots that are in no queue because their objects are pinned: at most half of each class.
+    kept: PerClass<HashSet<u32, foldhash::fast::RandomState>>,
 }
 
 /// An object with blocks on this drive.
@@ -43,6 +46,7 @@ impl Inventory {
             vacant: Vec::new(),
             fifos: PerClass::new(|class| S3Fifo::new(layout.count(class))),
             free: PerClass::new(|class| FreeSlots::none(layout.count(class))),
+            kept: PerClass::default(),
         }
     }
 
@@ -97,6 +101,38 @@ impl Inventory {
         self.free.of_mut(class).insert(rank);
     }
 
+    /// The first slot from `from` on that holds a block and that `skip` does not name.
+    pub(super) fn next_taken(&self, from: u32, skip: impl Fn(u32) -> bool) -> Option<u32> {
+        self.owners.taken_from(from).find(|slot| !skip(*slot))
+    }
+
+    /// Takes `slot` out of the eviction queues, or puts it in, as its object is pinned or not. Beyond half
+    /// of the slots of a class pins do not count.
+    pub(super) fn settle(&mut self, drive: &Drive, slot: u32) {
+        let Some((object, _)) = self.owner(slot) else { return };
+        let pinned = object.is_pinned();
+        let (class, rank) = self.layout.rank(slot);
+        let most = self.layout.count(class) as usize / 2;
+        let kept = self.kept.of_mut(class);
+        match (pinned, kept.contains(&slot)) {
+            (true, false) if kept.len() < most => {
+                kept.insert(slot);
+                self.fifos.of_mut(class).remove(rank);
+            }
+            (false, true) => {
+                kept.remove(&slot);
+                self.fifos.of_mut(class).restore(rank);
+            }
+            _ => return,
+        }
+        self.count_kept(drive);
+    }
+
+    fn count_kept(&self, drive: &Drive) {
+        let kept: usize = Class::ALL.iter().map(|class| self.kept.of(*class).len()).sum();
+        drive.counts.pinned.store(kept as u64, Ordering::Relaxed);
+    }
+
     /// Block `index` of `object` lies in `slot` from now on, for everyone to find. True when it is
     /// the object's first block here. `restored`: it was there when the drive was opened.
     pub(super) fn add(
@@ -120,6 +156,7 @@ impl Inventory {
         let length = object.block_length(index).unwrap_or(0);
         object.count_stored(length);
         drive.counts.took(length);
+        self.settle(drive, slot);
         first
     }
 
@@ -162,6 +199,9 @@ impl Inventory {
         self.owners.clear(slot);
         let (class, rank) = self.layout.rank(slot);
         self.fifos.of_mut(class).remove(rank);
+        if self.kept.of_mut(class).remove(&slot) {
+            self.count_kept(drive);
+        }
         let length = object.block_length(index).unwrap_or(0);
         object.count_freed(length);
         drive.counts.gave(length);

@@ -22,10 +22,17 @@
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
-//! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
+//! | `disk`, `fault` | input and output |
+//! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
+//! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
+//! | `scrub`, `pace`, `verify` | looking for damage |
+//! | `ageing` | what goes first because nobody asks for it |
 
+mod admission;
+mod ageing;
 mod bay;
 mod block;
+mod care;
 mod catalog;
 mod checkpoint;
 mod disk;
@@ -38,29 +45,37 @@ mod inventory;
 mod keeper;
 mod key;
 mod layout;
+mod ledger;
 mod meta;
+mod mounts;
 mod object;
 mod object_log;
 mod object_record;
 mod owners;
+mod pace;
 mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
 mod s3fifo;
+mod scrub;
 mod slot_record;
 mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod watch;
 
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -73,14 +88,19 @@ pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Opening, Purged,
-    Selector, StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Opening,
+    PinnedObject, Purged, ScrubStatus, Selector, StoreStatus,
 };
+pub use verify::{DriveVerifyProgress, Verification, VerifyProgress};
 
-use bay::{Bay, Purges, Shared};
-use catalog::{Catalog, Published};
+use bay::{Bay, Shared, Standing};
+use catalog::Published;
 use drive::{Drive, Pin};
 use keeper::Task;
+use ledger::Ledger;
+use verify::DriveRun;
+
+use crate::time::hour;
 
 /// Bytes in a block (1 MiB). The last block of an object is shorter.
 pub const BLOCK: u32 = 1 << 20;
@@ -106,6 +126,16 @@ pub struct StoreOptions {
     pub readers: usize,
     /// Blocks (1 MiB of memory each) that may wait for a drive. More are refused, not waited for.
     pub write_queue: usize,
+    /// How long an operation on a drive may take before the drive is given up. A sync may take four
+    /// times as long.
+    pub patience: Duration,
+    /// Where the store keeps what it must remember beside the drives. Without it, only until it is
+    /// closed.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes per second that the scrubber reads on each drive; 0: it reads only when asked to.
+    pub scrub_rate: u64,
+    /// Objects that nobody has asked for in this time go first when room is needed.
+    pub max_age: Option<Duration>,
     /// Faults to meet, for tests.
     pub faults: Faults,
 }
@@ -116,6 +146,10 @@ impl Default for StoreOptions {
             checkpoint_interval: Duration::from_secs(5),
             readers: 4,
             write_queue: 256,
+            patience: Duration::from_secs(30),
+            data_dir: None,
+            scrub_rate: 10_000_000,
+            max_age: None,
             faults: Faults::default(),
         }
     }
@@ -141,14 +175,50 @@ pub enum NotStored {
     TooLarge,
 }
 
+/// More was to be pinned than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "pinned objects would take {wanted} MiB of drives where {most} MiB may be pinned, half of them: \
+     unpin others first"
+)]
+pub struct TooManyPins {
+    /// Slots that pinned objects would take with the new one.
+    pub wanted: u64,
+    /// Slots that they may take.
+    pub most: u64,
+}
+
+/// Why a drive was not opened anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum OnlineError {
+    /// No drive has this path.
+    #[error("no `[[drive]]` has this path")]
+    Unknown,
+    /// It is up.
+    #[error("the drive is up")]
+    Up,
+    /// That is being done.
+    #[error("the drive is being opened")]
+    Opening,
+    /// Operations that were begun before it went offline have not come back from the kernel.
+    #[error(
+        "operations on the drive still hang in the kernel: look at `dmesg`; when they do not come \
+         back, only a restart of the node or of the machine helps"
+    )]
+    Held,
+}
+
 /// The content on all drives.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     /// One per `[[drive]]`, in the order of the configuration.
-    bays: Vec<Arc<Bay>>,
+    bays: Vec<ArcSwap<Bay>>,
+    options: StoreOptions,
     /// Nothing is stored any more.
     closed: AtomicBool,
+    /// The last verification that was ordered.
+    verification: Mutex<Option<Verification>>,
 }
 
 impl Store {
@@ -160,11 +230,18 @@ impl Store {
     pub fn open(drives: &[mcc_config::Drive], options: &StoreOptions) -> Self {
         // Numbers rise over restarts even when the drive that had the highest is missing.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let catalog = Catalog::new(u64::try_from(since_1970.as_micros()).unwrap_or(1));
-        let shared = Arc::new(Shared { catalog, purges: Purges::default() });
-        let open = |(index, drive)| Bay::open(index, drive, &shared, options);
+        let ledger = Ledger::open(options.data_dir.as_deref());
+        let clock = u64::try_from(since_1970.as_micros()).unwrap_or(1);
+        let shared = Arc::new(Shared::new(ledger, clock, drives));
+        let open = |(index, drive)| ArcSwap::from(Bay::open(index, drive, &shared, options));
         let bays = drives.iter().enumerate().map(open).collect();
-        Self { shared, bays, closed: AtomicBool::new(false) }
+        Self {
+            shared,
+            bays,
+            options: options.clone(),
+            closed: AtomicBool::new(false),
+            verification: Mutex::default(),
+        }
     }
 
     /// Waits until no drive is being opened any more, but no longer than `patience`. False when one
@@ -181,13 +258,15 @@ impl Store {
     }
 
     fn is_opening(&self) -> bool {
-        self.bays.iter().any(|bay| bay.is_opening())
+        self.bays.iter().any(|bay| bay.load().is_opening())
     }
 
-    /// The current generation of `key`. Takes no lock.
+    /// The current generation of `key`, which somebody asks for now. Takes no lock.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<Arc<Object>> {
-        self.shared.catalog.get(key)
+        let object = self.shared.catalog.get(key)?;
+        object.note_asked(hour(self.shared.clock.at(Instant::now())));
+        Some(object)
     }
 
     /// Makes what the origin has just said about `key` its current generation. When the current one
@@ -218,8 +297,8 @@ impl Store {
     #[must_use]
     pub fn block(&self, object: &Object, index: u32) -> Option<PinnedBlock> {
         let location = object.block_table().get(index)?;
-        let drive = self.bays.get(location.drive())?.up()?;
-        let pin = Pin::hit(drive, location.slot())?;
+        let bay = self.bays.get(location.drive())?.load();
+        let pin = Pin::hit(bay.up()?, location.slot())?;
         // The slot was pinned after its place was looked up: it counts only if it is still there.
         if object.block_table().get(index) != Some(location) {
             return None;
@@ -232,15 +311,17 @@ impl Store {
     #[must_use]
     pub fn has_block(&self, object: &Object, index: u32) -> bool {
         object.block_table().get(index).is_some_and(|location| {
-            let drive = self.bays.get(location.drive()).and_then(|bay| bay.up());
-            drive.is_some_and(|drive| drive.states.is_live(location.slot()))
+            let bay = self.bays.get(location.drive()).map(ArcSwap::load);
+            bay.as_ref()
+                .and_then(|bay| bay.up())
+                .is_some_and(|drive| drive.states.is_live(location.slot()))
         })
     }
 
     /// Whether any drive is up.
     #[must_use]
     pub fn has_drive(&self) -> bool {
-        self.bays.iter().any(|bay| bay.up().is_some())
+        self.bays.iter().any(|bay| bay.load().up().is_some())
     }
 
     /// Hands a complete block to its drive and never waits. It can be read some moments later.
@@ -275,8 +356,11 @@ impl Store {
 
     /// Removes objects. They are gone for every lookup when this returns; the drives forget them
     /// with their next checkpoint ([`Store::flush`] waits for it). What a drive holds that is still
-    /// being opened is gone too, though not counted. A drive that is offline does not learn of it.
+    /// being opened is gone too, though not counted. A drive that is away learns of it when it comes
+    /// back.
     pub fn purge(&self, selector: &Selector) -> Purged {
+        // First, so that a drive that begins to come back now finds it there or below.
+        self.shared.ledger.purged(selector, self.shared.catalog.next_number(), &self.uuids_up());
         if self.is_opening() {
             self.shared.purges.note(selector);
         } else {
@@ -290,19 +374,111 @@ impl Store {
         for object in &gone {
             self.tell_all(|| Task::Retire(Arc::clone(object)));
         }
-        Purged { objects: gone.len() as u64, bytes }
+        Purged { objects: gone.len() as u64, bytes, durable: false }
     }
 
-    /// Waits until everything written and purged so far is on the drives, or has failed to get
-    /// there; at most a minute. Blocks the thread.
-    pub fn flush(&self) {
-        self.ask_all(Task::Flush);
+    /// Has the drives keep the object under `key`, stored now or later, whatever else is asked for, in all
+    /// its generations. On the drives before this returns.
+    ///
+    /// # Errors
+    /// [`TooManyPins`]: with it, pinned objects would take more than half of the drives.
+    pub fn pin(&self, key: &ObjectKey) -> Result<(), TooManyPins> {
+        let slots = |key: &ObjectKey| {
+            self.shared.catalog.get(key).map_or(1, |object| u64::from(object.blocks()))
+        };
+        let pins = self.shared.ledger.pins();
+        let pinned: u64 = pins.iter().filter(|pin| *pin != key).map(slots).sum();
+        let size: u64 = self.up().map(|drive| drive.slots()).sum();
+        let (wanted, most) = (pinned + slots(key), size / 2);
+        if wanted > most {
+            return Err(TooManyPins { wanted, most });
+        }
+        self.shared.ledger.pin(key);
+        if let Some(object) = self.shared.catalog.set_pinned(key, true) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        Ok(())
+    }
+
+    /// Ends a pin: the object is as any other. False when there was no such pin.
+    pub fn unpin(&self, key: &ObjectKey) -> bool {
+        let was = self.shared.ledger.unpin(key);
+        if let Some(object) = self.shared.catalog.set_pinned(key, false) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        was
+    }
+
+    /// All pins in the order of their URLs, with what is stored of each.
+    #[must_use]
+    pub fn pins(&self) -> Vec<PinnedObject> {
+        let pinned = |key: ObjectKey| {
+            let object = self.shared.catalog.get(&key).map(|object| object.as_ref().into());
+            PinnedObject { url: key.to_string(), object }
+        };
+        self.shared.ledger.pins().into_iter().map(pinned).collect()
+    }
+
+    /// An operator says that the drive in `path`, which is offline, is well: begins to open it anew, and
+    /// returns at once. [`Store::status`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`OnlineError`]: there is nothing to be done.
+    pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
+        // One at a time: two would open the drive twice.
+        let _one = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
+        let (index, place) = place.ok_or(OnlineError::Unknown)?;
+        let bay = place.load();
+        match bay.standing() {
+            Standing::Opening => return Err(OnlineError::Opening),
+            Standing::Up => return Err(OnlineError::Up),
+            Standing::Held => return Err(OnlineError::Held),
+            Standing::Empty => {}
+        }
+        self.shared.ledger.pardon(path);
+        bay.abandon();
+        place.store(Bay::open(index, bay.config(), &self.shared, &self.options));
+        Ok(())
+    }
+
+    /// Has all drives compare all their blocks with their checksums now, at full speed. When that is being
+    /// done already, nothing new begins. What is damaged is dropped, and fetched anew when asked for.
+    pub fn verify(&self) -> Verification {
+        let mut last = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = last.as_ref().filter(|running| !running.is_finished()) {
+            return running.clone();
+        }
+        let drives: Vec<Arc<Drive>> = self.up().collect();
+        let runs: Vec<_> = drives.iter().map(|drive| Arc::new(DriveRun::new(drive))).collect();
+        let verification = Verification::new(runs.clone());
+        for (drive, run) in drives.into_iter().zip(runs) {
+            drive.scrub.order(verification.clone(), run);
+        }
+        *last = Some(verification.clone());
+        verification
+    }
+
+    /// The verification that was ordered last, running or not.
+    #[must_use]
+    pub fn last_verification(&self) -> Option<Verification> {
+        self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn uuids_up(&self) -> Vec<u128> {
+        self.up().map(|drive| drive.candidate.uuid).collect()
+    }
+
+    /// Waits until everything written and purged so far is on the drives that are up, or has failed to
+    /// get there; at most a minute. Blocks the thread. True when it is there: it outlives a crash.
+    pub fn flush(&self) -> bool {
+        self.ask_all(Task::Flush)
     }
 
     /// The state of all drives.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
-        let drives: Vec<DriveStatus> = self.bays.iter().map(|bay| bay.status()).collect();
+        let drives: Vec<DriveStatus> = self.bays.iter().map(|bay| bay.load().status()).collect();
         let up = || drives.iter().filter(|drive| drive.state == DriveState::Up);
         StoreStatus {
             objects: self.shared.catalog.len() as u64,
@@ -342,7 +518,9 @@ impl Store {
     pub fn close(&self) {
         // What is written from now on would be lost behind the last checkpoint.
         self.closed.store(true, Ordering::Release);
+        let up = self.uuids_up();
         self.ask_all(Task::Close);
+        self.shared.ledger.caught_up(&up);
     }
 
     fn tell_all(&self, task: impl Fn() -> Task) {
@@ -350,31 +528,50 @@ impl Store {
     }
 
     /// The drives that are up.
-    fn up(&self) -> impl Iterator<Item = &Arc<Drive>> {
-        self.bays.iter().filter_map(|bay| bay.up())
+    fn up(&self) -> impl Iterator<Item = Arc<Drive>> {
+        self.bays.iter().filter_map(|bay| bay.load().up().cloned())
     }
 
     /// Asks all drives at once, those that are being opened as soon as they join, then waits for each
-    /// answer. A keeper that has ended gives none, one that hangs is given up.
-    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) {
+    /// answer. A keeper that has ended, or has failed, gives none; one that hangs is given up. True when
+    /// all have answered.
+    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) -> bool {
         let until = Instant::now() + PATIENCE;
         let (mut asked, mut opening) = (Vec::new(), self.bays.iter().collect::<Vec<_>>());
         loop {
             opening.retain(|bay| {
-                let settled = !bay.is_opening();
-                asked
-                    .extend(bay.up().filter(|_| settled).and_then(|drive| ask(drive, task, until)));
-                !settled
+                let bay = bay.load();
+                if bay.is_opening() {
+                    return true;
+                }
+                let drive = bay.up().cloned();
+                asked.extend(drive.map(|drive| (ask(&drive, task, until), drive)));
+                false
             });
             if opening.is_empty() || Instant::now() >= until {
                 break;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        for answer in asked {
-            let _ = answer.recv_timeout(until.saturating_duration_since(Instant::now()));
+        // Each is waited for, also when another one has failed.
+        asked.into_iter().fold(opening.is_empty(), |all, (answer, drive)| {
+            answer.is_some_and(|answer| await_answer(&drive, &answer, until)) && all
+        })
+    }
+}
+
+/// Waits for a drive's answer, unless it goes offline meanwhile.
+fn await_answer(drive: &Drive, answer: &Receiver<()>, until: Instant) -> bool {
+    /// How often to look whether it has.
+    const TURN: Duration = Duration::from_millis(100);
+    while drive.is_up() {
+        let rest = until.saturating_duration_since(Instant::now());
+        match answer.recv_timeout(rest.min(TURN)) {
+            Err(RecvTimeoutError::Timeout) if !rest.is_zero() => {}
+            answer => return answer.is_ok(),
         }
     }
+    false
 }
 
 /// Puts a question into the drive's queue, and tries again while that is full.
@@ -384,7 +581,9 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
     loop {
         match drive.tasks.try_send(question) {
             Ok(()) => return Some(answer),
-            Err(TrySendError::Full(again)) if Instant::now() < until => question = again,
+            Err(TrySendError::Full(again)) if drive.is_up() && Instant::now() < until => {
+                question = again;
+            }
             Err(_) => return None,
         }
         thread::sleep(Duration::from_millis(1));
@@ -394,7 +593,7 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
 impl Drop for Store {
     /// Ends the drives' threads as a crash would: without a checkpoint.
     fn drop(&mut self) {
-        self.bays.iter().for_each(|bay| bay.abandon());
+        self.bays.iter().for_each(|bay| bay.load().abandon());
     }
 }
 

@@ -5,7 +5,7 @@
 //! and the header fields of a generation may change, after the origin has confirmed it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use super::BLOCK;
 use super::extents::Extents;
 use super::key::ObjectKey;
 use super::packed_meta::PackedMeta;
+use crate::time::hour;
 
 /// What a stored response needs besides its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct Object {
     recency: AtomicU64,
     stored: AtomicU64,
     retired: AtomicBool,
+    /// An operator wants it kept.
+    pinned: AtomicBool,
+    /// When it was last asked for: hours since 1970; 0 when not since the node started.
+    asked: AtomicU32,
 }
 
 impl Object {
@@ -84,6 +89,8 @@ impl Object {
             recency: AtomicU64::new(number),
             stored: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
         }
     }
 
@@ -164,6 +171,32 @@ impl Object {
 
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether an operator wants it kept.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_pinned(&self, pinned: bool) {
+        self.pinned.store(pinned, Ordering::Release);
+    }
+
+    /// Somebody asks for it in this hour.
+    pub(super) fn note_asked(&self, hour: u32) {
+        if self.asked.load(Ordering::Relaxed) != hour {
+            self.asked.store(hour, Ordering::Relaxed);
+        }
+    }
+
+    /// The last hour in which it may have been asked for: what was not since the node started was at
+    /// most as long as it could be served without asking the origin, which would have renewed it.
+    pub(super) fn last_asked(&self, now: u32) -> u32 {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => hour(self.fresh_until()).min(now),
+            asked => asked,
+        }
     }
 
     /// Takes over the freshness and header fields of an answer about this same generation.

@@ -56,7 +56,13 @@ impl Owners {
 
     /// The slots that hold a block.
     pub(super) fn taken(&self) -> impl Iterator<Item = u32> {
-        (0..).zip(&self.objects).filter(|(_, object)| **object != 0).map(|(slot, _)| slot)
+        self.taken_from(0)
+    }
+
+    /// Those of them from `first` on.
+    pub(super) fn taken_from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let objects = self.objects.get(first as usize..).unwrap_or_default();
+        (first..).zip(objects).filter(|(_, object)| **object != 0).map(|(slot, _)| slot)
     }
 }
 

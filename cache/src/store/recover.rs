@@ -9,11 +9,15 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, Refused};
+use super::ageing::Ageing;
 use super::bay::{Progress, Shared};
 use super::checkpoint::{Change, Checkpoint, Syncer};
 use super::disk::{Disk, DiskFile};
@@ -22,12 +26,14 @@ use super::fault::Part;
 use super::inventory::{Inventory, Suspect};
 use super::keeper::{Keeper, Task};
 use super::layout::SlotLayout;
+use super::ledger::Missed;
 use super::meta::{DriveMeta, MetaError};
 use super::object::{Location, Object};
 use super::object_log::{LogContents, ObjectLog};
 use super::object_record::FoundObject;
 use super::placement::Candidate;
 use super::reader::Readers;
+use super::scrub::Scrub;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 use super::slots::SlotStates;
 use super::status::Offline;
@@ -61,6 +67,8 @@ pub(super) enum OpenError {
     NoReservation,
     #[error("its content is of another release: {0}")]
     OtherRelease(MetaError),
+    #[error("it is not to be used")]
+    Refused(Refused),
     #[error("the node was stopped")]
     Abandoned,
     #[error("{doing}: {source}")]
@@ -69,7 +77,8 @@ pub(super) enum OpenError {
 
 impl OpenError {
     /// The words for an operator.
-    pub(super) fn offline(&self) -> Offline {
+    pub(super) fn offline(&self, folder: &Path) -> Offline {
+        let online = format!("then `mcc cache online {}`", folder.display());
         let action = match self {
             Self::Missing | Self::NoFolder => {
                 "mount the drive, or create the folder, or correct `path`"
@@ -84,8 +93,14 @@ impl OpenError {
             }
             Self::Abandoned => "start it",
             Self::Failed { .. } => "look at the folder's permissions, `mount` and `dmesg`",
+            Self::Refused(refused) => return refused.offline(folder),
         };
-        Offline { reason: self.to_string(), action: format!("{action}; then restart the node") }
+        // What is to be changed in the configuration is read at a restart only.
+        let then = match self {
+            Self::TooSmall | Self::TooMany | Self::NoSpace { .. } => "then restart the node",
+            _ => &online,
+        };
+        Offline::new(self.to_string(), format!("{action}; {then}"))
     }
 }
 
@@ -97,12 +112,12 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
 /// catalog.
 pub(super) fn prepare(
     index: usize,
-    folder: &Path,
-    size: u64,
+    config: &mcc_config::Drive,
     shared: &Shared,
     options: &StoreOptions,
     progress: &Progress,
 ) -> Result<(Keeper, Receiver<Task>), OpenError> {
+    let (folder, size) = (config.path.as_path(), config.size.bytes());
     let index = u8::try_from(index).ok().filter(|index| usize::from(*index) < Location::MAX_DRIVES);
     let index = index.ok_or(OpenError::TooMany)?;
     let disk = Disk::new(folder, options.faults.clone());
@@ -119,6 +134,9 @@ pub(super) fn prepare(
     }
     let mut notes = Vec::new();
     let known = read_meta(&disk, &mut notes)?;
+    let uuid = known.map(|known| known.uuid);
+    let admission = Admission::new(&shared.ledger, &shared.folders);
+    notes.extend(admission.admit(folder, uuid, config.allow_root).map_err(OpenError::Refused)?);
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
     let layout = SlotLayout::new(wanted, known.map_or(0, |known| known.plain));
     if layout.mebibytes() < wanted {
@@ -167,8 +185,14 @@ pub(super) fn prepare(
         tasks,
         sweep: false.into(),
         abandoned: false.into(),
-        offline: std::sync::OnceLock::new(),
+        offline: OnceLock::new(),
+        gone: CancellationToken::new(),
+        given_up: false.into(),
+        let_go: false.into(),
         errors: Mutex::default(),
+        scrub: Scrub::resume(admission.scrub_mark(folder, meta.uuid)),
+        ledger: Arc::clone(&shared.ledger),
+        carer: OnceLock::new(),
         disk,
     });
     let mut load = Load {
@@ -178,6 +202,7 @@ pub(super) fn prepare(
         inventory: Inventory::new(layout),
         checkpoint: Checkpoint::new(meta, log, syncer),
         known: contents.objects,
+        missed: shared.ledger.missed(meta.uuid),
         met: HashMap::default(),
         last: (0, None),
         dropped: contents.damaged,
@@ -202,7 +227,10 @@ pub(super) fn prepare(
         verify = meta.suspect == meta.epoch - 1 && known.is_some(),
         "drive opened"
     );
-    let mut keeper = Keeper::new(drive, inventory, checkpoint, lock, options.checkpoint_interval);
+    admission.opened(folder, meta.uuid);
+    let ageing = options.max_age.map(|age| Ageing::new(age, shared.clock, Instant::now()));
+    let interval = options.checkpoint_interval;
+    let mut keeper = Keeper::new(drive, inventory, checkpoint, lock, interval, ageing);
     if keeper.checkpoint.has_work() {
         // Blocks that belong to another generation now are looked up under its number, and numbers
         // may be given out anew when the clock went back: the drive has to know before it joins.
@@ -286,6 +314,8 @@ struct Load<'a> {
     suspect: u32,
     inventory: Inventory,
     checkpoint: Checkpoint,
+    /// What was purged while the drive was away.
+    missed: Missed,
     /// Entries of the log that no record was met for yet.
     known: HashMap<u64, Box<[u8]>, foldhash::fast::RandomState>,
     /// Which generation the blocks of each number met so far belong to; `None` for those to drop.
@@ -370,6 +400,7 @@ impl Load<'_> {
         }
         self.shared.catalog.skip_number(number);
         let found = self.known.remove(&number).and_then(|body| FoundObject::from_body(&body));
+        let found = found.filter(|found| !self.missed.has(&found.key, number));
         let object = found.and_then(|found| adopt(self.shared, found));
         self.met.insert(number, object.clone());
         object

@@ -40,7 +40,8 @@ pub fn settings(folder: &Path, origin: SocketAddr) -> CacheSettings {
         node_name: "edge-1".parse().unwrap(),
         addresses: vec![],
         data_dir: folder.join("data"),
-        drives: vec![Drive { path: drive, size: ByteSize::new(256 << 20) }],
+        drives: vec![Drive { path: drive, size: ByteSize::new(256 << 20), allow_root: false }],
+        keeping: mcc_config::CacheKeeping::default(),
         origins: vec![mcc_config::Origin {
             host: HOST.parse().unwrap(),
             aliases: vec!["cdn2.downloads.example".parse().unwrap()],

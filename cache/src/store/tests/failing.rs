@@ -4,11 +4,17 @@ use rustix::io::Errno;
 
 use super::*;
 
-fn faulty(faults: &Faults) -> StoreOptions {
+pub(super) fn faulty(faults: &Faults) -> StoreOptions {
     StoreOptions { faults: faults.clone(), ..options() }
 }
 
-fn fault(folder: &Folder, part: Part, operation: Operation, times: u32, effect: Effect) -> Fault {
+pub(super) fn fault(
+    folder: &Folder,
+    part: Part,
+    operation: Operation,
+    times: u32,
+    effect: Effect,
+) -> Fault {
     Fault { drive: folder.path().to_owned(), part, operation, after: 0, times, effect }
 }
 
@@ -77,7 +83,7 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
     let words = offline(&store, 0).unwrap();
     assert!(words.reason.contains("5 errors within 60 s"), "{words:?}");
     assert!(words.reason.contains("writing a block"), "{words:?}");
-    assert!(words.action.contains("restart the node"), "{words:?}");
+    assert!(words.action.contains("mcc cache online"), "{words:?}");
     assert_eq!(offline(&store, 1), None);
 
     // What lay on the bad drive is missing, and is taken by the good one.

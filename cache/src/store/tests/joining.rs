@@ -194,15 +194,14 @@ async fn a_number_given_out_twice_mixes_nothing() {
         store.close();
         number
     };
-    let shared = Shared { catalog: Catalog::new(number), purges: Purges::default() };
+    let shared = Shared::new(Ledger::open(None), number, &[]);
     let Published::New(new) = shared.catalog.publish(&key("/new"), &meta(7, blocks(2))) else {
         panic!()
     };
     assert_eq!(new.number(), number);
     let drive = folder.config(SLOTS);
-    let (size, progress) = (drive.size.bytes(), Progress::default());
-    let (mut keeper, _tasks) =
-        prepare(0, &drive.path, size, &shared, &options(), &progress).unwrap();
+    let progress = Progress::default();
+    let (mut keeper, _tasks) = prepare(0, &drive, &shared, &options(), &progress).unwrap();
     keeper.store(&new, 0, &[Bytes::from(content(&new, 0))]);
     keeper.begin_checkpoint();
     keeper.finish_checkpoint();

@@ -1,12 +1,16 @@
 //! The store as a whole, on real files. What the parts promise by themselves is tested beside them.
 
+mod away;
 mod classes;
 mod contents;
 mod crash;
 mod failing;
+mod hanging;
 mod joining;
+mod keeping;
 mod opening;
 mod power;
+mod scrubbing;
 
 use std::fs;
 use std::path::Path;
@@ -61,12 +65,16 @@ impl Folder {
 
 fn drive(path: &Path, slots: u32) -> mcc_config::Drive {
     let size = ByteSize::new(u64::from(slots) * u64::from(BLOCK));
-    mcc_config::Drive { path: path.to_owned(), size }
+    mcc_config::Drive { path: path.to_owned(), size, allow_root: false }
 }
 
 /// No checkpoint but those asked for or needed.
 fn options() -> StoreOptions {
-    StoreOptions { checkpoint_interval: Duration::from_secs(3600), ..StoreOptions::default() }
+    StoreOptions {
+        checkpoint_interval: Duration::from_secs(3600),
+        scrub_rate: 0,
+        ..StoreOptions::default()
+    }
 }
 
 /// A store whose drives have joined, or have failed to.

@@ -70,10 +70,9 @@ struct Machine {
 impl Machine {
     fn new(dice: u64) -> Self {
         let folder = Folder::new();
-        let shared = Shared { catalog: Catalog::new(1), purges: Purges::default() };
-        let (size, progress) = (blocks(MEBIBYTES), Progress::default());
-        let (keeper, tasks) =
-            prepare(0, folder.path(), size, &shared, &options(), &progress).unwrap();
+        let shared = Shared::new(Ledger::open(None), 1, &[]);
+        let (drive, progress) = (folder.config(MEBIBYTES), Progress::default());
+        let (keeper, tasks) = prepare(0, &drive, &shared, &options(), &progress).unwrap();
         // Nobody sends anything here; the syncer finds its messages refused, as with a full queue.
         drop(tasks);
         let mut machine = Self {
