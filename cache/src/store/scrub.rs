@@ -183,7 +183,7 @@ impl Scrubber {
         match next(drive, from) {
             Ok(Some(block)) => {
                 let (slot, length) = (block.pin.slot, block.length);
-                self.check(drive, block, None);
+                self.check(drive, &block, None);
                 drive.scrub.next_slot.store(slot + 1, Ordering::Relaxed);
                 self.pace.spent(u64::from(length), now);
             }
@@ -215,7 +215,7 @@ impl Scrubber {
             match next(drive, slot) {
                 Ok(Some(block)) => {
                     slot = block.pin.slot + 1;
-                    self.check(drive, block, Some(run));
+                    self.check(drive, &block, Some(run));
                 }
                 Ok(None) => {
                     drive.scrub.pass_ended();
@@ -231,11 +231,11 @@ impl Scrubber {
     }
 
     /// Compares a block with its checksum, and drops it if they differ.
-    fn check(&mut self, drive: &Arc<Drive>, block: Next, run: Option<&DriveRun>) {
-        let mut checked = self.compare(drive, &block);
+    fn check(&mut self, drive: &Arc<Drive>, block: &Next, run: Option<&DriveRun>) {
+        let mut checked = self.compare(drive, block);
         if matches!(checked, Checked::Mismatch) {
             // Its record may have been rewritten just now. What is wrong twice is wrong.
-            checked = self.compare(drive, &block);
+            checked = self.compare(drive, block);
         }
         let slot = block.pin.slot;
         count(&drive.scrub.checked);
