@@ -55,6 +55,8 @@ pub(super) struct Shared {
     /// The folders of all drives.
     pub(super) folders: Vec<PathBuf>,
     pub(super) clock: SteadyClock,
+    /// Drives that have joined. What each brings may replace what others hold.
+    pub(super) joined: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -70,6 +72,7 @@ impl Shared {
             ledger: Arc::new(ledger),
             folders: drives.iter().map(|drive| drive.path.clone()).collect(),
             clock: SteadyClock::new(Instant::now(), unix_now()),
+            joined: Arc::default(),
         }
     }
 }
@@ -137,6 +140,7 @@ impl Bay {
             let _ = drive.carer.set(carer.clone());
         }
         let tasks = self.tasks.get_or_init(|| Mutex::new(tasks));
+        shared.joined.fetch_add(1, Ordering::AcqRel);
         if !self.settle(Ok(Arc::clone(&drive))) {
             // It took too long, and was given up.
             drive.abandoned.store(true, Ordering::Release);

@@ -38,6 +38,8 @@ pub(super) struct Drive {
     pub(super) tasks: SyncSender<Task>,
     /// The keeper has missed a message and is to look at everything it holds.
     pub(super) sweep: AtomicBool,
+    /// Drives of the store that have joined: with each more the keeper is to look as well.
+    pub(super) joined: Arc<AtomicU64>,
     /// The store is gone: the keeper ends without a checkpoint.
     pub(super) abandoned: AtomicBool,
     pub(super) offline: OnceLock<Offline>,

@@ -66,6 +66,8 @@ pub(super) struct Keeper {
     /// Slots to keep free.
     reserve: PerClass<u32>,
     ageing: Option<Ageing>,
+    /// How many drives had joined when it last looked at everything.
+    joined: u64,
 }
 
 impl Keeper {
@@ -79,7 +81,7 @@ impl Keeper {
     ) -> Self {
         let layout = drive.layout;
         let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
-        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing }
+        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing, joined: 0 }
     }
 
     /// Works until the store is closed or gone.
@@ -113,7 +115,9 @@ impl Keeper {
                 Task::Close(done) => return self.close(&done),
                 Task::Wake => {}
             }
-            if self.drive.sweep.swap(false, Ordering::AcqRel) {
+            let joined = self.drive.joined.load(Ordering::Acquire);
+            if self.drive.sweep.swap(false, Ordering::AcqRel) || joined != self.joined {
+                self.joined = joined;
                 self.sweep();
             }
             if let Some(ageing) = &mut self.ageing {

@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
+//! | `key`, `object`, `packed_meta`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
 //! | `bay` | the place of each drive, also while it is being opened |
 //! | `layout` | where each slot lies in the slab |
@@ -53,6 +53,7 @@ mod object_log;
 mod object_record;
 mod owners;
 mod pace;
+mod packed_meta;
 mod placement;
 mod reader;
 mod recover;

@@ -188,6 +188,7 @@ pub(super) fn prepare(
         readers: Readers::start(index, options.readers).map_err(failed("starting threads"))?,
         tasks,
         sweep: false.into(),
+        joined: Arc::clone(&shared.joined),
         abandoned: false.into(),
         offline: OnceLock::new(),
         gone: CancellationToken::new(),

@@ -144,7 +144,7 @@ pub struct ObjectSummary {
 
 impl From<&Object> for ObjectSummary {
     fn from(object: &Object) -> Self {
-        let meta = object.peek_meta();
+        let meta = object.meta();
         Self {
             url: object.key().to_string(),
             number: object.number(),
