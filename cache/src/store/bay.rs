@@ -32,7 +32,7 @@ pub(super) struct Bay {
     /// What the keeper is to do.
     tasks: OnceLock<Mutex<Receiver<Task>>>,
     carer: OnceLock<Thread>,
-    /// The thread that opened it, and was its keeper, has ended.
+    /// The thread that opened it has ended, and nothing that it found on the drive can be looked up.
     ended: AtomicBool,
 }
 
@@ -193,7 +193,7 @@ impl Bay {
             None => Standing::Opening,
             Some(Ok(drive)) if drive.is_up() => Standing::Up,
             Some(Ok(drive)) if drive.let_go.load(Ordering::Acquire) => Standing::Empty,
-            Some(_) if self.ended.load(Ordering::Acquire) => Standing::Empty,
+            Some(Err(_)) if self.ended.load(Ordering::Acquire) => Standing::Empty,
             Some(_) => Standing::Held,
         }
     }
@@ -245,13 +245,14 @@ impl Bay {
     }
 }
 
-/// Notes that the thread has ended, and says so when that is by a defect of this program.
+/// Notes that the thread has ended. When that is by a defect of this program, what it found on the drive
+/// may still be looked up: no other drive can take its place.
 struct Ending<'a>(&'a Bay);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Release);
         if !thread::panicking() {
+            self.0.ended.store(true, Ordering::Release);
             return;
         }
         let offline = Offline::new(
