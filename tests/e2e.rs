@@ -17,10 +17,14 @@ mod bird;
 mod cli;
 #[path = "e2e/control.rs"]
 mod control;
+#[path = "e2e/crash.rs"]
+mod crash;
 #[path = "e2e/demo.rs"]
 mod demo;
 #[path = "e2e/download.rs"]
 mod download;
+#[path = "e2e/drives.rs"]
+mod drives;
 #[path = "e2e/gobgp.rs"]
 mod gobgp;
 #[path = "e2e/harness.rs"]

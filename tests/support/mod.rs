@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "one test may need less than all of it")]
 
 pub(crate) mod command;
+pub(crate) mod computed_origin;
 pub(crate) mod containers;
 pub(crate) mod control;
 pub(crate) mod http;
@@ -10,4 +11,5 @@ pub(crate) mod node;
 pub(crate) mod origin;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod volume;
 pub(crate) mod wait;

@@ -21,7 +21,9 @@ pub(crate) struct Setup {
     pub(crate) bgp: SocketAddr,
     /// IPv6 everywhere.
     pub(crate) ipv6: bool,
-    /// What its file says beside the above and one drive.
+    /// Folder and size of its drive.
+    pub(crate) drive: (String, &'static str),
+    /// What its file says beside the above.
     pub(crate) rest: String,
 }
 
@@ -35,13 +37,14 @@ impl Setup {
             admin: ports::free_address(),
             bgp: ports::free_port_at(address),
             ipv6: false,
+            drive: ("drive".to_owned(), "320MiB"),
             rest: rest.to_owned(),
         }
     }
 
     /// Its file. Paths are relative to the folder that it runs in.
     pub(crate) fn file(&self) -> String {
-        let Self { name, http, https, admin, bgp, ipv6, rest } = self;
+        let Self { name, http, https, admin, bgp, ipv6, drive: (path, size), rest } = self;
         format!(
             r#"[node]
 name = "{name}"
@@ -55,8 +58,8 @@ listen = ["{https}"]
 [admin]
 listen = "{admin}"
 [[drive]]
-path = "drive"
-size = "320MiB"
+path = "{path}"
+size = "{size}"
 [bgp]
 listen = ["{bgp}"]
 {rest}
