@@ -170,6 +170,19 @@ pub struct Bgp {
     pub dynamic: Vec<DynamicNeighbors>,
 }
 
+impl Bgp {
+    /// The `[[bgp.dynamic]]` whose password every connection from `prefix` is checked for, by its place
+    /// in the list: one that holds `prefix` and has a password. The system looks for the key with the
+    /// longest prefix, and knows nothing of neighbors without one.
+    #[must_use]
+    pub fn signed_range_around(&self, prefix: IpNet) -> Option<usize> {
+        let holds = |range: &DynamicNeighbors| {
+            range.password.is_some() && range.prefix != prefix && range.prefix.contains(&prefix)
+        };
+        self.dynamic.iter().position(holds)
+    }
+}
+
 impl Default for Bgp {
     fn default() -> Self {
         Self {
