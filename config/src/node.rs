@@ -163,6 +163,9 @@ pub struct Bgp {
     pub stations: Vec<BmpStation>,
     /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
     pub ebgp_requires_rules: bool,
+    /// How long the footprint of the last run stays at most after a start, for a router that does not
+    /// come back, in seconds; 0: it is not used.
+    pub last_good_time: u32,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
@@ -193,6 +196,7 @@ impl Default for Bgp {
             neighbors: Vec::new(),
             dynamic: Vec::new(),
             ebgp_requires_rules: false,
+            last_good_time: 86_400,
         }
     }
 }
