@@ -1,21 +1,42 @@
 #!/usr/bin/env python3
-"""A full IPv4 table into mcc and into BIRD, side by side; prints ratios.
+"""A full IPv4 table into mcc and into BIRD, side by side; prints ratios, and beside each figure its target and whether it is met.
 
     cargo build --release
     bench/bgp/bench.py table      # one session: CPU and memory of the whole process
     bench/bgp/bench.py neighbors  # what a second and a third neighbor with the same table add
     bench/bgp/bench.py status     # the same as table, while the status is asked seven times a second
-    bench/bgp/bench.py churn      # 20 other sessions, status and readiness while a table comes and goes
+    bench/bgp/bench.py churn      # 20 other sessions, status, readiness and cache requests while a table comes and goes
+    bench/bgp/bench.py bird       # a real BIRD announces the table, one prefix a message; CPU of the receiver
 
 Needs Linux, Python 3.11 and, to compare with, `bird` in the PATH. Everything is on loopback. Each set that
 arrives is compared prefix by prefix with the set that was sent. Numbers mean something on an idle machine only.
 """
-import argparse, json, os, random, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
+import argparse, http.client, http.server, json, os, random, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
 import urllib.request
 
 PREFIXES, SETS = 1_015_306, 253_531
 NODE, ROUTER_AS, NODE_AS = "127.0.9.1", 65001, 65002
+OBJECT_HOST = "objects.example"
 MARK = b"\xff" * 16
+
+
+MISSED = []
+
+
+def against(what, value, target, unit=""):
+    """A figure beside its target, and whether it is met. At the end the exit code says if one was missed."""
+    met = value <= target
+    if not met:
+        MISSED.append(what)
+    print(f"{what}: {value:.2f}{unit}; target: at most {target:g}{unit}: {'met' if met else 'MISSED'}")
+
+
+def same_set(name, found, sent):
+    """Prefix by prefix, never by count."""
+    expected = text(sent)
+    if found != expected:
+        missing, more = sorted(expected - found), sorted(found - expected)
+        sys.exit(f"{name} has another set than was sent: {len(missing)} missing {missing[:5]}, {len(more)} more {more[:5]}")
 
 
 def message(kind, body=b""):
@@ -65,29 +86,26 @@ def real_table(file):
 REAL = []
 
 
-def real_attributes(number, neighbor):
-    path, communities, med = REAL[number]
-    path = [ROUTER_AS] + [int(asn) for asn in path.split()]
-    out = attribute(0x40, 1, b"\0") + attribute(0x40, 2, struct.pack(f"!BB{len(path)}I", 2, len(path), *path))
-    out += attribute(0x40, 3, socket.inet_aton(f"127.0.9.{2 + neighbor}"))
-    if med:
-        out += attribute(0x80, 4, struct.pack("!I", int(med)))
-    if communities:
-        out += attribute(0xC0, 8, b"".join(struct.pack("!HH", *map(int, c.split(":"))) for c in communities.split()))
-    return out
+def words(number, neighbor):
+    """AS path, communities and MED of an attribute set."""
+    if REAL:
+        path, communities, med = REAL[number]
+        path = [ROUTER_AS] + [int(asn) for asn in path.split()]
+        return path, [tuple(map(int, c.split(":"))) for c in communities.split()], int(med) if med else None
+    rng = random.Random(number * 7 + neighbor)
+    path = [ROUTER_AS] + [rng.randrange(1000, 60000) for _ in range(rng.randrange(1, 6))] + [100_000 + number]
+    communities = [(ROUTER_AS, rng.randrange(1000)) for _ in range(rng.randrange(1, 5))] if number % 2 == 0 else []
+    return path, communities, number % 1000 if number % 3 == 0 else None
 
 
 def attributes(number, neighbor):
-    if REAL:
-        return real_attributes(number, neighbor)
-    rng = random.Random(number * 7 + neighbor)
-    path = [ROUTER_AS] + [rng.randrange(1000, 60000) for _ in range(rng.randrange(1, 6))] + [100_000 + number]
+    path, communities, med = words(number, neighbor)
     out = attribute(0x40, 1, b"\0") + attribute(0x40, 2, struct.pack(f"!BB{len(path)}I", 2, len(path), *path))
     out += attribute(0x40, 3, socket.inet_aton(f"127.0.9.{2 + neighbor}"))
-    if number % 3 == 0:
-        out += attribute(0x80, 4, struct.pack("!I", number % 1000))
-    if number % 2 == 0:
-        out += attribute(0xC0, 8, b"".join(struct.pack("!HH", ROUTER_AS, rng.randrange(1000)) for _ in range(rng.randrange(1, 5))))
+    if med is not None:
+        out += attribute(0x80, 4, struct.pack("!I", med))
+    if communities:
+        out += attribute(0xC0, 8, b"".join(struct.pack("!HH", *community) for community in communities))
     return out
 
 
@@ -212,23 +230,58 @@ class Receiver:
         self.process.wait()
 
 
+class Origin:
+    """Answers every request with the same small object."""
+
+    BODY = b"x" * 4096
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = Origin.BODY
+                status, begin, end = 200, 0, len(body) - 1
+                asked = self.headers.get("Range", "")
+                if asked.startswith("bytes="):
+                    first, last = asked[6:].split("-")
+                    status, begin, end = 206, int(first), min(int(last or end), end)
+                self.send_response(status)
+                if status == 206:
+                    self.send_header("Content-Range", f"bytes {begin}-{end}/{len(body)}")
+                self.send_header("Content-Length", str(end - begin + 1))
+                self.send_header("ETag", '"1"')
+                self.send_header("Accept-Ranges", "bytes")
+                self.end_headers()
+                self.wfile.write(body[begin : end + 1])
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((NODE, 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class Mcc(Receiver):
     name = "mcc"
+    origin = None
 
     def configure(self, routers):
-        self.admin = free_port()
+        self.admin, self.http = free_port(), free_port()
         neighbors = "".join(
             f'[[bgp.neighbor]]\naddress = "127.0.9.{last}"\nasn = {ROUTER_AS}\nlocal_asn = {NODE_AS}\npassive = true\n'
             f"hold_time = {hold}\nstale_time = 5\nmax_prefixes = 2000000\n"
             "[bgp.neighbor.accept]\nmin_length = 1\nmax_length = 32\nallow_bogons = true\n"
             for last, hold in routers
         )
+        origin = f'[[origin]]\nhost = "{OBJECT_HOST}"\nconnect = "{NODE}:{self.origin.port}"\n' if self.origin else ""
         os.makedirs(f"{self.folder}/drive", exist_ok=True)
         with open(f"{self.folder}/mcc.toml", "w") as f:
             f.write(
-                f'[node]\nname = "bench"\naddress = "{NODE}"\ndata_dir = "."\n[http]\nlisten = ["{NODE}:0"]\n[https]\nlisten = ["{NODE}:0"]\n'
+                f'[node]\nname = "bench"\naddress = "{NODE}"\ndata_dir = "."\n[http]\nlisten = ["{NODE}:{self.http}"]\n[https]\nlisten = ["{NODE}:0"]\n'
                 f'[admin]\nlisten = "{NODE}:{self.admin}"\n[[drive]]\npath = "drive"\nsize = "64MiB"\n'
-                f'[bgp]\nlisten = ["{NODE}:{self.port}"]\nrouter_id = "192.0.2.1"\n{neighbors}'
+                f'{origin}[bgp]\nlisten = ["{NODE}:{self.port}"]\nrouter_id = "192.0.2.1"\n{neighbors}'
             )
         self.command = [MCC, "run", "--config", "mcc.toml"]
 
@@ -241,6 +294,14 @@ class Mcc(Receiver):
 
     def received(self):
         return self.get("/v1/bgp")["neighbors"][0]["received"]
+
+    def of_neighbor(self, address):
+        found, after = set(), ""
+        while after is not None:
+            page = self.get(f"/v1/bgp/routes?neighbor={address}&limit=8192{after}")
+            found.update(route["prefix"] for route in page["routes"])
+            after = f"&after={page['next']}" if page.get("next") else None
+        return found
 
     def prefixes(self):
         found, after = set(), ""
@@ -278,6 +339,42 @@ class Bird(Receiver):
         return {line.split()[0] for line in lines if line[:1].isdigit() and "/" in line.split()[0]}
 
 
+class BirdRouter:
+    """A real BIRD that announces the table: static routes, exported over one session. It sends one prefix a message."""
+
+    def __init__(self, port, sets, prefixes):
+        self.folder = tempfile.mkdtemp(prefix="bgp-bench-router-")
+        with open(f"{self.folder}/routes.conf", "w") as f:
+            for number, of_set in enumerate(sets):
+                path, communities, med = words(number, 0)
+                actions = "".join(f" bgp_path.prepend({asn});" for asn in reversed(path[1:]))
+                actions += "".join(f" bgp_community.add(({high},{low}));" for high, low in communities)
+                actions += f" bgp_med = {med};" if med is not None else ""
+                for nlri in of_set:
+                    address = socket.inet_ntoa(nlri[1:].ljust(4, b"\0"))
+                    f.write(f"route {address}/{nlri[0]} blackhole {{{actions} }};\n")
+        with open(f"{self.folder}/bird.conf", "w") as f:
+            f.write(
+                f'router id 192.0.2.2;\nprotocol device {{}}\nprotocol static table {{ ipv4;\ninclude "routes.conf";\n}}\n'
+                f"protocol bgp out {{ disabled; local 127.0.9.2 as {ROUTER_AS}; neighbor {NODE} port {port} as {NODE_AS};\n"
+                " multihop; strict bind; hold time 240; ipv4 { import none; export where source = RTS_STATIC; next hop self; }; }\n"
+            )
+        command = ["bird", "-f", "-c", "bird.conf", "-s", "bird.ctl"]
+        self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=open(f"{self.folder}/log", "w"))
+        wait(lambda: int(self.ask("show route count").split(" of ")[0].rsplit("\n", 1)[1]) == len(prefixes), "the table of the BIRD that announces", 300)
+
+    def ask(self, question):
+        return subprocess.run(["birdc", "-s", f"{self.folder}/bird.ctl", *question.split()], capture_output=True, text=True).stdout
+
+    def announce(self):
+        self.ask("enable out")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind((NODE, 0))
@@ -290,7 +387,7 @@ def wait(condition, what, seconds=30):
         try:
             if condition():
                 return
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             pass
         if time.time() > deadline:
             sys.exit(f"{what} did not come")
@@ -342,8 +439,8 @@ def compare(runs, single, sets, prefixes, poll=False):
             seconds, cpu, router = load(receiver, data, poll)
             memory = receiver.memory()
             wait(lambda: receiver.received() == len(prefixes), "the whole table", 60)
-            if run == 0 and receiver.prefixes() != text(prefixes):
-                sys.exit(f"{kind.name} has another set than was sent")
+            if run == 0:
+                same_set(kind.name, receiver.prefixes(), prefixes)
             results[kind.name].append((seconds, cpu, memory))
             receiver.stop()
     return results
@@ -364,13 +461,16 @@ def table_mode(args, sets, prefixes):
                 ratio = [f"{statistics.median(cpu) / statistics.median(bird_cpu):.2f}",
                          f"{statistics.median(memory) / statistics.median(bird_memory):.2f}"]
             print(f"{name:6}{median(seconds):>22}{median(cpu):>22}{median(memory):>24}{ratio[0]:>14}{ratio[1]:>8}")
-        print("target: at most 0.50 x BIRD, both")
+        if bird:
+            for what, column in (("CPU", 1), ("memory", 2)):
+                ours, theirs = ([run[column] for run in results[name]] for name in ("mcc", "BIRD"))
+                against(f"{what} x BIRD, {how}", statistics.median(ours) / statistics.median(theirs), 0.5)
 
 
 def neighbors_mode(args, sets, prefixes):
     receiver = fresh(Mcc, [(2, 90), (3, 90), (4, 90)])
     before = receiver.memory()
-    routers = []
+    routers, added = [], []
     for neighbor, own in ((0, True), (1, False), (2, True)):
         router = Router(2 + neighbor, receiver.port)
         router.send(updates(sets, neighbor if own else 0, False))
@@ -379,9 +479,14 @@ def neighbors_mode(args, sets, prefixes):
         now = receiver.memory()
         kind = "attribute sets of its own" if own else "the same attribute sets"
         print(f"neighbor {neighbor + 1}, {kind}: +{now - before:.1f} MB, {now:.1f} MB in all")
+        added.append(now - before)
         before = now
         routers.append(router)
-    print("target: a further neighbor at most 16 MB beside its own attribute sets")
+        wait(lambda: receiver.get("/v1/bgp")["neighbors"][neighbor]["accepted"] == len(prefixes), "the whole table", 60)
+        same_set(f"neighbor {neighbor + 1}", receiver.of_neighbor(f"127.0.9.{2 + neighbor}"), prefixes)
+    same_set("the footprint", receiver.prefixes(), prefixes)
+    print("every prefix of each neighbor compared")
+    against("a further neighbor with the same attribute sets", added[1], 16, " MB")
     receiver.stop()
 
 
@@ -393,15 +498,72 @@ def status_mode(args, sets, prefixes):
     cpu = [cpu for _, cpu, _ in asked]
     print(f"not asked:              {median(calm)} s, {median(quiet)} CPU s")
     print(f"asked 7 times a second: {median(seconds)} s, {median(cpu)} CPU s")
-    print(f"slower by {100 * (statistics.median(seconds) / statistics.median(calm) - 1):.0f} %; target: at most 5 %")
+    against("slower while it is asked", 100 * (statistics.median(seconds) / statistics.median(calm) - 1), 5, " %")
+
+
+def fetch_object(receiver):
+    """Until the object is on the drive: what is measured is a hit."""
+    for _ in range(3):
+        object_request(http.client.HTTPConnection(NODE, receiver.http, timeout=60))
+        time.sleep(0.5)
+
+
+def object_request(connection):
+    connection.request("GET", "/object", headers={"Host": OBJECT_HOST})
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200 or body != Origin.BODY:
+        sys.exit(f"the node answered {answer.status} with {len(body)} bytes")
+
+
+def requests(receiver, times, count=None, stop=None):
+    """One client, one request after the other, 200 a second at most; milliseconds of each."""
+    connection = http.client.HTTPConnection(NODE, receiver.http, timeout=60)
+    while not (stop and stop.is_set()) and (count is None or len(times) < count):
+        began = time.perf_counter()
+        object_request(connection)
+        times.append((time.perf_counter() - began) * 1000)
+        time.sleep(0.005)
+
+
+def bird_mode(args, sets, prefixes):
+    if not shutil.which("bird"):
+        sys.exit("this needs `bird` in the PATH")
+    results = {kind.name: [] for kind in (Mcc, Bird)}
+    for run in range(args.runs):
+        for kind in (Mcc, Bird):
+            receiver = fresh(kind, [(2, 240)])
+            router = BirdRouter(receiver.port, sets, prefixes)
+            before = receiver.cpu()
+            began = time.time()
+            router.announce()
+            # It holds back its last prefixes for up to three seconds.
+            wait(lambda: receiver.received() == len(prefixes), "the whole table", 300)
+            seconds = time.time() - began
+            receiver.settle()
+            results[kind.name].append((seconds, receiver.cpu() - before, receiver.memory()))
+            if run == 0:
+                same_set(kind.name, receiver.prefixes(), prefixes)
+            router.stop()
+            receiver.stop()
+    print(f"\n{len(prefixes):,} prefixes from a real BIRD, one a message; every prefix compared")
+    for name, runs in results.items():
+        seconds, cpu, memory = zip(*runs)
+        print(f"{name:6}{median(seconds):>22} s {median(cpu):>22} CPU s {median(memory):>24} MB")
+    ours, theirs = ([cpu for _, cpu, _ in results[name]] for name in ("mcc", "BIRD"))
+    against("CPU x BIRD, from a BIRD", statistics.median(ours) / statistics.median(theirs), 0.5)
 
 
 def churn_mode(args, sets, prefixes):
     others = [(100 + i, 3) for i in range(20)]
+    Mcc.origin = Origin()
     receiver = fresh(Mcc, [(2, 90)] + others)
     routers = [Router(last, receiver.port, hold) for last, hold in others]
     data, gone = updates(sets, 0, False), withdrawals(sets)
     answers, stop = {"/v1/bgp": [], "/readyz": []}, threading.Event()
+    calm, busy = [], []
+    fetch_object(receiver)
+    requests(receiver, calm, 2000)
 
     def asking(path):
         while not stop.wait(0.02):
@@ -414,6 +576,8 @@ def churn_mode(args, sets, prefixes):
 
     for path in answers:
         threading.Thread(target=asking, args=(path,), daemon=True).start()
+    clients = threading.Thread(target=requests, args=(receiver, busy, None, stop), daemon=True)
+    clients.start()
     router = Router(2, receiver.port)
     for turn in range(3):
         for what, bytes_ in (("announce", data), ("withdraw", gone), ("announce", data)):
@@ -422,6 +586,9 @@ def churn_mode(args, sets, prefixes):
             expected = 0 if what == "withdraw" else len(prefixes)
             wait(lambda: receiver.received() == expected, what, 60)
             print(f"turn {turn + 1}: {what} all {time.time() - began:.2f} s")
+            if turn == 0:
+                wait(lambda: receiver.get("/v1/bgp")["footprint"]["prefixes"] == expected, "the footprint", 60)
+                same_set(f"the footprint after {what}", receiver.prefixes(), prefixes if expected else set())
         # Another thread reads from it: close alone would end nothing.
         router.socket.shutdown(socket.SHUT_RDWR)
         began = time.time()
@@ -430,13 +597,20 @@ def churn_mode(args, sets, prefixes):
         router = Router(2, receiver.port)
     time.sleep(4)
     stop.set()
+    clients.join()
     status = receiver.get("/v1/bgp")["neighbors"]
     flaps = sum(n["flaps"] for n in status[1:])
     up = sum(n["state"] == "Established" for n in status[1:])
     print(f"20 other sessions with a hold time of 3 s: {up} up, {flaps} flaps (target 20, 0)")
     for path, times in answers.items():
         times.sort()
-        print(f"{path}: {len(times)} answers, median {times[len(times) // 2]:.1f} ms, 99 % {times[int(len(times) * 0.99)]:.1f} ms, longest {times[-1]:.1f} ms (target 50 ms)")
+        print(f"{path}: {len(times)} answers, median {times[len(times) // 2]:.1f} ms, 99 % {times[int(len(times) * 0.99)]:.1f} ms")
+        against(f"{path}: the longest", times[-1], 50, " ms")
+    for what, times in (("without churn", calm), ("with churn", busy)):
+        times.sort()
+        print(f"cache request {what}: {len(times)} answers, median {times[len(times) // 2]:.2f} ms, 99 % {times[int(len(times) * 0.99)]:.2f} ms")
+    # "Keep their latency": what the machine's two busy cores cost a thread that waits for one of them is not ours to promise.
+    against("cache request with churn, 99 %", busy[int(len(busy) * 0.99)], max(2 * calm[int(len(calm) * 0.99)], 10), " ms")
     receiver.stop()
     if flaps or up != 20:
         sys.exit(1)
@@ -445,15 +619,17 @@ def churn_mode(args, sets, prefixes):
 def main():
     global MCC
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["table", "neighbors", "status", "churn"])
+    parser.add_argument("mode", choices=["table", "neighbors", "status", "churn", "bird"])
     parser.add_argument("--mcc", default=os.path.join(os.path.dirname(__file__), "../../target/release/mcc"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--table", help="lines `prefix|AS path|communities|MED` in place of the made table")
     args = parser.parse_args()
     MCC = os.path.abspath(args.mcc)
     prefixes, sets = real_table(args.table) if args.table else table()
-    modes = {"table": table_mode, "neighbors": neighbors_mode, "status": status_mode, "churn": churn_mode}
+    modes = {"table": table_mode, "neighbors": neighbors_mode, "status": status_mode, "churn": churn_mode, "bird": bird_mode}
     modes[args.mode](args, sets, prefixes)
+    if MISSED:
+        sys.exit(f"missed: {'; '.join(MISSED)}")
 
 
 main()

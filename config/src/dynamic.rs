@@ -24,7 +24,7 @@ pub struct DynamicNeighbors {
     #[serde(default)]
     pub asns: Vec<Asn>,
     /// How many may be there at a time, 1 to 65535: those with a session, and those whose routes
-    /// are kept after one.
+    /// are kept after one; not those whose routes were kept over a restart and who have not come back.
     #[serde(default = "default_max_sessions")]
     pub max_sessions: u16,
     /// Our AS number; without it that of each router, which makes the sessions iBGP.

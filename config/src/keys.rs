@@ -152,6 +152,7 @@ pub(crate) const NODE: &[Key] = &[
     value("bgp.bmp.post_policy", BOOLEAN),
     value("bgp.bmp.statistics_interval", "seconds, 0 to 4294967295; 0: no statistics"),
     value("bgp.ebgp_requires_rules", BOOLEAN),
+    value("bgp.last_good_time", "seconds, 0 (not used) to 4294967295"),
     sections("bgp.neighbor"),
     value("bgp.neighbor.address", "an IP address, such as `\"192.0.2.1\"`").required(),
     value("bgp.neighbor.port", "a TCP port, 1 to 65535"),

@@ -186,11 +186,27 @@ pub struct Bgp {
     pub stations: Vec<BmpStation>,
     /// Accepts nothing from an external neighbor whose accept rules are the defaults (RFC 8212).
     pub ebgp_requires_rules: bool,
+    /// How long the footprint of the last run stays at most after a start, for a router that does not
+    /// come back, in seconds; 0: it is not used.
+    pub last_good_time: u32,
     /// The routers.
     #[serde(rename = "neighbor")]
     pub neighbors: Vec<Neighbor>,
     /// Prefixes whose routers may all connect.
     pub dynamic: Vec<DynamicNeighbors>,
+}
+
+impl Bgp {
+    /// The `[[bgp.dynamic]]` whose password every connection from `prefix` is checked for, by its place
+    /// in the list: one that holds `prefix` and has a password. The system looks for the key with the
+    /// longest prefix, and knows nothing of neighbors without one.
+    #[must_use]
+    pub fn signed_range_around(&self, prefix: IpNet) -> Option<usize> {
+        let holds = |range: &DynamicNeighbors| {
+            range.password.is_some() && range.prefix != prefix && range.prefix.contains(&prefix)
+        };
+        self.dynamic.iter().position(holds)
+    }
 }
 
 impl Default for Bgp {
@@ -203,6 +219,7 @@ impl Default for Bgp {
             neighbors: Vec::new(),
             dynamic: Vec::new(),
             ebgp_requires_rules: false,
+            last_good_time: 86_400,
         }
     }
 }

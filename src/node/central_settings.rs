@@ -131,6 +131,18 @@ fn merge(mut config: NodeConfig, central: &NodeSettings) -> NodeConfig {
             continue;
         }
         let bgp = config.bgp.get_or_insert_with(Bgp::default);
+        if neighbor.password.is_none()
+            && let Some(range) = bgp.signed_range_around(neighbor.address.into())
+        {
+            let (address, range) = (neighbor.address, bgp.dynamic.get(range).map(|r| r.prefix));
+            tracing::warn!(
+                neighbor = %address,
+                ?range,
+                "a neighbor of the control plane is left out on this node: it has no password, and a \
+                 [[bgp.dynamic]] around it has one"
+            );
+            continue;
+        }
         if !bgp.neighbors.iter().any(|own| own.address == neighbor.address) {
             bgp.neighbors.push(neighbor.clone());
         }
@@ -234,6 +246,22 @@ cidrs = ["198.51.100.0/24"]
         let neighbors: Vec<_> =
             merged.bgp.unwrap().neighbors.iter().map(|n| n.address.to_string()).collect();
         assert_eq!(neighbors, ["192.0.2.1", "192.0.2.3"]);
+    }
+
+    #[test]
+    fn a_neighbor_that_a_password_of_the_file_would_keep_out_is_left_out() {
+        let range = "[[bgp.dynamic]]\nprefix = \"203.0.113.0/24\"\npassword = \"secret\"\n";
+        let file = FILE.replace("[footprint]", &format!("{range}[footprint]"));
+        let merged = merge(
+            NodeConfig::parse(&file, "mcc.toml").unwrap(),
+            &central(
+                r#"[{"address": "203.0.113.7", "asn": 65300},
+                    {"address": "203.0.113.8", "asn": 65300, "password": "x"}]"#,
+            ),
+        );
+        let neighbors: Vec<_> =
+            merged.bgp.unwrap().neighbors.iter().map(|n| n.address.to_string()).collect();
+        assert_eq!(neighbors, ["192.0.2.1", "203.0.113.8"]);
     }
 
     #[tokio::test]

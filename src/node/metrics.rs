@@ -266,6 +266,7 @@ impl NodeCollector {
                 ("accepted", n.accepted),
                 ("rejected", n.rejected.values().sum()),
                 ("stale", n.stale),
+                ("restored", n.restored),
                 ("discarded", n.discarded),
             ];
             kinds.map(|(state, count)| {
@@ -273,6 +274,17 @@ impl NodeCollector {
             })
         });
         page.gauges("bgp_routes", "Routes of a neighbor", routes)?;
+        page.gauges(
+            "bgp_max_prefixes",
+            "The most routes that a neighbor may announce",
+            neighbors().map(|(a, n)| ([("neighbor", a)], u64::from(n.max_prefixes))),
+        )?;
+        page.gauges(
+            "bgp_shut_down_by_router",
+            "1 if the router's operator has ended the session and meant to",
+            neighbors()
+                .map(|(a, n)| ([("neighbor", a)], u64::from(n.shut_down_by_router.is_some()))),
+        )?;
         let malformed = neighbors().flat_map(|(a, n)| {
             let treatments = [
                 ("treat_as_withdraw", n.updates_treated_as_withdraw),

@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_cache::{Cache, CacheSettings, CertificateFiles, Limits};
-use mcc_config::NodeConfig;
+use mcc_config::{Bgp, NodeConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -198,6 +198,9 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
             damping: config.footprint.damping,
         },
         last_good: Some(config.node.data_dir.join("footprint.last-good")),
+        last_good_time: Duration::from_secs(u64::from(
+            config.bgp.as_ref().unwrap_or(&Bgp::default()).last_good_time,
+        )),
     })
 }
 

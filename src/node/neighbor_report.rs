@@ -6,6 +6,7 @@ use mcc_bgp::speaker::NeighborStatus;
 use serde::Serialize;
 
 use super::status::{Part, PartState};
+use crate::text;
 
 /// A neighbor with advice.
 #[derive(Serialize)]
@@ -31,14 +32,36 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
         State::Established if neighbor.accepted == 0 => {
             Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned())
         }
+        State::Established if neighbor.discarded > 0 && has_room(neighbor) => {
+            let asked = match &neighbor.negotiated {
+                Some(agreed) if agreed.route_refresh => "has been asked for its table in vain",
+                _ => "does not know route refresh",
+            };
+            Some(format!(
+                "there is room again for what was not taken, but the router {asked}: `mcc bgp reset \
+                 {}` gets it",
+                neighbor.address
+            ))
+        }
         State::Established if neighbor.discarded > 0 => Some(
             "raise `max_prefixes` or let the router announce less: clients in what is not taken are \
              not served from here"
                 .to_owned(),
         ),
+        State::Established if neighbor.near_limit => Some(
+            "raise `max_prefixes` if this is the router's table; beyond it `max_prefixes_action` \
+             decides"
+                .to_owned(),
+        ),
         State::Established => None,
         _ => Some(down_advice(neighbor)),
     }
+}
+
+/// Whether the router was asked for what was not taken: there is room for a tenth of its limit.
+fn has_room(neighbor: &NeighborStatus) -> bool {
+    let announced = u64::from(neighbor.received.saturating_sub(neighbor.stale));
+    announced * 10 <= u64::from(neighbor.max_prefixes) * 9
 }
 
 /// The neighbor as a part of the node.
@@ -51,12 +74,20 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             );
             if neighbor.discarded > 0 {
                 detail.push_str(&format!("; {} over `max_prefixes` not taken", neighbor.discarded));
+            } else if neighbor.near_limit {
+                detail.push_str(&format!("; near `max_prefixes` ({})", neighbor.max_prefixes));
             }
             detail
         }
         (state, error) => {
             let mut detail = format!("{state:?}");
-            if let Some(error) = error {
+            if let Some(shutdown) = &neighbor.shut_down_by_router {
+                let since = text::time(shutdown.since);
+                detail.push_str(&format!("; shut down by the router's operator since {since}"));
+                if let Some(text) = &shutdown.text {
+                    detail.push_str(&format!(": \"{text}\""));
+                }
+            } else if let Some(error) = error {
                 detail.push_str(&format!("; {}", error.error.text));
             }
             if neighbor.stale > 0 {

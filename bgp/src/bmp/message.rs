@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 
+use crate::rib::RefusedEver;
+use crate::wire::Family;
+
 /// The version of RFC 7854.
 const VERSION: u8 = 3;
 /// Version, length and type (RFC 7854 §4.1).
@@ -24,7 +27,12 @@ const TERMINATION_REASON: u16 = 1;
 const ADMINISTRATIVELY_CLOSED: u16 = 0;
 
 /// Statistics (RFC 7854 §4.8).
+const PREFIXES_REFUSED: u16 = 0;
+const CLUSTER_LIST_LOOPS: u16 = 3;
+const AS_PATH_LOOPS: u16 = 4;
+const OWN_ORIGINATOR_IDS: u16 = 5;
 const ROUTES_IN_ADJ_RIB_IN: u16 = 7;
+const ROUTES_OF_FAMILY: u16 = 9;
 const UPDATES_TREATED_AS_WITHDRAW: u16 = 11;
 
 /// Whom a message is about: the per-peer header (RFC 7854 §4.2).
@@ -101,8 +109,12 @@ pub enum Message<'a> {
         peer: PeerHeader,
         /// Routes of it that are stored.
         routes: u64,
+        /// The same by family.
+        by_family: [(Family, u32); 2],
+        /// What the accept rules have refused.
+        refused: RefusedEver,
         /// UPDATEs of it that were treated as withdraw (RFC 7606).
-        treated_as_withdraw: u32,
+        treated_as_withdraw: u64,
     },
     /// The last message (RFC 7854 §4.5).
     Termination {
@@ -164,12 +176,28 @@ impl Message<'_> {
                 peer.encode(out);
                 out.extend(update);
             }
-            Self::Statistics { peer, routes, treated_as_withdraw } => {
+            Self::Statistics { peer, routes, by_family, refused, treated_as_withdraw } => {
                 peer.encode(out);
-                out.extend(2_u32.to_be_bytes());
+                let counters = [
+                    (PREFIXES_REFUSED, refused.prefixes),
+                    (CLUSTER_LIST_LOOPS, refused.cluster_loops),
+                    (AS_PATH_LOOPS, refused.as_loops),
+                    (OWN_ORIGINATOR_IDS, refused.own_originators),
+                    (UPDATES_TREATED_AS_WITHDRAW, treated_as_withdraw),
+                ];
+                out.extend(8_u32.to_be_bytes());
+                for (kind, count) in counters {
+                    // Begins again at 0 when it is full.
+                    let count = u32::try_from(count & u64::from(u32::MAX)).unwrap_or(0);
+                    push_information(out, kind, &count.to_be_bytes());
+                }
                 push_information(out, ROUTES_IN_ADJ_RIB_IN, &routes.to_be_bytes());
-                let withdraws = treated_as_withdraw.to_be_bytes();
-                push_information(out, UPDATES_TREATED_AS_WITHDRAW, &withdraws);
+                for (Family { afi, safi }, routes) in by_family {
+                    let [high, low] = afi.to_be_bytes();
+                    let mut value = vec![high, low, safi];
+                    value.extend(u64::from(routes).to_be_bytes());
+                    push_information(out, ROUTES_OF_FAMILY, &value);
+                }
             }
             Self::Termination { why } => {
                 push_information(out, TERMINATION_STRING, why.as_bytes());
@@ -302,8 +330,24 @@ mod tests {
                 "02",
             ),
             (
-                Message::Statistics { peer, routes: 1_015_306, treated_as_withdraw: 3 },
-                format!("{} 00000002 0007 0008 00000000000F7E0A 000B 0004 00000003", of("00")),
+                Message::Statistics {
+                    peer,
+                    routes: 1_015_306,
+                    by_family: [(Family::IPV4_UNICAST, 1_015_305), (Family::IPV6_UNICAST, 1)],
+                    refused: RefusedEver {
+                        prefixes: (1 << 32) + 7,
+                        as_loops: 4,
+                        cluster_loops: 2,
+                        own_originators: 1,
+                    },
+                    treated_as_withdraw: 3,
+                },
+                format!(
+                    "{} 00000008 0000 0004 00000007 0003 0004 00000002 0004 0004 00000004 \
+                     0005 0004 00000001 000B 0004 00000003 0007 0008 00000000000F7E0A \
+                     0009 000B 0001 01 00000000000F7E09 0009 000B 0002 01 0000000000000001",
+                    of("00")
+                ),
                 "01",
             ),
             (

@@ -5,8 +5,8 @@
 //! something else than what is stored (an UPDATE that RFC 7606 treats as withdraw, the stored table,
 //! post-policy routes) an UPDATE is made again, with four-octet AS numbers (RFC 7854 §4.2).
 //!
-//! What a router never says, a station is not told: routes that a route refresh did not bring again
-//! vanish from the table without an UPDATE, and from the station with the end of the session.
+//! What a router never says but the table does is told as a withdrawal: routes that a route refresh did
+//! not bring again, and post-policy those that were not taken because of `max_prefixes`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use super::message::{DownReason, Message, PeerHeader};
 use crate::policy::AcceptPolicy;
 use crate::rebuilt_update::{Reach, announce, family_of, four_octet_block, withdraw};
-use crate::rib::{TablePage, TableRoute};
+use crate::rib::{Departure, TablePage, TableRoute};
 use crate::session::{ErrorDirection, SessionError, State};
 use crate::speaker::{Direction, EstablishedSession, Observation, Observed, SpeakerStatus};
 use crate::wire::{
@@ -197,6 +197,20 @@ impl StationReport {
             {
                 self.down(address, at, error.as_ref(), out);
             }
+            Observed::Departed(why, routes) => {
+                let Some(peer) = self.peers.get(&address) else { return };
+                let header = peer.header(at);
+                for update in withdrawals(peer, routes) {
+                    match why {
+                        Departure::NotRefreshed => self.monitor(header, true, &update, out),
+                        Departure::NotTaken if self.settings.post_policy => {
+                            let peer = PeerHeader { post_policy: true, ..header };
+                            Message::RouteMonitoring { peer, update: &update }.encode(out);
+                        }
+                        Departure::NotTaken => {}
+                    }
+                }
+            }
             Observed::State { .. } | Observed::Malformed(_) => {}
         }
     }
@@ -257,12 +271,13 @@ impl StationReport {
     pub fn statistics(&self, status: &SpeakerStatus, at: Timestamp, out: &mut Vec<u8>) {
         for neighbor in &status.neighbors {
             let Some(peer) = self.peers.get(&neighbor.address) else { continue };
-            let withdraws = neighbor.updates_treated_as_withdraw;
+            let [ipv4, ipv6] = neighbor.received_by_family;
             Message::Statistics {
                 peer: peer.header(at),
                 routes: u64::from(neighbor.received),
-                // A counter that begins again at 0 when it is full, as RFC 7854 §4.8 has it.
-                treated_as_withdraw: u32::try_from(withdraws & u64::from(u32::MAX)).unwrap_or(0),
+                by_family: [(Family::IPV4_UNICAST, ipv4), (Family::IPV6_UNICAST, ipv6)],
+                refused: neighbor.refused_ever,
+                treated_as_withdraw: neighbor.updates_treated_as_withdraw,
             }
             .encode(out);
         }

@@ -10,6 +10,7 @@ use super::generation::Generations;
 use super::prefix_table::PrefixId;
 use super::route::Route;
 use super::set_hash::SetHash;
+use super::walk::Position;
 use crate::policy::Refusal;
 use crate::wire::Family;
 
@@ -23,6 +24,10 @@ pub(super) struct AdjRibIn {
     counts: Counts,
     ipv4: Generations,
     ipv6: Generations,
+    /// Prefixes that came with a flood: their routes are to be removed.
+    flood: Column<()>,
+    /// How far it has come to look at what has become long-lived (RFC 9494); none: all is seen.
+    pub(super) aging: Option<Position>,
     /// How far the sweep has come: the last prefix that it looked at.
     pub(super) swept: Option<IpNet>,
 }
@@ -58,6 +63,8 @@ impl AdjRibIn {
             counts: Counts::default(),
             ipv4: Generations::new(),
             ipv6: Generations::new(),
+            flood: Column::new(),
+            aging: None,
             swept: None,
         }
     }
@@ -75,8 +82,40 @@ impl AdjRibIn {
         self.generations(prefix).is_stale(route.generation())
     }
 
-    pub(super) fn is_doomed(&self, prefix: &IpNet, route: Route) -> bool {
-        self.generations(prefix).is_doomed(route.generation())
+    /// Whether a route waits for its neighbor beyond the restart time (RFC 9494 §4.2).
+    pub(super) fn is_long_lived(&self, prefix: &IpNet, route: Route) -> bool {
+        self.generations(prefix).is_long_lived(route.generation())
+    }
+
+    /// Whether a route is to be removed because nobody has come back for it.
+    pub(super) fn has_expired(&self, prefix: &IpNet, route: Route) -> bool {
+        self.generations(prefix).has_expired(route.generation())
+    }
+
+    /// Routes by family: IPv4, IPv6.
+    pub(super) fn by_family(&self) -> [u32; 2] {
+        [self.ipv4.routes(), self.ipv6.routes()]
+    }
+
+    /// When the last of the stale routes goes, unless the neighbor is back before.
+    pub(super) fn stale_until(&self) -> Option<Instant> {
+        [self.ipv4.stale_until(), self.ipv6.stale_until()].into_iter().flatten().max()
+    }
+
+    /// Whether a route is to be removed by the next sweep.
+    pub(super) fn is_doomed(&self, place: Place, route: Route) -> bool {
+        self.generations(&place.prefix).is_doomed(route.generation())
+            || self.flood.get(place.id).is_some()
+    }
+
+    /// All routes of these prefixes are to be removed, unless they are announced again.
+    pub(super) fn doom_prefixes(&mut self, prefixes: Column<()>) {
+        self.flood = prefixes;
+    }
+
+    /// Whether there is a route of a prefix.
+    pub(super) fn has(&self, id: PrefixId) -> bool {
+        self.of(id).next().is_some()
     }
 
     pub(super) fn generations(&self, prefix: &IpNet) -> &Generations {
@@ -116,6 +155,7 @@ impl AdjRibIn {
     /// Stores a route and returns the one it replaces.
     pub(super) fn insert(&mut self, place: Place, route: Route) -> Option<Route> {
         let was_accepted = self.accepts(place.id);
+        self.flood.remove(place.id);
         let replaced = match place.path_id {
             0 => self.routes.insert(place.id, route),
             path_id => self.paths.insert((place.id, path_id), route),
@@ -139,6 +179,9 @@ impl AdjRibIn {
         }?;
         self.uncount(&place.prefix, removed);
         self.note_acceptance(place, was_accepted);
+        if !self.has(place.id) {
+            self.flood.remove(place.id);
+        }
         Some(removed)
     }
 
@@ -173,7 +216,7 @@ impl AdjRibIn {
     }
 
     pub(super) fn any_doomed(&self) -> bool {
-        self.ipv4.any_doomed() || self.ipv6.any_doomed()
+        self.ipv4.any_doomed() || self.ipv6.any_doomed() || !self.flood.is_empty()
     }
 
     /// When stale routes expire next.

@@ -16,6 +16,9 @@ use crate::wire::{AttributeSet, Community, PathAttributes};
 
 /// "This path is about to go" (RFC 8326): taken only where there is no other.
 const GRACEFUL_SHUTDOWN: Community = Community(0xffff_0000);
+/// "This route is of a session lost long ago" (RFC 9494 §4.6), and "do not keep it that long".
+const LLGR_STALE: Community = Community(0xffff_0006);
+const NO_LLGR: Community = Community(0xffff_0007);
 /// LOCAL_PREF of a route without one, as routers have it.
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
@@ -73,23 +76,33 @@ struct Slot {
 pub(super) struct Traits {
     /// As the best route is chosen by: 100 if there is none, 0 for a path that is about to go.
     pub(super) local_pref: u32,
-    /// Without `has_med` 0. Not an `Option`: there is one of these for each set.
+    /// Without [`HAS_MED`] 0. Not an `Option`: there is one of these for each set.
     med: u32,
-    has_med: bool,
+    flags: u8,
     /// The first AS of the path.
     pub(super) first_asn: Option<NonZeroU32>,
     /// RFC 4271 §9.1.2.2; 65535 stands for all that is longer.
     pub(super) as_path_length: u16,
 }
 
+/// The flags of [`Traits`].
+const HAS_MED: u8 = 1;
+const IS_LLGR_STALE: u8 = 2;
+const IS_NO_LLGR: u8 = 4;
+
 impl Traits {
     fn of(attributes: &PathAttributes) -> Self {
-        let leaving = attributes.communities.contains(&GRACEFUL_SHUTDOWN);
+        let has = |community| attributes.communities.contains(&community);
+        let flags = [
+            (attributes.med.is_some(), HAS_MED),
+            (has(LLGR_STALE), IS_LLGR_STALE),
+            (has(NO_LLGR), IS_NO_LLGR),
+        ];
         let local_pref = attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF);
         Self {
-            local_pref: if leaving { 0 } else { local_pref },
+            local_pref: if has(GRACEFUL_SHUTDOWN) { 0 } else { local_pref },
             med: attributes.med.unwrap_or(0),
-            has_med: attributes.med.is_some(),
+            flags: flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum(),
             first_asn: attributes.as_path.first().and_then(NonZeroU32::new),
             as_path_length: u16::try_from(attributes.as_path.length()).unwrap_or(u16::MAX),
         }
@@ -97,7 +110,17 @@ impl Traits {
 
     /// `MULTI_EXIT_DISC`.
     pub(super) fn med(&self) -> Option<u32> {
-        self.has_med.then_some(self.med)
+        (self.flags & HAS_MED != 0).then_some(self.med)
+    }
+
+    /// Whether a router on the way has kept the route for long after it had lost its session.
+    pub(super) fn is_llgr_stale(&self) -> bool {
+        self.flags & IS_LLGR_STALE != 0
+    }
+
+    /// Whether the route is not to be kept beyond the restart time.
+    pub(super) fn is_no_llgr(&self) -> bool {
+        self.flags & IS_NO_LLGR != 0
     }
 }
 

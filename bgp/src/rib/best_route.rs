@@ -5,16 +5,26 @@ use std::time::Instant;
 
 use super::adj_rib_in::Place;
 use super::attributes::Traits;
-use super::export::Change;
+use super::export::{Change, Totals, Why};
 use super::footprint::{Best, Entry};
-use super::prefix_table::PrefixId;
-use super::{PrefixAttributes, PrefixSource, Rib};
+use super::{NeighborId, PrefixAttributes, PrefixSource, Rib};
 
 impl Rib {
     /// Finds the best accepted route of a prefix and brings the footprint in line with it.
-    pub(super) fn choose_best(&mut self, place: Place, now: Instant) {
+    /// `why` a route of `neighbor` there has changed.
+    pub(super) fn choose_best(
+        &mut self,
+        neighbor: NeighborId,
+        place: Place,
+        why: Why,
+        now: Instant,
+    ) {
         let before = self.footprint.get(place.id);
-        let best = self.best_route(place.id);
+        let best = match self.prefixes.holders(place.id) {
+            0 => None,
+            1 if self.holds(neighbor, place) => self.best_among([neighbor], place),
+            _ => self.best_route(place),
+        };
         if let Some(best) = best {
             self.attributes.add_user(best.attributes);
         }
@@ -30,22 +40,60 @@ impl Rib {
             _ => None,
         };
         if let Some(change) = change {
-            self.export.changed(place.prefix, change, now);
+            let is_expected = self.is_expected(neighbor, place, change, why);
+            self.export.changed(place.prefix, change, is_expected, now);
         }
         if let Some(old) = before.and_then(Entry::best) {
             self.attributes.release(old.attributes);
         }
     }
 
-    pub(super) fn best_route(&self, id: PrefixId) -> Option<Best> {
-        let mut best: Option<(Best, Traits)> = None;
-        for (neighbor, routes) in self.ids().zip(&self.neighbors) {
-            for (_, route) in routes.table.of(id).filter(|(_, route)| route.is_accepted()) {
+    /// Whether a prefix goes because its neighbor has been away for too long, or comes because it is
+    /// back: what the operator has set, and no accident. The guard then counts with it.
+    fn is_expected(&mut self, id: NeighborId, place: Place, change: Change, why: Why) -> bool {
+        let Some(neighbor) = self.neighbors.get(usize::from(id.0)) else { return false };
+        let address = neighbor.rules.address;
+        let share = || {
+            let addresses = self.footprint.addresses_of_alone(place.prefix, &self.prefixes);
+            Totals { prefixes: 1, addresses }
+        };
+        match (change, why) {
+            (Change::Gone, Why::Expired) => {
+                self.export.neighbor_is_away(address, share());
+                true
+            }
+            (Change::Come, Why::Told) => {
+                self.export.awaits(address) && self.export.neighbor_is_back(address, share())
+            }
+            _ => false,
+        }
+    }
+
+    fn holds(&self, id: NeighborId, place: Place) -> bool {
+        self.neighbors.get(usize::from(id.0)).is_some_and(|neighbor| neighbor.table.has(place.id))
+    }
+
+    pub(super) fn best_route(&self, place: Place) -> Option<Best> {
+        self.best_among(self.ids(), place)
+    }
+
+    fn best_among(
+        &self,
+        neighbors: impl IntoIterator<Item = NeighborId>,
+        place: Place,
+    ) -> Option<Best> {
+        let mut best: Option<(Best, Candidate)> = None;
+        for neighbor in neighbors {
+            let Some(routes) = self.neighbors.get(usize::from(neighbor.0)) else { continue };
+            for (_, route) in routes.table.of(place.id).filter(|(_, route)| route.is_accepted()) {
                 let attributes = route.attributes();
                 let Some(mut traits) = self.attributes.traits(attributes) else { continue };
                 traits.first_asn = traits.first_asn.or(NonZeroU32::new(routes.rules.asn));
-                if best.as_ref().is_none_or(|(_, leader)| is_better(&traits, leader)) {
-                    best = Some((Best { neighbor, attributes }, traits));
+                let last_resort =
+                    traits.is_llgr_stale() || routes.table.is_long_lived(&place.prefix, route);
+                let candidate = Candidate { traits, last_resort };
+                if best.as_ref().is_none_or(|(_, leader)| is_better(&candidate, leader)) {
+                    best = Some((Best { neighbor, attributes }, candidate));
                 }
             }
         }
@@ -73,11 +121,21 @@ impl Rib {
     }
 }
 
+/// What a route is compared by.
+struct Candidate {
+    traits: Traits,
+    /// It is long-lived stale, here or at a router on the way: taken only where there is no other
+    /// (RFC 9494 §4.3).
+    last_resort: bool,
+}
+
 /// Strictly better; of equals the one of the neighbor named first in the configuration stays.
 /// MEDs say something only about routes from one AS; a missing one counts as 0.
-fn is_better(one: &Traits, other: &Traits) -> bool {
-    let comparable = one.first_asn == other.first_asn;
+fn is_better(one: &Candidate, other: &Candidate) -> bool {
+    let comparable = one.traits.first_asn == other.traits.first_asn;
     let med = |traits: &Traits| if comparable { traits.med().unwrap_or(0) } else { 0 };
-    let key = |traits: &Traits| (u32::MAX - traits.local_pref, traits.as_path_length, med(traits));
+    let key = |Candidate { traits, last_resort }: &Candidate| {
+        (*last_resort, u32::MAX - traits.local_pref, traits.as_path_length, med(traits))
+    };
     key(one) < key(other)
 }

@@ -13,6 +13,8 @@ const CHUNK: usize = 512;
 #[derive(Debug)]
 pub(super) struct Column<T> {
     chunks: Vec<Option<Box<Chunk<T>>>>,
+    /// Chunks that there are.
+    used: usize,
 }
 
 #[derive(Debug)]
@@ -23,7 +25,11 @@ struct Chunk<T> {
 
 impl<T: Copy> Column<T> {
     pub(super) fn new() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: Vec::new(), used: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     pub(super) fn get(&self, id: PrefixId) -> Option<T> {
@@ -38,6 +44,7 @@ impl<T: Copy> Column<T> {
             self.chunks.resize_with(chunk + 1, || None);
         }
         let chunk = self.chunks.get_mut(chunk)?;
+        self.used += usize::from(chunk.is_none());
         let chunk = chunk.get_or_insert_with(|| Box::new(Chunk { used: 0, values: [None; CHUNK] }));
         let replaced = chunk.values.get_mut(place)?.replace(value);
         chunk.used += usize::from(replaced.is_none());
@@ -53,6 +60,7 @@ impl<T: Copy> Column<T> {
         chunk.used -= 1;
         if chunk.used == 0 {
             *slot = None;
+            self.used -= 1;
         }
         Some(removed)
     }
@@ -85,6 +93,7 @@ mod tests {
             let mut chunks: Vec<_> = map.keys().map(|id| id / 512).collect();
             chunks.dedup();
             prop_assert_eq!(column.chunks.iter().flatten().count(), chunks.len(), "none is kept empty");
+            prop_assert_eq!(column.is_empty(), map.is_empty());
         }
     }
 }

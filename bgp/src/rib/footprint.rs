@@ -108,6 +108,26 @@ impl Footprint {
         (self.addresses, self.uncounted) = (addresses, None);
     }
 
+    /// How many addresses of `prefix` no other prefix of the footprint covers.
+    pub(super) fn addresses_of_alone(&self, prefix: IpNet, prefixes: &PrefixTable) -> u128 {
+        let is_other =
+            |(other, id): &(IpNet, PrefixId)| *other != prefix && self.entries.get(*id).is_some();
+        if prefixes.covering(&prefix).any(|other| is_other(&other)) {
+            return 0;
+        }
+        let mut alone = size(prefix);
+        let mut outermost: Option<IpNet> = None;
+        let inside = prefixes.iter(Some((prefix, Inclusive(true))));
+        let inside = inside.take_while(|(other, _)| prefix.contains(other));
+        for (other, _) in inside.filter(is_other) {
+            if !outermost.is_some_and(|outer| outer.contains(&other)) {
+                alone = alone.saturating_sub(size(other));
+                outermost = Some(other);
+            }
+        }
+        alone
+    }
+
     /// In order of address, then length; after `after` if given.
     pub(super) fn iter_after<'a>(
         &'a self,
@@ -167,12 +187,17 @@ mod tests {
             for (add, prefix) in first.into_iter().chain(steps) {
                 // Prefixes that are no entries are between them.
                 let id = prefixes.number(prefix.into());
+                let (before, changes) =
+                    (footprint.addresses(), footprint.get(id).is_some() != add);
+                let alone = footprint.addresses_of_alone(prefix.into(), &prefixes);
                 footprint.set(id, Entry::new(add, None), now);
                 if add { there.insert(prefix) } else { there.remove(&prefix) };
                 footprint.count_addresses(&prefixes);
                 let union = Ipv4Net::aggregate(&there.iter().copied().collect());
                 let anew: u64 = union.iter().map(|net| 1u64 << (32 - net.prefix_len())).sum();
                 prop_assert_eq!(footprint.addresses(), u128::from(anew));
+                let difference = footprint.addresses().abs_diff(before);
+                prop_assert_eq!(difference, if changes { alone } else { 0 });
                 prop_assert_eq!(footprint.len(), there.len());
                 prop_assert_eq!(footprint.count_due(&prefixes), None);
             }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const EMPTY_TABLE: Duration = Duration::from_secs(15);
 
 const COUNT: usize = 1 << Generation::BITS;
+/// With fewer free numbers the oldest stale routes go.
+const FEW_FREE: usize = 4;
 
 /// Number of a generation. Numbers are used again once no route has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,15 @@ pub(super) struct Generations {
     routes: [u32; COUNT],
     /// Those of sessions that were lost: stale.
     lost: u16,
+    /// Of these the long-lived ones: those that the neighbor has not come back for in its restart
+    /// time (RFC 9494 §4.2).
+    long_lived: u16,
+    /// When the others of the lost ones become long-lived.
+    long_lived_from: [Option<Instant>; COUNT],
     /// When the lost ones have waited long enough.
     expires: [Option<Instant>; COUNT],
+    /// Those that have waited in vain: of the doomed ones.
+    expired: u16,
     /// Those that a route refresh in progress is replacing.
     replaced: u16,
     /// Those whose routes are to be removed.
@@ -54,7 +63,10 @@ impl Generations {
             current: Generation(0),
             routes: [0; COUNT],
             lost: 0,
+            long_lived: 0,
+            long_lived_from: [None; COUNT],
             expires: [None; COUNT],
+            expired: 0,
             replaced: 0,
             doomed: 0,
         }
@@ -67,6 +79,25 @@ impl Generations {
 
     pub(super) fn is_stale(&self, generation: Generation) -> bool {
         self.lost & generation.bit() != 0
+    }
+
+    pub(super) fn is_long_lived(&self, generation: Generation) -> bool {
+        self.long_lived & generation.bit() != 0
+    }
+
+    /// Whether the routes are to be removed because nobody has come back for them.
+    pub(super) fn has_expired(&self, generation: Generation) -> bool {
+        self.expired & generation.bit() != 0
+    }
+
+    /// How many routes there are.
+    pub(super) fn routes(&self) -> u32 {
+        self.routes.iter().sum()
+    }
+
+    /// When the last of the stale routes goes, unless the neighbor is back before.
+    pub(super) fn stale_until(&self) -> Option<Instant> {
+        self.expires.iter().flatten().max().copied()
     }
 
     pub(super) fn is_doomed(&self, generation: Generation) -> bool {
@@ -95,31 +126,64 @@ impl Generations {
         *count = count.saturating_sub(1);
         if *count == 0 {
             let others = !generation.bit();
-            self.lost &= others;
-            self.replaced &= others;
-            self.doomed &= others;
-            if let Some(expires) = self.expires.get_mut(index) {
-                *expires = None;
+            for set in [
+                &mut self.lost,
+                &mut self.long_lived,
+                &mut self.replaced,
+                &mut self.doomed,
+                &mut self.expired,
+            ] {
+                *set &= others;
+            }
+            for times in [&mut self.long_lived_from, &mut self.expires] {
+                if let Some(time) = times.get_mut(index) {
+                    *time = None;
+                }
             }
         }
     }
 
-    /// The session is lost: its routes are stale until `expires`. False, and nothing has happened,
-    /// if no number is free for the next session.
-    pub(super) fn session_lost(&mut self, expires: Instant) -> bool {
+    /// The session is lost: its routes are stale until `expires`, and long-lived from the time that is
+    /// given, if any. False, and nothing has happened, if no number is free for the next session.
+    pub(super) fn session_lost(
+        &mut self,
+        expires: Instant,
+        long_lived_from: Option<Instant>,
+    ) -> bool {
         let ended = self.replaced | self.current_if_used();
         if !self.advance() {
             return false;
         }
         self.lost |= ended;
         self.replaced = 0;
-        self.set_expiry(ended, |_| Some(expires));
+        change_times(&mut self.expires, ended, |_| Some(expires));
+        change_times(&mut self.long_lived_from, ended, |_| long_lived_from);
         true
+    }
+
+    /// Dooms what would expire first if few numbers are left. Before there is none, so that nothing has
+    /// to be removed all at once.
+    pub(super) fn make_room(&mut self) {
+        let waits = self.lost & !self.doomed;
+        let free = self.routes.iter().filter(|&&count| count == 0).count();
+        let is_waiting = |index: &usize| waits >> index & 1 == 1;
+        let first = (0..COUNT).filter(is_waiting).min_by_key(|&index| self.expires.get(index));
+        if let Some(first) = first.filter(|_| free < FEW_FREE) {
+            self.doomed |= 1 << first;
+            self.expired |= 1 << first;
+        }
     }
 
     /// A session is back: it has until `earliest` at least to announce its table again.
     pub(super) fn session_back(&mut self, earliest: Instant) {
-        self.set_expiry(self.lost, |at| at.map(|at| at.max(earliest)));
+        let (lost, later) = (self.lost, |at: Option<Instant>| at.map(|at| at.max(earliest)));
+        change_times(&mut self.expires, lost, later);
+        change_times(&mut self.long_lived_from, lost, later);
+    }
+
+    /// The stale routes stay until `at`, whatever was said of them before.
+    pub(super) fn stale_until_then(&mut self, at: Instant) {
+        change_times(&mut self.expires, self.lost, |_| Some(at));
     }
 
     /// The table was announced completely (RFC 4724 §4.2): what is still stale is gone.
@@ -130,7 +194,8 @@ impl Generations {
     pub(super) fn end_of_rib(&mut self, now: Instant) {
         if self.current_if_used() == 0 {
             let soon = now + EMPTY_TABLE;
-            self.set_expiry(self.lost, |at| Some(at.map_or(soon, |at| at.min(soon))));
+            let sooner = |at: Option<Instant>| Some(at.map_or(soon, |at| at.min(soon)));
+            change_times(&mut self.expires, self.lost, sooner);
         } else {
             self.doomed |= self.lost;
         }
@@ -169,29 +234,34 @@ impl Generations {
         self.doomed |= self.lost | self.replaced;
     }
 
-    /// Dooms what has expired; whether there is anything new.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
+    /// Dooms what has expired.
+    pub(super) fn expire(&mut self, now: Instant) {
         let before = self.doomed;
         for (index, expires) in self.expires.iter().enumerate() {
             if expires.is_some_and(|at| at <= now) {
                 self.doomed |= 1 << index & self.lost;
+                self.expired |= 1 << index & self.lost & !before;
             }
         }
-        self.doomed != before
     }
 
-    /// When [`Generations::expire`] has something to do next.
+    /// Makes long-lived what is due; whether there is anything new.
+    pub(super) fn begin_long_lived(&mut self, now: Instant) -> bool {
+        let before = self.long_lived;
+        for (index, from) in self.long_lived_from.iter_mut().enumerate() {
+            if from.is_some_and(|at| at <= now) {
+                *from = None;
+                self.long_lived |= 1 << index & self.lost;
+            }
+        }
+        self.long_lived != before
+    }
+
+    /// When [`Generations::expire`] or [`Generations::begin_long_lived`] has something to do next.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let waiting = self.expires.iter().enumerate().filter(|(i, _)| self.doomed >> i & 1 == 0);
-        waiting.filter_map(|(_, expires)| *expires).min()
-    }
-
-    fn set_expiry(&mut self, of: u16, change: impl Fn(Option<Instant>) -> Option<Instant>) {
-        for (index, expires) in self.expires.iter_mut().enumerate() {
-            if of >> index & 1 == 1 {
-                *expires = change(*expires);
-            }
-        }
+        let expires = waiting.filter_map(|(_, expires)| *expires);
+        expires.chain(self.long_lived_from.iter().flatten().copied()).min()
     }
 
     fn current_if_used(&self) -> u16 {
@@ -208,5 +278,18 @@ impl Generations {
         let Some(free) = free.and_then(|index| u8::try_from(index).ok()) else { return false };
         self.current = Generation(free);
         true
+    }
+}
+
+/// Changes the times of a set of generations.
+fn change_times(
+    times: &mut [Option<Instant>; COUNT],
+    of: u16,
+    change: impl Fn(Option<Instant>) -> Option<Instant>,
+) {
+    for (index, time) in times.iter_mut().enumerate() {
+        if of >> index & 1 == 1 {
+            *time = change(*time);
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nom::bytes::complete::{tag, take};
-use nom::combinator::{map_opt, verify};
+use nom::combinator::{cond, map_opt, verify};
 use nom::multi::{length_count, length_data};
 use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
 use nom::{IResult, Parser};
@@ -25,8 +25,12 @@ use super::{Neighbor, NeighborId, Rib, SessionEvent};
 use crate::session::Retention;
 use crate::wire::{AttributeSet, Nlri, NlriList, Update};
 
-/// Of the first version of the format.
-const MAGIC: &[u8; 8] = b"mccfoot1";
+/// Of the second version of the format, in which a page has a time.
+const MAGIC: &[u8; 8] = b"mccfoot2";
+/// Of the first one, which is still read.
+const MAGIC_1: &[u8; 8] = b"mccfoot1";
+/// In place of a page's time: its routes are not those of an earlier run.
+const NOT_RESTORED: u32 = u32::MAX;
 /// In place of a page's length: the number of routes in the whole file follows.
 const END: u32 = u32::MAX;
 /// How many prefixes one call of [`Rib::save`] looks at.
@@ -63,6 +67,8 @@ pub struct SavedRoutes {
     pub neighbor: IpAddr,
     /// Its AS number.
     pub asn: u32,
+    /// If they were of an earlier run already: how long they were still to stay.
+    pub left: Option<Duration>,
     /// The routes, as if they came in.
     pub updates: Vec<Update>,
 }
@@ -98,7 +104,11 @@ pub fn file_end(routes: u64) -> Vec<u8> {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn read_file(file: &[u8]) -> Result<Vec<SavedRoutes>, LastGoodError> {
-    let mut left = file.strip_prefix(MAGIC).ok_or(LastGoodError::Unknown)?;
+    let (mut left, with_time) = match (file.strip_prefix(MAGIC), file.strip_prefix(MAGIC_1)) {
+        (Some(pages), _) => (pages, true),
+        (None, Some(pages)) => (pages, false),
+        (None, None) => return Err(LastGoodError::Unknown),
+    };
     let (mut pages, mut count) = (Vec::new(), 0u64);
     loop {
         let at = file.len() - left.len();
@@ -115,17 +125,20 @@ pub fn read_file(file: &[u8]) -> Result<Vec<SavedRoutes>, LastGoodError> {
         if crc32c::crc32c(body) != checksum {
             return Err(LastGoodError::Damaged(at));
         }
-        let routes = page(body).map_err(|_| LastGoodError::Damaged(at))?.1;
+        let routes = page(body, with_time).map_err(|_| LastGoodError::Damaged(at))?.1;
         count += routes.updates.iter().map(|update| update.announced.len() as u64).sum::<u64>();
         pages.push(routes);
         left = rest;
     }
 }
 
-/// Neighbor, AS number, sets, routes by the number of their set.
-fn page(body: &[u8]) -> IResult<&[u8], SavedRoutes, ()> {
+/// Neighbor, AS number, seconds that are left, sets, routes by the number of their set.
+fn page(body: &[u8], with_time: bool) -> IResult<&[u8], SavedRoutes, ()> {
     let (left, neighbor) = address(body)?;
     let (left, asn) = be_u32(left)?;
+    let (left, seconds) = cond(with_time, be_u32).parse(left)?;
+    let seconds = seconds.filter(|seconds| *seconds != NOT_RESTORED);
+    let time = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let set = length_data(be_u16).map(AttributeSet::from_bytes);
     let (left, sets) = length_count(be_u16, set).parse(left)?;
     let announced = length_count(be_u32, (be_u16, nlri));
@@ -145,7 +158,7 @@ fn page(body: &[u8]) -> IResult<&[u8], SavedRoutes, ()> {
         ..Update::default()
     });
     let updates = updates.filter(|update| !update.announced.is_empty()).collect();
-    Ok((left, SavedRoutes { neighbor, asn, updates }))
+    Ok((left, SavedRoutes { neighbor, asn, left: time, updates }))
 }
 
 fn nlri(input: &[u8]) -> IResult<&[u8], Nlri, ()> {
@@ -178,13 +191,16 @@ fn put_address(out: &mut Vec<u8>, address: IpAddr) {
 
 impl Rib {
     /// Takes in what a file held, before any session is up: the routes are stale ones, and stay
-    /// until their neighbor has announced its table or `stale_time` has passed. What the neighbors
-    /// and the rules of today do not have is left out. How many routes there are now.
-    pub fn restore(&mut self, saved: Vec<SavedRoutes>, now: Instant) -> usize {
-        for SavedRoutes { neighbor, asn, updates } in saved {
+    /// until their neighbor has announced its table or `keep` has passed. Once its session has come
+    /// up, it has the time that a neighbor has after any loss of its session. What the neighbors and
+    /// the rules of today do not have is left out. How many routes there are now.
+    pub fn restore(&mut self, saved: Vec<SavedRoutes>, keep: Duration, now: Instant) -> usize {
+        let mut left = HashMap::new();
+        for SavedRoutes { neighbor, asn, left: of_page, updates } in saved {
             let is_same = |n: &Neighbor| n.rules.address == neighbor && n.rules.asn == asn;
             let known = self.ids().zip(&self.neighbors).find(|(_, known)| is_same(known));
             let Some((id, _)) = known else { continue };
+            left.insert(id, of_page.map_or(keep, |time| time.min(keep)));
             for update in updates {
                 self.handle(id, SessionEvent::Update(update), now);
             }
@@ -193,7 +209,15 @@ impl Rib {
         for id in self.ids() {
             let lost = SessionEvent::Down(Retention::keep(Duration::ZERO));
             self.handle(id, lost, now);
-            routes += self.neighbors.get(usize::from(id.0)).map_or(0, |n| n.table.stale() as usize);
+            let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { continue };
+            if let Some(&left) = left.get(&id) {
+                neighbor.restored_until = Some(now + left);
+                neighbor.known_good.is_good();
+                for generations in neighbor.table.families_mut() {
+                    generations.stale_until_then(now + left);
+                }
+            }
+            routes += neighbor.table.stale() as usize;
         }
         if routes > 0 {
             let totals = self.footprint.totals(&self.prefixes);
@@ -204,15 +228,15 @@ impl Rib {
 
     /// The next part of the file: accepted routes that are not about to be removed.
     #[must_use]
-    pub fn save(&self, cursor: SaveCursor) -> SavedPage {
+    pub fn save(&self, cursor: SaveCursor, now: Instant) -> SavedPage {
         let Some(neighbor) = self.neighbors.get(usize::from(cursor.neighbor.0)) else {
             return SavedPage { bytes: Vec::new(), routes: 0, next: None };
         };
         let mut slice = self.slice(neighbor, cursor.position, None, SLICE);
         let mut numbers = HashMap::new();
         let (mut sets, mut routes, mut count) = (Vec::new(), Vec::new(), 0u32);
-        for (Place { prefix, path_id, .. }, route) in slice.by_ref() {
-            if !route.is_accepted() || neighbor.table.is_doomed(&prefix, route) {
+        for (place, route) in slice.by_ref() {
+            if !route.is_accepted() || neighbor.table.is_doomed(place, route) {
                 continue;
             }
             let Some(set) = self.attributes.get(route.attributes()) else { continue };
@@ -226,6 +250,7 @@ impl Rib {
                 next
             });
             routes.extend(number.to_be_bytes());
+            let Place { prefix, path_id, .. } = place;
             put_address(&mut routes, prefix.addr());
             routes.push(prefix.prefix_len());
             routes.extend(path_id.to_be_bytes());
@@ -245,6 +270,11 @@ impl Rib {
         let mut body = Vec::new();
         put_address(&mut body, neighbor.rules.address);
         body.extend(neighbor.rules.asn.to_be_bytes());
+        // So that node after node that starts does not keep for ever what nobody announces.
+        let left = neighbor.restored_until.map(|until| until.saturating_duration_since(now));
+        let left =
+            left.map_or(NOT_RESTORED, |left| u32::try_from(left.as_secs()).unwrap_or(NOT_RESTORED));
+        body.extend(left.to_be_bytes());
         body.extend(u16::try_from(numbers.len()).unwrap_or(u16::MAX).to_be_bytes());
         body.extend(sets);
         body.extend(count.to_be_bytes());
@@ -263,6 +293,8 @@ mod tests {
     use crate::rib::ExportRules;
     use crate::testing::{announce, attributes};
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
     fn rib() -> Rib {
         let rules = |last| crate::rib::tests::rules(last, 100_000);
         Rib::new(vec![rules(1), rules(2)], &[], ExportRules::default(), Instant::now())
@@ -272,7 +304,7 @@ mod tests {
         let (mut file, mut count) = (file_head(), 0);
         let mut cursor = Some(SaveCursor::default());
         while let Some(at) = cursor {
-            let page = rib.save(at);
+            let page = rib.save(at, Instant::now());
             file.extend(page.bytes);
             count += page.routes;
             cursor = page.next;
@@ -302,7 +334,7 @@ mod tests {
         assert!(pages.len() > 2, "more than a page a neighbor");
         let stranger = SavedRoutes { neighbor: IpAddr::from([192, 0, 2, 9]), ..pages[0].clone() };
         pages.push(stranger);
-        assert_eq!(back.restore(pages, Instant::now()), 20_001);
+        assert_eq!(back.restore(pages, DAY, Instant::now()), 20_001);
         assert_eq!(back.summary().neighbors[0].stale, 20_000);
         let sets = |rib: &Rib| rib.summary().neighbors.into_iter().map(|n| n.set_hash);
         assert!(sets(&rib).eq(sets(&back)));
@@ -331,6 +363,68 @@ mod tests {
         assert!(matches!(read_file(&damaged), Err(LastGoodError::Damaged(_))));
         let one_page_less = [file_head(), file_end(20_001)].concat();
         assert_eq!(read_file(&one_page_less), Err(LastGoodError::Damaged(8)));
+    }
+
+    #[test]
+    fn restored_routes_wait_for_their_router_and_then_as_those_of_any_lost_session() {
+        let now = Instant::now();
+        let pages = |rib: &Rib| read_file(&file(rib)).unwrap();
+        let restored = |at| {
+            let mut rib = rib();
+            rib.restore(pages(&filled()), DAY, at);
+            rib
+        };
+        let settle = |rib: &mut Rib, now| {
+            while rib.next_deadline().is_some_and(|at| at <= now) {
+                rib.handle_timeout(now);
+            }
+            rib.summary().neighbors[0].clone()
+        };
+        let seconds = Duration::from_secs;
+        let mut rib = restored(now);
+        let waiting = settle(&mut rib, now + DAY - seconds(1));
+        assert_eq!((waiting.restored, waiting.stale_until), (20_000, Some(now + DAY)));
+        assert_eq!(settle(&mut rib, now + DAY).received, 0, "nobody has come");
+
+        // The router has booted, but says no End-of-RIB.
+        let mut rib = restored(now);
+        rib.handle(NeighborId(0), SessionEvent::Up, now + seconds(900));
+        let back = settle(&mut rib, now + seconds(1199));
+        assert_eq!((back.restored, back.stale), (0, 20_000));
+        assert_eq!(settle(&mut rib, now + seconds(1200)).received, 0);
+
+        // What was restored once is not restored anew for a whole day.
+        let mut rib = restored(now);
+        settle(&mut rib, now);
+        let mut again = self::rib();
+        let left = pages(&rib)[0].left.unwrap();
+        assert!(left <= DAY && left > DAY - seconds(600), "{left:?}");
+        let pages =
+            pages(&rib).into_iter().map(|page| SavedRoutes { left: Some(seconds(60)), ..page });
+        again.restore(pages.collect(), DAY, now);
+        assert_eq!(settle(&mut again, now + seconds(60)).received, 0);
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_is_read() {
+        let page = read_file(&file(&filled())).unwrap().remove(0);
+        let new = file(&filled());
+        let (mut old, mut at) = (MAGIC_1.to_vec(), MAGIC.len());
+        loop {
+            let length = u32::from_be_bytes(new[at..at + 4].try_into().unwrap());
+            if length == END {
+                old.extend(&new[at..]);
+                break;
+            }
+            let body = &new[at + 8..at + 8 + length as usize];
+            // An IPv4 address and an AS number, then the time.
+            let body = [&body[..9], &body[13..]].concat();
+            old.extend((body.len() as u32).to_be_bytes());
+            old.extend(crc32c::crc32c(&body).to_be_bytes());
+            old.extend(body);
+            at += 8 + length as usize;
+        }
+        assert_eq!(read_file(&old).unwrap().remove(0), page);
     }
 
     proptest! {

@@ -5,15 +5,14 @@
 //! count: a router that comes back with a different table has not announced both. Nothing is ever cut
 //! off in silence: at 80 % and at the limit the operator is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcc_config::MaxPrefixesAction;
 
-use super::adj_rib_in::Place;
-use super::route::{Route, Seconds};
-use super::walk::Position;
+use super::left_out::LeftOut;
 use super::{Neighbor, NeighborId, Notice, Rib};
 use crate::session::Retention;
+use crate::wire::Nlri;
 
 /// How long what was kept stays after the rest: time for the session to come back.
 const STALE_AFTER_REST: Duration = Duration::from_secs(300);
@@ -30,19 +29,21 @@ pub struct PrefixLimit {
 }
 
 /// How a session stands to its limit.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct LimitState {
-    /// When 80 % were reached in this session.
-    warned: Option<Seconds>,
+    /// 80 % were reached in this session, and the operator was told.
+    warned: bool,
     /// The session is to end: nothing more is taken until the next.
     pub(super) over: bool,
-    /// Routes that were not taken, since there was room for all the last time.
-    pub(super) discarded: u32,
+    /// Routes that were not taken.
+    pub(super) left_out: LeftOut,
+    /// The neighbor has been asked for them, and none has been left out since.
+    asked: bool,
 }
 
 impl Neighbor {
     /// Routes that count.
-    fn announced(&self) -> u32 {
+    pub(super) fn announced(&self) -> u32 {
         self.table.counts().received - self.table.stale()
     }
 
@@ -55,66 +56,73 @@ impl Neighbor {
             && self.announced() >= limit
     }
 
-    /// Leaves out a route.
-    pub(super) fn discard(&mut self) -> Notice {
-        self.limit.discarded += 1;
+    /// Whether it has announced 80 % of what it may, or more.
+    pub(super) fn is_near_limit(&self) -> bool {
         let limit = self.rules.prefix_limit.limit;
-        Notice::Discarding { limit, discarded: self.limit.discarded }
+        let is_near = |routes: u32| u64::from(routes) * 5 >= u64::from(limit) * 4;
+        // Asked for each route, too.
+        is_near(self.table.counts().received) && is_near(self.announced())
+    }
+
+    /// Leaves out a route.
+    pub(super) fn leave_out(&mut self, route: Nlri) -> Notice {
+        let first = self.limit.left_out.add(route);
+        self.limit.asked = false;
+        let limit = self.rules.prefix_limit.limit;
+        Notice::Discarding { limit, discarded: self.limit.left_out.count(), first }
     }
 
     /// To be called after each new route.
-    pub(super) fn check_limit(&mut self, now: Seconds) -> Option<Notice> {
-        let limit = self.rules.prefix_limit.limit;
-        if u64::from(self.table.counts().received) * 5 < u64::from(limit) * 4 {
+    pub(super) fn check_limit(&mut self) -> Option<Notice> {
+        if !self.is_near_limit() {
             return None;
         }
-        let received = self.announced();
+        let (received, limit) = (self.announced(), self.rules.prefix_limit.limit);
         if received > limit && !self.limit.over {
             self.limit.over = true;
             return Some(Notice::OverLimit { limit });
         }
-        if u64::from(received) * 5 >= u64::from(limit) * 4 && self.limit.warned.is_none() {
-            self.limit.warned = Some(now);
+        if !self.limit.warned {
+            self.limit.warned = true;
             return Some(Notice::NearLimit { received, limit });
         }
         None
     }
 
     /// To be called after routes were withdrawn: whether there is room again, a tenth of the limit,
-    /// for what was left out.
+    /// for what was left out. Once, until something is left out again.
     pub(super) fn check_room(&mut self) -> Option<Notice> {
-        if self.limit.discarded == 0 {
+        if self.limit.asked || self.limit.left_out.is_empty() {
             return None;
         }
         let limit = u64::from(self.rules.prefix_limit.limit);
         if u64::from(self.announced()) * 10 > limit * 9 {
             return None;
         }
-        self.limit.discarded = 0;
+        self.limit.asked = true;
         Some(Notice::RoomAgain)
+    }
+
+    /// Whether it is known which of its prefixes are good when a flood comes.
+    pub(super) fn keeps_last_good(&self) -> bool {
+        self.rules.prefix_limit.action == MaxPrefixesAction::KeepLastGood
     }
 }
 
 impl Rib {
-    /// `keep-last-good`, when a session over its limit has ended: removes what came since 80 % were
-    /// reached, and says that the rest stays until the neighbor has had time to come back.
-    pub(super) fn end_flood(&mut self, id: NeighborId, now: Instant) -> Option<Retention> {
+    /// What becomes of the routes of a session that was over its limit when it ended, however it did;
+    /// `None` if it was not. With `keep-last-good` those that came with the flood go, and the rest
+    /// stays until the neighbor has had time to come back.
+    pub(super) fn end_flood(&mut self, id: NeighborId) -> Option<Retention> {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
-        let PrefixLimit { action, rest, .. } = neighbor.rules.prefix_limit;
-        if !neighbor.limit.over || action != MaxPrefixesAction::KeepLastGood {
+        if !neighbor.limit.over {
             return None;
         }
-        let flood = neighbor.limit.warned;
         neighbor.limit = LimitState::default();
-        let neighbor = self.neighbors.get(usize::from(id.0))?;
-        let came_with_it =
-            |(_, route): &(Place, Route)| flood.is_some_and(|at| route.learned() >= at);
-        let all = self.slice(neighbor, Position::Start, None, usize::MAX);
-        let flood: Vec<_> = all.filter(came_with_it).map(|(place, _)| place).collect();
-        for place in flood {
-            self.remove(id, place, now);
-        }
-        Some(Retention::keep(rest + STALE_AFTER_REST))
+        let flood = if neighbor.keeps_last_good() { neighbor.known_good.flood() } else { None };
+        let Some(flood) = flood else { return Some(Retention::Withdraw) };
+        neighbor.table.doom_prefixes(flood);
+        Some(Retention::keep(neighbor.rules.prefix_limit.rest + STALE_AFTER_REST))
     }
 }
 
@@ -145,36 +153,99 @@ mod tests {
     #[test]
     fn discard_new_takes_no_more_and_asks_again_when_there_is_room() {
         let mut f = fixture(MaxPrefixesAction::DiscardNew);
-        let discarding = Some(Notice::Discarding { limit: 10, discarded: 3 });
-        assert_eq!(announce(&mut f, 0..13), discarding);
+        let discarding =
+            |discarded, first| Some(Notice::Discarding { limit: 10, discarded, first });
+        assert_eq!(announce(&mut f, 0..12), discarding(2, false));
+        assert_eq!(announce(&mut f, 10..13), discarding(3, false), "each route counts once");
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 3));
         assert_eq!(f.footprint().len(), 10);
         assert_eq!(announce(&mut f, 0..10), None, "what is there may change");
         let gone = names(0..1);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
         assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), Some(Notice::RoomAgain));
-        assert_eq!(f.counts(A).discarded, 0);
-        assert_eq!(
-            announce(&mut f, 1..13).unwrap(),
-            Notice::Discarding { limit: 10, discarded: 2 }
-        );
-        assert_eq!(f.counts(A).received, 10);
+        assert_eq!(f.counts(A).discarded, 3, "a router that does not answer has not sent them");
+        let gone = names(1..2);
+        let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
+        assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), None, "it has been asked");
+        assert_eq!(announce(&mut f, 2..13), discarding(1, false));
+        assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 1));
+        let gone = names(12..13);
+        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
+        assert_eq!(f.counts(A).discarded, 0, "the router has withdrawn it");
     }
 
     #[test]
     fn keep_last_good_keeps_what_was_there_before_the_flood() {
         let mut f = fixture(MaxPrefixesAction::KeepLastGood);
         announce(&mut f, 0..5);
-        f.pass(10);
+        f.end_of_rib(A);
         assert_eq!(announce(&mut f, 100..120), Some(Notice::OverLimit { limit: 10 }));
         f.feed(A, SessionEvent::Down(Retention::Withdraw));
         f.settle();
-        // The flood's routes that came before the warning are of the same second, and go too.
         assert_eq!(f.footprint(), names(0..5));
         assert_eq!(f.counts(A).stale, 5);
         f.pass(1800 + 299);
         assert_eq!(f.footprint().len(), 5, "it waits for the neighbor to come back");
         f.pass(2);
         assert!(f.footprint().is_empty());
+    }
+
+    #[test]
+    fn keep_last_good_keeps_what_came_above_80_percent_and_has_been_there_since() {
+        let mut f = fixture(MaxPrefixesAction::KeepLastGood);
+        announce(&mut f, 0..8);
+        f.end_of_rib(A);
+        f.pass(3600);
+        announce(&mut f, 8..9);
+        f.pass(3600);
+        // Routes that change in the flood were there before it.
+        announce(&mut f, 100..101);
+        let names_of_old = names(0..9);
+        let old: Vec<_> = names_of_old.iter().map(String::as_str).collect();
+        f.announce(A, &old, &[64501]);
+        assert_eq!(announce(&mut f, 101..120), Some(Notice::OverLimit { limit: 10 }));
+        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.settle();
+        assert_eq!(f.footprint(), names(0..9));
+
+        // It comes back, and floods again.
+        f.pass(1800);
+        f.feed(A, SessionEvent::Up);
+        announce(&mut f, 0..20);
+        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.settle();
+        assert_eq!(f.footprint(), names(0..9));
+    }
+
+    #[test]
+    fn keep_last_good_keeps_no_part_of_a_first_table() {
+        let mut f = fixture(MaxPrefixesAction::KeepLastGood);
+        announce(&mut f, 0..8);
+        f.pass(20);
+        assert_eq!(announce(&mut f, 8..20), Some(Notice::OverLimit { limit: 10 }));
+        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.settle();
+        assert!(f.footprint().is_empty());
+    }
+
+    #[test]
+    fn a_flood_is_not_kept_if_the_router_hangs_up_first() {
+        let mut f = fixture(MaxPrefixesAction::Restart);
+        assert_eq!(announce(&mut f, 0..20), Some(Notice::OverLimit { limit: 10 }));
+        f.feed(A, SessionEvent::Down(Retention::keep(Duration::from_secs(120))));
+        f.settle();
+        assert!(f.footprint().is_empty());
+    }
+
+    #[test]
+    fn near_the_limit_is_said_as_long_as_it_is_so() {
+        let mut f = fixture(MaxPrefixesAction::Restart);
+        announce(&mut f, 0..7);
+        assert!(!f.counts(A).near_limit);
+        announce(&mut f, 7..8);
+        assert!(f.counts(A).near_limit);
+        let gone = names(0..1);
+        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
+        assert!(!f.counts(A).near_limit);
     }
 }

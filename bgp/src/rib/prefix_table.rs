@@ -17,6 +17,9 @@ impl PrefixId {
 pub(super) struct PrefixTable {
     ids: JointPrefixMap<IpNet, PrefixId>,
     free: Vec<PrefixId>,
+    /// How many neighbors have a route of the prefix, by its number: to look into each of five hundred
+    /// costs more than everything else that is done for a route.
+    holders: Vec<u16>,
 }
 
 impl PrefixTable {
@@ -34,6 +37,28 @@ impl PrefixTable {
 
     pub(super) fn get(&self, prefix: &IpNet) -> Option<PrefixId> {
         self.ids.get(prefix).copied()
+    }
+
+    /// One neighbor more has a route of the prefix.
+    pub(super) fn add_holder(&mut self, id: PrefixId) {
+        if self.holders.len() <= id.index() {
+            self.holders.resize(id.index() + 1, 0);
+        }
+        if let Some(holders) = self.holders.get_mut(id.index()) {
+            *holders += 1;
+        }
+    }
+
+    /// One neighbor has its last route of the prefix no more.
+    pub(super) fn remove_holder(&mut self, id: PrefixId) {
+        if let Some(holders) = self.holders.get_mut(id.index()) {
+            *holders -= 1;
+        }
+    }
+
+    /// How many neighbors have a route of the prefix.
+    pub(super) fn holders(&self, id: PrefixId) -> u16 {
+        self.holders.get(id.index()).copied().unwrap_or(0)
     }
 
     /// Forgets a prefix that nobody has any more.

@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use super::adj_rib_in::Place;
 use super::prefix_table::PrefixId;
+use super::route::Route;
 use super::set_hash::SetHash;
 use super::walk::Position;
-use super::{Neighbor, PrefixSource, Rib, Route, RouteConditions, Seconds};
+use super::{Neighbor, PrefixSource, Rib, RouteConditions, Seconds};
 
 /// How many prefixes one call looks at.
 const SLICE: usize = 8192;

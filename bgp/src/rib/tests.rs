@@ -6,11 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Identity;
+use crate::rib::adj_rib_in::Place;
 use crate::testing::{announce, attributes, nlri, prefix, set, withdraw};
 use crate::wire::{Community, PathAttributes as Attributes};
+use crate::wire::{Family, Nlri, RouteRefreshKind};
 
 pub(super) const A: NeighborId = NeighborId(0);
-const B: NeighborId = NeighborId(1);
+pub(super) const B: NeighborId = NeighborId(1);
 const STALE_TIME: Duration = Duration::from_secs(300);
 const KEEP: Retention = Retention::keep(Duration::ZERO);
 
@@ -65,7 +67,7 @@ impl Fixture {
         self.feed(id, SessionEvent::Update(withdraw(prefixes)));
     }
 
-    fn end_of_rib(&mut self, id: NeighborId) {
+    pub(super) fn end_of_rib(&mut self, id: NeighborId) {
         let end_of_rib = Some(Family::IPV4_UNICAST);
         self.feed(id, SessionEvent::Update(Update { end_of_rib, ..Update::default() }));
         self.settle();
@@ -83,13 +85,35 @@ impl Fixture {
         }
     }
 
+    /// A subscriber that has read the whole footprint.
+    pub(super) fn subscribe(&mut self) -> (SubscriberId, Vec<(IpNet, PrefixAttributes)>) {
+        let (id, mut all, mut page) =
+            (self.rib.subscribe(), Vec::new(), self.rib.snapshot_page(None));
+        loop {
+            all.extend(page.prefixes);
+            match page.next {
+                None => return (id, all),
+                next => page = self.rib.snapshot_page(next),
+            }
+        }
+    }
+
     pub(super) fn footprint(&self) -> Vec<String> {
         let page = self.rib.footprint(FootprintQuery::default());
         page.prefixes.iter().map(|entry| entry.prefix.to_string()).collect()
     }
 
     pub(super) fn counts(&self, id: NeighborId) -> NeighborSummary {
-        self.rib.summary().neighbors[usize::from(id.0)].clone()
+        let summary = self.rib.summary().neighbors[usize::from(id.0)].clone();
+        // Does not tell what is there now.
+        NeighborSummary { refused_ever: RefusedEver::default(), ..summary }
+    }
+
+    /// Whose route is the best one of a prefix.
+    pub(super) fn best(&self, text: &str) -> NeighborId {
+        let prefix = prefix(text);
+        let place = Place { prefix, id: self.rib.prefixes.get(&prefix).unwrap(), path_id: 0 };
+        self.rib.best_route(place).unwrap().neighbor
     }
 
     fn count_routes(&self, mut query: RouteQuery) -> usize {
@@ -122,7 +146,7 @@ fn refused() -> RouteConditions {
     RouteConditions { verdict: Verdict::Refused, ..RouteConditions::default() }
 }
 
-fn marker(kind: RouteRefreshKind) -> SessionEvent {
+pub(super) fn marker(kind: RouteRefreshKind) -> SessionEvent {
     SessionEvent::RefreshMarker(RouteRefresh { family: Family::IPV4_UNICAST, kind })
 }
 
@@ -188,7 +212,7 @@ fn addresses_are_counted_once() {
 #[test]
 fn subscribers_get_a_snapshot_and_then_what_changed_in_the_end() {
     let mut f = Fixture::new(100, &["8.9.0.0/16"]);
-    let (id, snapshot) = f.rib.subscribe();
+    let (id, snapshot) = f.subscribe();
     assert_eq!(snapshot.len(), 1);
     assert_eq!(snapshot[0].1.source, PrefixSource::Manual);
 
@@ -239,10 +263,7 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
         for (id, attributes) in [(A, a), (B, b)] {
             f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
-        assert_eq!(
-            f.rib.best_route(f.rib.prefixes.get(&prefix("8.8.0.0/16")).unwrap()).unwrap().neighbor,
-            better
-        );
+        assert_eq!(f.best("8.8.0.0/16"), better);
     }
 }
 
@@ -310,8 +331,8 @@ fn long_lived_routes_stay_beyond_the_stale_time_of_their_neighbor() {
     let mut f = Fixture::new(100, &[]);
     f.announce(A, &["8.8.0.0/16"], &[64500]);
     let long_lived = vec![(Family::IPV4_UNICAST, Duration::from_secs(1000))];
-    let restart_time = Duration::from_secs(120);
-    let retention = Retention::Keep { restart_time, long_lived, administrative: false };
+    let restart = vec![(Family::IPV4_UNICAST, Duration::from_secs(120))];
+    let retention = Retention::Keep { at_least: Duration::ZERO, restart, long_lived };
     f.feed(A, SessionEvent::Down(retention));
     f.pass(1299);
     assert_eq!(f.footprint().len(), 1);
@@ -513,7 +534,7 @@ fn what_neighbors_disagree_on_is_listed_and_their_fingerprints_differ() {
 #[test]
 fn a_flapping_prefix_stays_as_it_was_told_until_it_is_calm() {
     let mut f = Fixture::new(100, &[]);
-    let (id, _) = f.rib.subscribe();
+    let (id, _) = f.subscribe();
     let mut told = 0;
     for _ in 0..10 {
         f.announce(A, &["8.8.0.0/16"], &[64500]);
@@ -535,7 +556,7 @@ fn a_table_that_collapses_is_not_told_before_it_is_approved() {
     let mut f = Fixture::new(1000, &[]);
     let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
     let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
-    let (id, _) = f.rib.subscribe();
+    let (id, _) = f.subscribe();
     f.announce(A, &prefixes, &[64500]);
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "a first table is told at once");
     f.pass(300);
@@ -554,13 +575,73 @@ fn routes_that_expire_are_told() {
     let mut f = Fixture::new(1000, &[]);
     let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
     let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
-    let (id, _) = f.rib.subscribe();
+    let (id, _) = f.subscribe();
     f.announce(A, &prefixes, &[64500]);
     f.pass(300);
     f.feed(A, SessionEvent::Down(KEEP));
     f.rib.take_changes(&id, 1000);
     f.pass(300);
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 200);
+}
+
+/// A router that is away for longer than it is waited for takes its own prefixes with it, and brings
+/// them back: told at once, both times. What another does meanwhile is looked at as ever.
+#[test]
+fn routes_that_expire_open_the_guard_for_themselves_only() {
+    let mut f = Fixture::new(1000, &[]);
+    let names = |first: u32| (0..200).map(|i| format!("{first}.{i}.0.0/16")).collect::<Vec<_>>();
+    let (of_a, of_b) = (names(8), names(9));
+    let of_a: Vec<_> = of_a.iter().map(String::as_str).collect();
+    let of_b: Vec<_> = of_b.iter().map(String::as_str).collect();
+    let (id, _) = f.subscribe();
+    f.announce(A, &of_a, &[64500]);
+    f.announce(B, &of_b, &[64501]);
+    f.pass(300);
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.rib.take_changes(&id, 1000);
+    f.pass(300);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "what expires is told");
+    f.withdraw(B, &of_b[..150]);
+    f.pass(5);
+    assert!(f.rib.take_changes(&id, 1000).is_empty(), "and nothing else");
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 200);
+    f.pass(1);
+    f.announce(B, &of_b, &[64501]);
+    f.pass(5);
+    assert_eq!(f.rib.summary().held, None);
+    f.rib.take_changes(&id, 1000);
+    f.pass(1000);
+    f.feed(A, SessionEvent::Up);
+    f.announce(A, &of_a, &[64500]);
+    assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "it is back");
+    f.withdraw(A, &of_a);
+    f.withdraw(B, &of_b[..150]);
+    f.pass(5);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 400);
+}
+
+/// Graceful restart of one family, and a router that comes back without any (RFC 4724 §4.2).
+#[test]
+fn a_restart_time_is_that_of_its_family_and_nothing_goes_because_a_router_is_back() {
+    let mut f = Fixture::new(100, &[]);
+    f.announce(A, &["8.8.0.0/16", "2001:db8::/32"], &[64500]);
+    let restart = vec![(Family::IPV6_UNICAST, Duration::from_secs(900))];
+    let long_lived = Vec::new();
+    let retention = Retention::Keep { at_least: Duration::ZERO, restart, long_lived };
+    f.feed(A, SessionEvent::Down(retention));
+    f.pass(299);
+    assert_eq!(f.counts(A).stale, 2);
+    f.pass(1);
+    assert_eq!(f.counts(A).by_family, [0, 1]);
+    f.pass(590);
+    // The RIB is not even told what the new session has agreed on.
+    f.feed(A, SessionEvent::Up);
+    f.settle();
+    assert_eq!(f.counts(A).by_family, [0, 1]);
+    f.pass(299);
+    assert_eq!(f.counts(A).by_family, [0, 1], "it has time to announce its table");
+    f.pass(1);
+    assert_eq!(f.counts(A).by_family, [0, 0]);
 }
 
 #[derive(Debug, Clone)]
@@ -596,7 +677,7 @@ proptest! {
     fn everything_that_is_kept_twice_agrees(steps in prop::collection::vec(step(), 1..120)) {
         let mut f = Fixture::new(20, &["8.3.0.0/16"]);
         f.rib.export = Export::new(ExportRules { max_change: 0, damping: false });
-        let (id, snapshot) = f.rib.subscribe();
+        let (id, snapshot) = f.subscribe();
         let mut followed: BTreeMap<_, _> = snapshot.into_iter().collect();
         for step in steps {
             match step {

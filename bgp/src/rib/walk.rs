@@ -5,9 +5,11 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::adj_rib_in::Place;
+use super::export::Why;
 use super::prefix_table::{Inclusive, PrefixId};
 use super::route::Route;
 use super::{Neighbor, NeighborId, Rib};
+use crate::wire::Nlri;
 
 /// How far a walk has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +91,18 @@ impl Rib {
         }
         let begin = neighbor.table.swept.map(|prefix| Position::After(prefix, u32::MAX));
         let mut slice = self.slice(neighbor, begin.unwrap_or(Position::Start), None, budget);
-        let is_doomed =
-            |(place, route): &(Place, Route)| neighbor.table.is_doomed(&place.prefix, *route);
-        let doomed: Vec<_> = slice.by_ref().filter(is_doomed).map(|(place, _)| place).collect();
+        let is_doomed = |(place, route): &(Place, Route)| neighbor.table.is_doomed(*place, *route);
+        let doomed: Vec<_> = slice.by_ref().filter(is_doomed).collect();
         // At the end it begins anew: more may have been doomed behind it.
         let swept = slice.at;
         drop(slice);
-        for place in doomed {
-            self.remove(id, place, now);
+        for (place, route) in doomed {
+            let Some(neighbor) = self.neighbors.get(usize::from(id.0)) else { break };
+            let expired = neighbor.table.has_expired(&place.prefix, route);
+            if !neighbor.table.is_stale(&place.prefix, route) {
+                self.unsaid.vanished(id, Nlri { prefix: place.prefix, path_id: place.path_id });
+            }
+            self.remove(id, place, if expired { Why::Expired } else { Why::Told }, now);
         }
         let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return false };
         let more = neighbor.table.any_doomed();

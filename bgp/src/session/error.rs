@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::advice::advice;
-use crate::wire::Notification;
+use crate::wire::subcode::cease;
+use crate::wire::{Notification, NotificationCode};
 
 /// Who ended it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorDirection {
     /// The neighbor sent a NOTIFICATION.
@@ -22,7 +23,7 @@ pub enum ErrorDirection {
 }
 
 /// The end of a session or of an attempt, as `mcc bgp status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionError {
     /// Who ended it.
     pub direction: ErrorDirection,
@@ -33,14 +34,20 @@ pub struct SessionError {
     /// The same in words.
     pub text: String,
     /// What a NOTIFICATION of the neighbor means here, and what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// What the router's operator wrote to it (RFC 9003).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<String>,
 }
 
 impl SessionError {
     pub(super) fn received(notification: &Notification) -> Self {
-        let advice = advice(notification);
-        Self { advice, ..Self::notification(ErrorDirection::Received, notification, None) }
+        Self {
+            advice: advice(notification),
+            communication: notification.unwrapped().shutdown_text().map(ToOwned::to_owned),
+            ..Self::notification(ErrorDirection::Received, notification, None)
+        }
     }
 
     /// `detail` says what the code does not: the value found and the value expected.
@@ -55,6 +62,7 @@ impl SessionError {
             subcode: None,
             text,
             advice: None,
+            communication: None,
         }
     }
 
@@ -73,11 +81,28 @@ impl SessionError {
         };
         let reason = notification.unwrapped();
         let code = Some(u8::from(reason.code));
-        Self { direction, code, subcode: Some(reason.subcode), text, advice: None }
+        Self {
+            direction,
+            code,
+            subcode: Some(reason.subcode),
+            text,
+            advice: None,
+            communication: None,
+        }
     }
 }
 
 impl SessionError {
+    /// Whether the router's operator has ended it, and meant to: Administrative Shutdown or Peer
+    /// De-configured (RFC 4486 §4), also as the reason of a Hard Reset.
+    #[must_use]
+    pub fn is_by_routers_operator(&self) -> bool {
+        let reason = (self.code, self.subcode);
+        let meant = [cease::ADMINISTRATIVE_SHUTDOWN, cease::PEER_DE_CONFIGURED]
+            .map(|subcode| (Some(u8::from(NotificationCode::Cease)), Some(subcode)));
+        self.direction == ErrorDirection::Received && meant.contains(&reason)
+    }
+
     /// Who closed the session, why, and the numbers: `the router closed the session: Cease /
     /// Administrative Shutdown: maintenance (6/2)`.
     #[must_use]
@@ -103,5 +128,30 @@ impl fmt::Display for SessionError {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orderly_shutdown_is_told_apart_from_other_endings() {
+        let shutdown = Notification::administrative_shutdown(Some("until 04:00"));
+        let removed = Notification::new(NotificationCode::Cease, cease::PEER_DE_CONFIGURED);
+        let reset = Notification::new(NotificationCode::Cease, cease::ADMINISTRATIVE_RESET);
+        for (notification, expected) in [
+            (shutdown.clone(), true),
+            (shutdown.clone().into_hard_reset(), true),
+            (removed, true),
+            (reset, false),
+            (Notification::new(NotificationCode::HoldTimerExpired, 2), false),
+        ] {
+            let error = SessionError::received(&notification);
+            assert_eq!(error.is_by_routers_operator(), expected, "{error}");
+        }
+        let hard = SessionError::received(&shutdown.clone().into_hard_reset());
+        assert_eq!(hard.communication.as_deref(), Some("until 04:00"));
+        assert!(!SessionError::sent(&shutdown, None).is_by_routers_operator(), "it is ours");
     }
 }

@@ -33,7 +33,7 @@ impl Failure {
     pub(super) fn sending(notification: Notification, detail: Option<&str>) -> Self {
         let error = SessionError::sent(&notification, detail);
         Self {
-            ending: Ending::Notification { administrative: false },
+            ending: Ending::Notification,
             notification: Some(notification),
             ..Self::silent(error)
         }

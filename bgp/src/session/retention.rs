@@ -14,26 +14,26 @@ use crate::wire::{Family, Notification, NotificationCode};
 /// What becomes of the routes of a session that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retention {
-    /// They stay as stale, for the neighbor's `stale_time` or for `restart_time` if that is longer,
-    /// and beyond that for the time of their family in `long_lived`.
+    /// They stay as stale, for the neighbor's `stale_time`, or for `at_least` or the time of their
+    /// family in `restart` if that is longer, and beyond that for its time in `long_lived`.
     Keep {
-        /// Restart time of the neighbor (RFC 4724 §3); 0 where graceful restart does not apply.
-        restart_time: Duration,
+        /// For all families; 0 where nothing asks for more than `stale_time`.
+        at_least: Duration,
+        /// Families of the neighbor's graceful restart, with its restart time (RFC 4724 §3). Empty
+        /// where graceful restart does not apply.
+        restart: Vec<(Family, Duration)>,
         /// Families with a long-lived stale time (RFC 9494 §4.2).
         long_lived: Vec<(Family, Duration)>,
-        /// The router's operator closed the session, and meant to: Cease / Administrative Shutdown
-        /// or Peer De-configured was received.
-        administrative: bool,
     },
     /// They are not to be trusted and go at once.
     Withdraw,
 }
 
 impl Retention {
-    /// Kept, and neither long-lived nor by order of the operator.
+    /// Kept for so long at least in each family, and not long-lived.
     #[must_use]
-    pub const fn keep(restart_time: Duration) -> Self {
-        Self::Keep { restart_time, long_lived: Vec::new(), administrative: false }
+    pub const fn keep(at_least: Duration) -> Self {
+        Self::Keep { at_least, restart: Vec::new(), long_lived: Vec::new() }
     }
 }
 
@@ -43,15 +43,9 @@ pub(super) enum Ending {
     /// Without a word: the TCP connection is gone, or a new one takes its place.
     Lost,
     /// With a NOTIFICATION from either side.
-    Notification {
-        /// See [`Retention::Keep`].
-        administrative: bool,
-    },
+    Notification,
     /// With a Hard Reset (RFC 8538 §3.1) from either side.
-    HardReset {
-        /// See [`Retention::Keep`].
-        administrative: bool,
-    },
+    HardReset,
     /// The routes themselves are the reason.
     Untrusted,
 }
@@ -59,39 +53,29 @@ pub(super) enum Ending {
 impl Ending {
     /// By a NOTIFICATION that the neighbor sent.
     pub(super) fn received(notification: &Notification) -> Self {
-        let reason = notification.unwrapped();
-        let administrative = reason.code == NotificationCode::Cease
-            && matches!(reason.subcode, cease::ADMINISTRATIVE_SHUTDOWN | cease::PEER_DE_CONFIGURED);
         match (notification.code, notification.subcode) {
-            (NotificationCode::Cease, cease::HARD_RESET) => Self::HardReset { administrative },
-            _ => Self::Notification { administrative },
+            (NotificationCode::Cease, cease::HARD_RESET) => Self::HardReset,
+            _ => Self::Notification,
         }
     }
 
     /// What becomes of the routes of a session that ended like this.
     pub(super) fn retention(self, negotiated: &Negotiated) -> Retention {
         let restart = negotiated.graceful_restart.as_ref();
-        let (restart, administrative) = match self {
+        let restart = match self {
             Self::Untrusted => return Retention::Withdraw,
-            Self::Lost => (restart, false),
-            Self::Notification { administrative } => {
-                (restart.filter(|restart| restart.notification), administrative)
-            }
-            Self::HardReset { administrative } => (None, administrative),
+            Self::Lost => restart,
+            Self::Notification => restart.filter(|restart| restart.notification),
+            Self::HardReset => None,
         };
+        let Some(restart) = restart else { return Retention::keep(Duration::ZERO) };
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-        let Some(restart) = restart else {
-            return Retention::Keep {
-                restart_time: Duration::ZERO,
-                long_lived: Vec::new(),
-                administrative,
-            };
-        };
+        let restart_time = seconds(u32::from(restart.restart_time));
         let long_lived = negotiated.long_lived.iter();
         Retention::Keep {
-            restart_time: seconds(u32::from(restart.restart_time)),
+            at_least: Duration::ZERO,
+            restart: restart.families.iter().map(|&family| (family, restart_time)).collect(),
             long_lived: long_lived.map(|kept| (kept.family, seconds(kept.seconds))).collect(),
-            administrative,
         }
     }
 }

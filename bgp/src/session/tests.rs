@@ -137,12 +137,13 @@ fn describe(action: &Action) -> String {
         Action::Update(_) => "update".to_owned(),
         Action::RefreshMarker(_) => "marker".to_owned(),
         Action::Failed(error) => format!("failed: {}", error.text),
-        Action::Down(Retention::Keep { restart_time, long_lived, administrative }) => {
-            let mut words = format!("down, keep {}", restart_time.as_secs());
+        Action::Down(Retention::Keep { at_least, restart, long_lived }) => {
+            let restart_time = restart.iter().map(|(_, time)| *time).max();
+            let mut words = format!("down, keep {}", restart_time.unwrap_or(*at_least).as_secs());
             for (family, time) in long_lived {
                 words.push_str(&format!(" + {} of {family}", time.as_secs()));
             }
-            if *administrative { words + " by order" } else { words }
+            words
         }
         Action::Down(Retention::Withdraw) => "down, withdraw".to_owned(),
     }

@@ -2,7 +2,8 @@
 //!
 //! One task for all of them. A router becomes a neighbor, like a configured one but for where it
 //! comes from, once its OPEN has a fitting AS number and there is room; until then it costs a socket.
-//! It is one until its session has ended and its last stale route is gone.
+//! It is one until its session has ended and its last stale route is gone. A router whose routes were
+//! kept over a restart of the node is one from the beginning, and waits to come back.
 //!
 //! | channel | from | when full |
 //! |---|---|---|
@@ -92,11 +93,11 @@ struct Arrival {
 }
 
 #[derive(Debug)]
-struct Running {
-    id: NeighborId,
-    member: Arc<Member>,
-    prefix: IpNet,
-    task: JoinHandle<()>,
+pub(super) struct Running {
+    pub(super) id: NeighborId,
+    pub(super) member: Arc<Member>,
+    pub(super) prefix: IpNet,
+    pub(super) task: JoinHandle<()>,
 }
 
 /// See the module's documentation.
@@ -117,10 +118,12 @@ pub(super) struct DynamicTask {
 }
 
 impl DynamicTask {
+    /// `running` are those of the last run whose routes were kept.
     pub(super) fn new(
         maker: SessionMaker,
         board: Arc<Board>,
         arrivals: mpsc::Receiver<(TcpStream, IpAddr)>,
+        running: HashMap<IpAddr, Running>,
         sessions: TaskTracker,
         stop: CancellationToken,
         linger: Duration,
@@ -134,7 +137,7 @@ impl DynamicTask {
             linger,
             waiting: JoinSet::new(),
             expected: HashMap::new(),
-            running: HashMap::new(),
+            running,
             strangers: Strangers::default(),
         }
     }
@@ -167,7 +170,9 @@ impl DynamicTask {
 
     /// A connection from one of the prefixes.
     fn arrived(&mut self, stream: TcpStream, from: IpAddr) {
-        if let Some(running) = self.running.get(&from) {
+        if let Some(running) = self.running.get(&from)
+            && !self.is_awaited(running)
+        {
             return running.member.take_connection(Incoming { stream, read: BytesMut::new() });
         }
         let Some(range) = range_of(&self.board.ranges, from) else { return };
@@ -213,7 +218,11 @@ impl DynamicTask {
         };
         let incoming = Incoming { stream, read };
         if let Some(running) = self.running.get(&from) {
-            return running.member.take_connection(incoming);
+            if !self.is_awaited(running) || running.member.board.neighbor().asn.get() == asn {
+                return running.member.take_connection(incoming);
+            }
+            // Another router than the one of the last run: what that one announced is not its.
+            self.part(from).await;
         }
         let Some(allowed) = Asn::new(asn).filter(|_| range.settings.allows(asn)) else {
             let why = format!("the router says AS {asn}, which is none of `asns`");
@@ -221,7 +230,11 @@ impl DynamicTask {
             let counter = &range.refused.asn;
             return self.refuse(range, incoming.stream, from, counter, wrong, &why);
         };
-        let there = self.running.values().filter(|running| running.prefix == range.prefix());
+        // Who may never come back must not keep others out.
+        let there = self
+            .running
+            .values()
+            .filter(|running| running.prefix == range.prefix() && !self.is_awaited(running));
         let full = there.count() >= usize::from(range.settings.max_sessions);
         let Some(id) = self.board.roster.free_id().filter(|_| !full) else {
             let why = format!("there are {} sessions, `max_sessions`", range.settings.max_sessions);
@@ -253,7 +266,8 @@ impl DynamicTask {
             return;
         }
         tracing::info!(neighbor = %from, %asn, %prefix, "dynamic BGP neighbor");
-        let (member, task) = self.maker.make(id, neighbor, Origin::Range(prefix));
+        let (member, task) =
+            self.maker.make(id, neighbor, Origin { restarted: false, range: Some(prefix) });
         self.board.roster.add(id, &member);
         let task = self.sessions.spawn(task.run());
         member.take_connection(incoming);
@@ -272,17 +286,26 @@ impl DynamicTask {
         let over: Vec<_> =
             self.running.iter().filter(|(_, r)| is_over(r)).map(|(&from, _)| from).collect();
         for from in over {
-            let Some(Running { id, member, prefix, task }) = self.running.remove(&from) else {
-                continue;
-            };
-            // A task that has ended needs no telling. After it nothing more comes from the session,
-            // and what came is before this in the channel.
-            let _ = member.commands.send(Command::Remove).await;
-            let _ = task.await;
-            self.board.roster.remove(id);
-            let _ = self.maker.to_rib.send(ToRib::Remove(id)).await;
-            tracing::info!(neighbor = %from, %prefix, "dynamic BGP neighbor has gone");
+            self.part(from).await;
         }
+    }
+
+    /// Lets go of one.
+    async fn part(&mut self, from: IpAddr) {
+        let Some(Running { id, member, prefix, task }) = self.running.remove(&from) else { return };
+        // A task that has ended needs no telling. After it nothing more comes from the session, and
+        // what came is before this in the channel.
+        let _ = member.commands.send(Command::Remove).await;
+        let _ = task.await;
+        self.board.roster.remove(id);
+        let _ = self.maker.to_rib.send(ToRib::Remove(id)).await;
+        tracing::info!(neighbor = %from, %prefix, "dynamic BGP neighbor has gone");
+    }
+
+    /// Whether it is there only because of its routes of the last run, and has not come yet.
+    fn is_awaited(&self, running: &Running) -> bool {
+        let rib = self.board.rib.load();
+        rib.neighbors.get(usize::from(running.id.0)).is_some_and(|routes| routes.restored > 0)
     }
 
     /// Counts, logs and tells a router why it is not let in.

@@ -1,5 +1,6 @@
 //! What the rest of the node sees of the speaker.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::history::{MalformedMessage, SessionHistory};
 use super::member::Member;
-use super::rib_task::{Changes, Request, Subscription};
+use super::rib_task::{Changes, Request};
 use super::rules_of;
 use super::session_task::Command;
 use super::status::{Board, NeighborDetail, SessionBoard, SpeakerStatus};
@@ -19,7 +20,7 @@ use crate::mrt::TableDumpStream;
 use crate::policy::AcceptPolicy;
 use crate::rib::{
     DampedPrefix, FootprintPage, FootprintQuery, PrefixAttributes, RoutePage, RouteQuery,
-    SubscriberId, TablePage,
+    SnapshotPage, SubscriberId, TablePage,
 };
 use crate::session::CannotRefresh;
 
@@ -312,7 +313,10 @@ pub struct FootprintSubscription {
 #[derive(Debug)]
 enum Following {
     Nothing,
-    AwaitsSnapshot(oneshot::Receiver<Subscription>),
+    AwaitsSubscription(oneshot::Receiver<SubscriberId>),
+    /// Has read so much of the footprint.
+    Reads(SubscriberId, SnapshotPage),
+    AwaitsPage(SubscriberId, SnapshotPage, oneshot::Receiver<Option<SnapshotPage>>),
     Follows(SubscriberId),
     AwaitsChanges(SubscriberId, oneshot::Receiver<Changes>),
 }
@@ -328,11 +332,32 @@ impl FootprintSubscription {
                     let permit = self.requests.reserve().await.ok()?;
                     let (reply, answer) = oneshot::channel();
                     permit.send(Request::Subscribe { reply });
-                    self.state = Following::AwaitsSnapshot(answer);
+                    self.state = Following::AwaitsSubscription(answer);
                 }
-                Following::AwaitsSnapshot(answer) => {
-                    let (id, snapshot) = answer.await.ok()?;
-                    self.state = Following::Follows(id);
+                Following::AwaitsSubscription(answer) => {
+                    let id = answer.await.ok()?;
+                    self.state = Following::Reads(id, SnapshotPage::default());
+                }
+                Following::Reads(id, read) => {
+                    let permit = self.requests.reserve().await.ok()?;
+                    let (reply, answer) = oneshot::channel();
+                    permit.send(Request::Snapshot { after: read.next, reply });
+                    self.state = Following::AwaitsPage(id.clone(), mem::take(read), answer);
+                }
+                Following::AwaitsPage(id, read, answer) => {
+                    let Some(page) = answer.await.ok()? else {
+                        // The footprint has changed too much meanwhile: what was read is not told.
+                        self.state = Following::Nothing;
+                        continue;
+                    };
+                    read.prefixes.extend(page.prefixes);
+                    read.next = page.next;
+                    if read.next.is_some() {
+                        self.state = Following::Reads(id.clone(), mem::take(read));
+                        continue;
+                    }
+                    let snapshot = mem::take(&mut read.prefixes);
+                    self.state = Following::Follows(id.clone());
                     return Some(FootprintUpdate::Snapshot(snapshot));
                 }
                 Following::Follows(id) => {

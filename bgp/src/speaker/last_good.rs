@@ -9,15 +9,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+use mcc_config::{Asn, Neighbor};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::dynamic::{Range, range_of};
 use super::rib_task::Request;
 use super::status::Board;
-use crate::rib::last_good::{SaveCursor, file_end, file_head, read_file};
+use crate::rib::last_good::{SaveCursor, SavedRoutes, file_end, file_head, read_file};
 use crate::rib::{Rib, RibSummary};
 
 /// The wait between two looks at whether there is something to save,
@@ -51,31 +54,56 @@ impl From<io::Error> for NotSaved {
     }
 }
 
-/// Fills a new RIB with what was saved. A file that is missing is none to speak of; one that cannot be
-/// used is logged, and then the node begins as a new one does.
-pub(super) fn restore(path: &Path, rib: &mut Rib, now: Instant) {
+/// What was saved. A file that is missing is none to speak of; one that cannot be used is logged, and
+/// then the node begins as a new one does.
+pub(super) fn read(path: &Path) -> Vec<SavedRoutes> {
     let file = match std::fs::read(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
             let file = path.display();
-            return tracing::warn!(%file, %error, "cannot read the footprint of the last run");
+            tracing::warn!(%file, %error, "cannot read the footprint of the last run");
+            return Vec::new();
         }
     };
-    match read_file(&file) {
-        Ok(saved) => {
-            let routes = rib.restore(saved, now);
-            if routes > 0 {
-                tracing::info!(
-                    routes,
-                    "serving the footprint of the last run until routers say more"
-                );
-            }
+    read_file(&file).unwrap_or_else(|error| {
+        let file = path.display();
+        tracing::warn!(%file, %error, "the footprint of the last run is not used");
+        Vec::new()
+    })
+}
+
+/// The routers of `ranges` that something was saved of: each is a neighbor from the beginning, and
+/// owns its routes until it is back or their time is up. So many of a range at most as it may have
+/// sessions.
+pub(super) fn dynamic_neighbors(
+    saved: &[SavedRoutes],
+    configured: &[Neighbor],
+    ranges: &[Range],
+) -> Vec<(Neighbor, IpNet)> {
+    let mut found: Vec<(Neighbor, IpNet)> = Vec::new();
+    for SavedRoutes { neighbor: address, asn, .. } in saved {
+        let is = |neighbor: &Neighbor| neighbor.address.to_canonical() == address.to_canonical();
+        let is_known = configured.iter().any(is) || found.iter().any(|(known, _)| is(known));
+        let Some(range) = range_of(ranges, *address).filter(|_| !is_known) else { continue };
+        let Some(asn) = Asn::new(*asn).filter(|_| range.settings.allows(*asn)) else { continue };
+        let there = found.iter().filter(|(_, prefix)| *prefix == range.prefix()).count();
+        if there < usize::from(range.settings.max_sessions) {
+            found.push((range.settings.neighbor(*address, asn), range.prefix()));
         }
-        Err(error) => {
-            let file = path.display();
-            tracing::warn!(%file, %error, "the footprint of the last run is not used");
-        }
+    }
+    found
+}
+
+/// Fills a new RIB with what was saved; it stays for `keep` at most.
+pub(super) fn restore(saved: Vec<SavedRoutes>, keep: Duration, rib: &mut Rib, now: Instant) {
+    let routes = rib.restore(saved, keep, now);
+    if routes > 0 {
+        tracing::info!(
+            routes,
+            last_good_time = keep.as_secs(),
+            "serving the footprint of the last run until the routers have announced theirs"
+        );
     }
 }
 

@@ -121,11 +121,11 @@ impl Roster {
 
 /// Where a neighbor comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
-    /// The configuration. `restarted`: routes of it were kept over a restart of this node.
-    Configured { restarted: bool },
-    /// A `[[bgp.dynamic]]` with this prefix.
-    Range(IpNet),
+pub(super) struct Origin {
+    /// Routes of it were kept over a restart of this node.
+    pub(super) restarted: bool,
+    /// The prefix of the `[[bgp.dynamic]]` that it is of; `None`: it is configured itself.
+    pub(super) range: Option<IpNet>,
 }
 
 /// Makes the sessions: what all of a speaker have in common.
@@ -156,10 +156,7 @@ impl SessionMaker {
         let (over_limit, limit_receiver) = watch::channel(0);
         let address = neighbor.address;
         let source = neighbor.source.or_else(|| socket::source_address(&self.listen, address));
-        let (restarted, range) = match origin {
-            Origin::Configured { restarted } => (restarted, None),
-            Origin::Range(prefix) => (false, Some(prefix)),
-        };
+        let Origin { restarted, range } = origin;
         let settings = PeerSettings::from_config(&neighbor, self.router_id, self.ipv6);
         let settings = PeerSettings { restarted, ..settings };
         let dial = DialSettings {

@@ -56,7 +56,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use dynamic::{ARRIVALS, DynamicTask, LINGER, Range};
+use dynamic::{ARRIVALS, DynamicTask, LINGER, Range, Running};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
 pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
 use last_good::LastGoodTask;
@@ -68,7 +68,8 @@ use socket::{ListenError, TcpSettings};
 use status::Board;
 pub use status::{
     CountsByType, DynamicRefusals, DynamicStatus, FootprintStatus, HeldStatus, LastError,
-    MessageCounts, NeighborDetail, NeighborStatus, SessionKind, SpeakerStatus, TimerStatus,
+    MessageCounts, NeighborDetail, NeighborStatus, OperatorShutdown, SessionKind, SpeakerStatus,
+    TimerStatus,
 };
 pub use tap::{
     ConnectionEnds, Direction, EstablishedSession, Observation, Observed, SessionEnds, Tap,
@@ -108,6 +109,9 @@ pub struct SpeakerSettings {
     pub export: ExportRules,
     /// Where the footprint is kept for the next start; none: nowhere.
     pub last_good: Option<PathBuf>,
+    /// How long what was kept there stays at most after a start, for a router that does not come
+    /// back; 0: it is not used.
+    pub last_good_time: Duration,
 }
 
 impl SpeakerSettings {
@@ -124,6 +128,7 @@ impl SpeakerSettings {
             ebgp_requires_rules: false,
             export: ExportRules::default(),
             last_good: None,
+            last_good_time: Duration::from_secs(86_400),
         }
     }
 }
@@ -209,20 +214,29 @@ impl Speaker {
     /// `linger`: how long a dynamic neighbor stays that has neither connection nor routes.
     fn start_with(settings: SpeakerSettings, linger: Duration) -> Result<Self, StartError> {
         let now = Instant::now();
-        let rules = neighbor_rules(&settings)?;
+        let mut rules = neighbor_rules(&settings)?;
         let listeners = listen(&settings)?;
         let local_addrs = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
 
-        let mut rib = Rib::new(rules, &settings.manual, settings.export, now);
-        if let Some(path) = &settings.last_good {
-            last_good::restore(path, &mut rib, now);
+        let ranges: Vec<_> = settings.dynamic.into_iter().map(Range::new).collect();
+        let keep = settings.last_good_time;
+        let saved = settings.last_good.as_deref().filter(|_| !keep.is_zero());
+        let saved = saved.map(last_good::read).unwrap_or_default();
+        let mut returning = last_good::dynamic_neighbors(&saved, &settings.neighbors, &ranges);
+        returning.truncate(usize::from(u16::MAX) - rules.len());
+        for (neighbor, prefix) in &returning {
+            let rules_of = rules_of(neighbor, settings.router_id, settings.ebgp_requires_rules);
+            let prefix = *prefix;
+            rules.push(rules_of.map_err(|source| StartError::DynamicPolicy { prefix, source })?);
         }
+        let mut rib = Rib::new(rules, &settings.manual, settings.export, now);
+        last_good::restore(saved, keep, &mut rib, now);
         let restored = rib.summary();
         let board = Arc::new(Board {
             router_id: settings.router_id,
             ebgp_requires_rules: settings.ebgp_requires_rules,
             roster: Roster::default(),
-            ranges: settings.dynamic.into_iter().map(Range::new).collect(),
+            ranges,
             rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
         });
@@ -242,19 +256,27 @@ impl Speaker {
             to_rib,
             closing: closing.clone(),
         };
-        let mut configured = HashMap::new();
-        for (id, neighbor) in (0..=u16::MAX).map(NeighborId).zip(settings.neighbors) {
+        let (mut configured, mut running) = (HashMap::new(), HashMap::new());
+        let neighbors = settings.neighbors.into_iter().map(|neighbor| (neighbor, None));
+        let returning = returning.into_iter().map(|(neighbor, prefix)| (neighbor, Some(prefix)));
+        for (id, (neighbor, range)) in
+            (0..=u16::MAX).map(NeighborId).zip(neighbors.chain(returning))
+        {
             let address = neighbor.address.to_canonical();
             let routes = restored.neighbors.get(usize::from(id.0));
-            let origin = Origin::Configured { restarted: routes.is_some_and(|n| n.stale > 0) };
+            let origin = Origin { restarted: routes.is_some_and(|n| n.stale > 0), range };
             let (member, task) = maker.make(id, neighbor, origin);
             board.roster.add(id, &member);
-            sessions.spawn(task.run());
-            configured.insert(address, member);
+            let task = sessions.spawn(task.run());
+            match range {
+                None => drop(configured.insert(address, member)),
+                Some(prefix) => drop(running.insert(address, Running { id, member, prefix, task })),
+            }
         }
         let rib_task = RibTask {
             rib,
             board: Arc::clone(&board),
+            tap: tap.clone(),
             events,
             requests,
             waiting: Vec::new(),
@@ -276,7 +298,8 @@ impl Speaker {
         }
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
         let (all, stop_all) = (sessions.clone(), stop_accepting.clone());
-        let dynamic = DynamicTask::new(maker, Arc::clone(&board), arrivals, all, stop_all, linger);
+        let dynamic =
+            DynamicTask::new(maker, Arc::clone(&board), arrivals, running, all, stop_all, linger);
         accepting.spawn(dynamic.run());
         let configured = Arc::new(configured);
         for listener in listeners {

@@ -43,13 +43,7 @@ pub(super) struct LinkRecorder {
 
 impl SessionRecorder {
     pub(super) fn new(board: Arc<SessionBoard>, tap: Tap, router_id: Ipv4Addr) -> Self {
-        let neighbor = board.neighbor();
-        let neighbor = SessionEnds {
-            address: neighbor.address,
-            asn: neighbor.asn.get(),
-            local_asn: neighbor.effective_local_asn().get(),
-            router_id,
-        };
+        let neighbor = board.ends(router_id);
         Self { board, tap, neighbor }
     }
 

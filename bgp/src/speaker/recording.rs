@@ -33,7 +33,9 @@ impl Observation {
                 from: number(*from),
                 to: number(*to),
             }),
-            Observed::Established(_) | Observed::Malformed(_) => return None,
+            Observed::Established(_) | Observed::Malformed(_) | Observed::Departed(..) => {
+                return None;
+            }
         };
         Some(Record { time: Time::micros_of(self.at), body })
     }

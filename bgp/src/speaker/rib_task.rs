@@ -13,21 +13,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::session_task::Command;
 use super::status::Board;
+use super::tap::{Observation, Observed, Tap};
 use crate::rib::last_good::{SaveCursor, SavedPage};
 use crate::rib::{
     DampedPrefix, ExportVerdict, FootprintPage, FootprintQuery, NeighborId, NeighborRules, Notice,
-    PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery, SessionEvent, SubscriberId,
-    TablePage,
+    PrefixAttributes, Rib, RouteCount, RoutePage, RouteQuery, SessionEvent, SnapshotPage,
+    SubscriberId, TablePage,
 };
+use crate::session::CannotRefresh;
 
 /// The counters are published when there is a pause, and under load this often.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
+/// The most routes of one observation.
+const MAX_DEPARTURES: usize = 4096;
 /// The most changes that a subscriber gets at once.
 const MAX_CHANGES: usize = 8192;
 
@@ -74,8 +79,15 @@ pub(super) enum Request {
         after: Option<IpNet>,
         reply: oneshot::Sender<TablePage>,
     },
+    /// Answered when the footprint may be told.
     Subscribe {
-        reply: oneshot::Sender<Subscription>,
+        reply: oneshot::Sender<SubscriberId>,
+    },
+    /// A page of the footprint for a subscriber. Answered with none while the footprint waits for
+    /// review.
+    Snapshot {
+        after: Option<IpNet>,
+        reply: oneshot::Sender<Option<SnapshotPage>>,
     },
     /// Answered with none while the footprint waits for review.
     Save {
@@ -96,7 +108,6 @@ pub(super) enum Request {
     },
 }
 
-pub(super) type Subscription = (SubscriberId, Vec<(IpNet, PrefixAttributes)>);
 pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 
 /// See the module's documentation.
@@ -104,12 +115,13 @@ pub(super) type Changes = Vec<(IpNet, Option<PrefixAttributes>)>;
 pub(super) struct RibTask {
     pub(super) rib: Rib,
     pub(super) board: Arc<Board>,
+    pub(super) tap: Tap,
     pub(super) events: mpsc::Receiver<ToRib>,
     pub(super) requests: mpsc::Receiver<Request>,
     /// Subscribers that have been told everything so far.
     pub(super) waiting: Vec<(SubscriberId, oneshot::Sender<Changes>)>,
     /// Those who wait to become subscribers.
-    pub(super) newcomers: Vec<oneshot::Sender<Subscription>>,
+    pub(super) newcomers: Vec<oneshot::Sender<SubscriberId>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -131,6 +143,9 @@ impl RibTask {
                     continue;
                 }
                 () = sleep_until_or_never(deadline) => self.handle_timeout(),
+            }
+            if self.events.is_empty() {
+                self.tell_departures();
             }
             if self.events.is_empty() || published.elapsed() >= PUBLISH_INTERVAL {
                 published = Instant::now();
@@ -180,8 +195,8 @@ impl RibTask {
                     );
                     member.over_limit.send_replace(batch.session);
                 }
-                Notice::Discarding { limit, discarded } => {
-                    if discarded == 1 {
+                Notice::Discarding { limit, first, .. } => {
+                    if first {
                         tracing::error!(
                             %neighbor,
                             max_prefixes = limit,
@@ -190,12 +205,25 @@ impl RibTask {
                     }
                 }
                 Notice::RoomAgain => {
-                    tracing::warn!(%neighbor, "there is room again: asking for the table");
-                    // Nobody waits for the answer. A session with that many commands is asked soon
-                    // enough.
-                    let (reply, _) = oneshot::channel();
-                    let _ = member.commands.try_send(Command::Refresh(reply));
+                    tokio::spawn(ask_for_table(neighbor, member.commands.clone()));
                 }
+            }
+        }
+    }
+
+    /// Tells those who follow the messages what no message says. Only when all events are taken in:
+    /// a route that is on its way here was heard of before.
+    fn tell_departures(&mut self) {
+        for (id, why, routes) in self.rib.take_departures() {
+            let Some(member) = self.board.roster.get(id).filter(|_| self.tap.is_open()) else {
+                continue;
+            };
+            for routes in routes.chunks(MAX_DEPARTURES) {
+                self.tap.report(&Observation {
+                    at: Timestamp::now(),
+                    neighbor: member.board.ends(self.board.router_id),
+                    what: Observed::Departed(why, routes.into()),
+                });
             }
         }
     }
@@ -229,7 +257,8 @@ impl RibTask {
                 let _ = reply.send(self.rib.footprint(query));
             }
             Request::Save { cursor, reply } => {
-                let _ = reply.send(self.rib.is_open().then(|| self.rib.save(cursor)));
+                let _ =
+                    reply.send(self.rib.is_open().then(|| self.rib.save(cursor, Instant::now())));
             }
             Request::Approve { reply } => {
                 let _ = reply.send(self.rib.approve(Instant::now()));
@@ -243,6 +272,9 @@ impl RibTask {
             Request::Subscribe { reply } => {
                 let _ = reply.send(self.rib.subscribe());
             }
+            Request::Snapshot { after, reply } => {
+                let _ = reply.send(self.rib.is_open().then(|| self.rib.snapshot_page(after)));
+            }
             Request::Changes { reply, .. } if reply.is_closed() => {}
             Request::Changes { id, reply } => {
                 let changes = self.rib.take_changes(&id, MAX_CHANGES);
@@ -253,6 +285,26 @@ impl RibTask {
                 }
             }
         }
+    }
+}
+
+/// There is room again for what was left out. Waits, so it is no part of the RIB's task.
+async fn ask_for_table(neighbor: IpAddr, commands: mpsc::Sender<Command>) {
+    let (reply, answer) = oneshot::channel();
+    if commands.send(Command::Refresh(reply)).await.is_err() {
+        return;
+    }
+    match answer.await {
+        Ok(Ok(())) => {
+            tracing::warn!(%neighbor, "there is room again below max_prefixes: asked for the table");
+        }
+        Ok(Err(CannotRefresh::NotNegotiated)) => tracing::warn!(
+            %neighbor,
+            "there is room again below max_prefixes, but the router does not know route refresh: \
+             `mcc bgp reset {neighbor}` gets what was left out"
+        ),
+        // The session has ended: the next one brings the table.
+        Ok(Err(CannotRefresh::NotEstablished)) | Err(_) => {}
     }
 }
 

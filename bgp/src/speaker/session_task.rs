@@ -112,16 +112,7 @@ enum Wake {
 
 impl SessionTask {
     pub(super) fn new(setup: SessionSetup) -> Self {
-        let snapshot = SessionSnapshot {
-            state: State::Idle,
-            since: Instant::now(),
-            retries_at: None,
-            flaps: 0,
-            negotiated: None,
-            established: None,
-            last_error: None,
-            dial_error: None,
-        };
+        let snapshot = SessionSnapshot::idle(Instant::now());
         let router_id = setup.settings.router_id;
         let recorder = SessionRecorder::new(Arc::clone(&setup.board), setup.tap.clone(), router_id);
         Self {
@@ -396,6 +387,7 @@ impl SessionTask {
                     link.map(|link| link.established(Arc::clone(&negotiated)));
                 self.snapshot.negotiated = Some(negotiated);
                 self.snapshot.dial_error = None;
+                self.snapshot.shut_down_by_router = None;
                 self.changed = true;
                 self.pending.push(SessionEvent::Up);
             }
@@ -421,6 +413,8 @@ impl SessionTask {
         {
             error.advice = Some(hint.to_owned());
         }
+        let at = jiff::Timestamp::now();
+        self.snapshot.note_operator(&error, at);
         let was_up = self.snapshot.state == State::Established;
         let last = match error.direction {
             ErrorDirection::Dial => &mut self.snapshot.dial_error,
@@ -436,7 +430,7 @@ impl SessionTask {
             tracing::warn!(%neighbor, %reason, "no BGP session");
         }
         self.failure = Some(error.clone());
-        *last = Some(LastError { error, at: jiff::Timestamp::now() });
+        *last = Some(LastError { error, at });
         self.changed = true;
     }
 

@@ -13,14 +13,14 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use mcc_config::Neighbor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::dynamic::Range;
 use super::history::{History, StateChange};
 use super::member::{Member, Roster};
-use super::tap::EstablishedSession;
-use crate::rib::{NeighborId, NeighborSummary, RibSummary, Totals};
-use crate::session::{Negotiated, SessionError, State, Timers};
+use super::tap::{EstablishedSession, SessionEnds};
+use crate::rib::{NeighborId, NeighborSummary, RefusedEver, RibSummary, Totals};
+use crate::session::{ErrorDirection, Negotiated, SessionError, State, Timers};
 use crate::wire::MessageType;
 
 /// `mcc bgp status --json`, without what only the node knows of its advertisement.
@@ -72,12 +72,23 @@ pub struct NeighborStatus {
     pub rejected: BTreeMap<&'static str, u32>,
     /// Routes that are left of a lost session.
     pub stale: u32,
+    /// Of these the ones of the last run of the node, whose router has not been back yet.
+    pub restored: u32,
+    /// Seconds until the last stale route goes, unless the router is back before; `null` without any.
+    pub stale_seconds: Option<u64>,
     /// By family, a fingerprint of the accepted prefixes: equal for equal sets, on any node.
     pub set_hash: BTreeMap<&'static str, String>,
-    /// Routes that were not taken because of `max_prefixes` with `discard-new`.
+    /// Routes that the router announces and that were not taken because of `max_prefixes` with
+    /// `discard-new`; 262144 stands for that many and more.
     pub discarded: u32,
     /// The limit of `received`.
     pub max_prefixes: u32,
+    /// 80 % of it or more are there.
+    pub near_limit: bool,
+    /// `received` by family: IPv4, IPv6.
+    pub received_by_family: [u32; 2],
+    /// What was refused since the speaker started.
+    pub refused_ever: RefusedEver,
     /// Seconds: agreed on if the session is up, else proposed.
     pub hold_time: u16,
     /// Names of what was agreed; empty while the session is not up.
@@ -98,6 +109,18 @@ pub struct NeighborStatus {
     pub last_error: Option<LastError>,
     /// Why the neighbor cannot be dialled; `null` once the session is up.
     pub dial_error: Option<LastError>,
+    /// The router's operator has ended the session and meant to; `null` once the session is up, or when
+    /// the router gives another reason.
+    pub shut_down_by_router: Option<OperatorShutdown>,
+}
+
+/// An orderly shutdown by the router's operator (RFC 4486 §4, RFC 9003).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorShutdown {
+    /// Since when, by the wall clock.
+    pub since: Timestamp,
+    /// What they wrote to it.
+    pub text: Option<String>,
 }
 
 /// One neighbor with everything there is to know of its session.
@@ -201,7 +224,7 @@ pub enum SessionKind {
 }
 
 /// A [`SessionError`] and when it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// What happened.
     #[serde(flatten)]
@@ -244,6 +267,35 @@ pub(super) struct SessionSnapshot {
     pub(super) established: Option<Arc<EstablishedSession>>,
     pub(super) last_error: Option<LastError>,
     pub(super) dial_error: Option<LastError>,
+    pub(super) shut_down_by_router: Option<OperatorShutdown>,
+}
+
+impl SessionSnapshot {
+    /// Before there has been any session.
+    pub(super) fn idle(now: Instant) -> Self {
+        Self {
+            state: State::Idle,
+            since: now,
+            retries_at: None,
+            flaps: 0,
+            negotiated: None,
+            established: None,
+            last_error: None,
+            dial_error: None,
+            shut_down_by_router: None,
+        }
+    }
+
+    /// A session, or an attempt to have one, has ended.
+    pub(super) fn note_operator(&mut self, error: &SessionError, now: Timestamp) {
+        // What did not come from the router says nothing of its operator.
+        if error.direction == ErrorDirection::Received {
+            let since = self.shut_down_by_router.as_ref().map_or(now, |before| before.since);
+            let text = error.communication.clone();
+            let shutdown = OperatorShutdown { since, text };
+            self.shut_down_by_router = error.is_by_routers_operator().then_some(shutdown);
+        }
+    }
 }
 
 /// The published part of one session.
@@ -306,16 +358,7 @@ impl CountsByType {
 
 impl SessionBoard {
     pub(super) fn new(neighbor: Neighbor, range: Option<IpNet>, now: Instant) -> Self {
-        let snapshot = SessionSnapshot {
-            state: State::Idle,
-            since: now,
-            retries_at: None,
-            flaps: 0,
-            negotiated: None,
-            established: None,
-            last_error: None,
-            dial_error: None,
-        };
+        let snapshot = SessionSnapshot::idle(now);
         Self {
             neighbor,
             range,
@@ -331,6 +374,16 @@ impl SessionBoard {
 
     pub(super) fn neighbor(&self) -> &Neighbor {
         &self.neighbor
+    }
+
+    /// The two sides of its sessions.
+    pub(super) fn ends(&self, router_id: Ipv4Addr) -> SessionEnds {
+        SessionEnds {
+            address: self.neighbor.address,
+            asn: self.neighbor.asn.get(),
+            local_asn: self.neighbor.effective_local_asn().get(),
+            router_id,
+        }
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
@@ -370,6 +423,7 @@ impl SessionBoard {
             negotiated,
             last_error,
             dial_error,
+            shut_down_by_router,
             ..
         } = self.snapshot.load().as_ref().clone();
         let neighbor = &self.neighbor;
@@ -392,9 +446,14 @@ impl SessionBoard {
             accepted: routes.accepted,
             rejected: routes.rejected.clone(),
             stale: routes.stale,
+            restored: routes.restored,
+            stale_seconds: routes.stale_until.map(|at| at.saturating_duration_since(now).as_secs()),
             set_hash: routes.set_hash.clone(),
             discarded: routes.discarded,
             max_prefixes: neighbor.max_prefixes,
+            near_limit: routes.near_limit,
+            received_by_family: routes.by_family,
+            refused_ever: routes.refused_ever,
             hold_time: negotiated.as_ref().map_or(neighbor.hold_time, |n| n.hold_time),
             capabilities: negotiated.as_ref().map(|n| n.capabilities()).unwrap_or_default(),
             negotiated: negotiated.as_deref().cloned(),
@@ -405,6 +464,7 @@ impl SessionBoard {
             malformed_resets: self.malformed_resets.load(Ordering::Relaxed),
             last_error: last_error.or_else(|| dial_error.clone()),
             dial_error,
+            shut_down_by_router,
         }
     }
 }

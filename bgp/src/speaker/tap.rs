@@ -15,8 +15,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::history::MalformedMessage;
+use crate::rib::Departure;
 use crate::session::{Negotiated, SessionError, State};
-use crate::wire::DecodeContext;
+use crate::wire::{DecodeContext, Nlri};
 
 /// The most observations that wait for one listener.
 const QUEUE: usize = 65_536;
@@ -77,6 +78,8 @@ pub enum Observed {
     Established(Arc<EstablishedSession>),
     /// A message had a fault. It was observed before as a message, too.
     Malformed(Arc<MalformedMessage>),
+    /// Routes have gone without a message that says so.
+    Departed(Departure, Arc<[Nlri]>),
 }
 
 /// Which way a message went.
@@ -221,6 +224,7 @@ impl Observation {
     fn message_length(&self) -> usize {
         match &self.what {
             Observed::Message { bytes, .. } => bytes.len(),
+            Observed::Departed(_, routes) => size_of_val(routes.as_ref()),
             Observed::State { .. } | Observed::Established(_) | Observed::Malformed(_) => 0,
         }
     }

@@ -319,3 +319,122 @@ fn a_session_that_rests_is_not_one_without_connection() {
     board.publish(snapshot);
     assert_eq!(board.without_connection(now + seconds(1800)), None);
 }
+
+async fn wait_for(handle: &SpeakerHandle, what: impl Fn(&SpeakerStatus) -> bool) -> SpeakerStatus {
+    let wait = async {
+        while !what(&handle.status()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        handle.status()
+    };
+    let waited = timeout(Duration::from_secs(60), wait).await;
+    waited.unwrap_or_else(|_| panic!("it never came: {:#?}", handle.status()))
+}
+
+fn router_at(speaker: &Speaker, last: u8, asn: u32) -> Router {
+    let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
+    let route = Route::new(format!("8.{last}.0.0/16").parse().unwrap(), &attributes);
+    let source = Some(IpAddr::from([127, 0, 8, last]));
+    let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+    let settings = RouterSettings::new(endpoint, asn, Ipv4Addr::new(10, 0, 0, last));
+    Router::start(settings, vec![route]).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_of_dynamic_neighbors_outlive_a_restart_and_wait_for_their_router() {
+    let folder = tempfile::tempdir().unwrap();
+    let range = DynamicNeighbors {
+        max_sessions: 2,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let start = |last_good_time| {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![range.clone()],
+            last_good: Some(folder.path().join("footprint.last-good")),
+            last_good_time,
+            ..SpeakerSettings::new(OURS)
+        };
+        Speaker::start_with(settings, Duration::ZERO).unwrap()
+    };
+    let day = Duration::from_secs(86_400);
+    let speaker = start(day);
+    let routers = [router_at(&speaker, 1, ASN), router_at(&speaker, 2, ASN)];
+    wait_for(&speaker.handle(), |s| s.footprint.prefixes == 2).await;
+    speaker.shutdown(None).await;
+    drop(routers);
+
+    let nothing = start(Duration::ZERO);
+    assert!(nothing.handle().status().neighbors.is_empty());
+    drop(nothing);
+
+    let speaker = start(day);
+    let handle = speaker.handle();
+    let status = handle.status();
+    let restored =
+        |n: &NeighborStatus| (n.dynamic.is_some(), n.restored, n.stale_seconds > Some(86_000));
+    assert_eq!(status.neighbors.iter().map(restored).collect::<Vec<_>>(), [(true, 1, true); 2]);
+    assert_eq!(status.footprint.prefixes, 2);
+    // It is back; and those who may never come back keep nobody out.
+    let _first = router_at(&speaker, 1, ASN);
+    let _third = router_at(&speaker, 3, ASN);
+    let status = wait_for(&handle, |s: &SpeakerStatus| {
+        s.footprint.prefixes == 3
+            && s.neighbors.iter().filter(|n| n.state == crate::session::State::Established).count()
+                == 2
+            && s.neighbors.iter().map(|n| n.restored).sum::<u32>() == 1
+    });
+    assert_eq!(status.await.neighbors.len(), 3);
+    speaker.shutdown(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_router_at_the_address_of_a_restored_one_is_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())],
+            last_good: Some(folder.path().join("footprint.last-good")),
+            ..SpeakerSettings::new(OURS)
+        };
+        Speaker::start_with(settings, Duration::ZERO).unwrap()
+    };
+    let speaker = start();
+    let router = router_at(&speaker, 1, ASN);
+    wait_for(&speaker.handle(), |s| s.footprint.prefixes == 1).await;
+    speaker.shutdown(None).await;
+    drop(router);
+    let speaker = start();
+    let _other = router_at(&speaker, 1, ASN + 1);
+    let handle = speaker.handle();
+    let status = wait_for(&handle, |s| {
+        s.neighbors.iter().any(|n| n.asn == ASN + 1 && n.accepted == 1 && n.stale == 0)
+    });
+    assert_eq!(status.await.neighbors.len(), 1);
+    speaker.shutdown(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_shutdown_by_the_routers_operator_is_told_apart() {
+    let settings = SpeakerSettings {
+        listen: vec![SocketAddr::from((LOOPBACK, 0))],
+        dynamic: vec![DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())],
+        ..SpeakerSettings::new(OURS)
+    };
+    let speaker = Speaker::start(settings).unwrap();
+    let handle = speaker.handle();
+    let router = router_at(&speaker, 1, ASN);
+    let up = |s: &SpeakerStatus| s.neighbors.iter().any(|n| n.accepted == 1 && n.stale == 0);
+    let status = wait_for(&handle, up).await;
+    assert_eq!(status.neighbors[0].shut_down_by_router, None);
+    router.close(Some("back at 04:00")).await;
+    let status = wait_for(&handle, |s| s.neighbors[0].stale == 1).await;
+    let shutdown = status.neighbors[0].shut_down_by_router.clone().unwrap();
+    assert_eq!(shutdown.text.as_deref(), Some("back at 04:00"));
+    assert_eq!(shutdown.since, status.neighbors[0].last_error.as_ref().unwrap().at);
+    let _router = router_at(&speaker, 1, ASN);
+    let status = wait_for(&handle, up).await;
+    assert_eq!(status.neighbors[0].shut_down_by_router, None, "it is up");
+    speaker.shutdown(None).await;
+}

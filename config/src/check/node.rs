@@ -4,6 +4,8 @@ use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::Findings;
 use super::shared::Ipv6;
 use crate::document::KeyPath;
@@ -145,6 +147,7 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
         "an address that no other neighbor has",
     );
     dynamic_neighbors(bgp, ipv6, findings);
+    passwords(bgp, findings);
 }
 
 fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
@@ -168,6 +171,41 @@ fn dynamic_neighbors(bgp: &Bgp, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
         bgp.dynamic.iter().enumerate().map(|(i, d)| (all.index(i).key("prefix"), d.prefix)),
         "a prefix that no other `[[bgp.dynamic]]` has",
     );
+}
+
+/// A password of a prefix is asked of every router in it, and one address has one password.
+fn passwords(bgp: &Bgp, findings: &mut Findings<'_, '_>) {
+    let (neighbors, ranges) = (KeyPath::of("bgp.neighbor"), KeyPath::of("bgp.dynamic"));
+    let unsigned_neighbors = bgp.neighbors.iter().enumerate().filter_map(|(i, neighbor)| {
+        let at = neighbors.index(i).key("address");
+        neighbor.password.is_none().then_some((at, IpNet::from(neighbor.address)))
+    });
+    let unsigned_ranges = bgp.dynamic.iter().enumerate().filter_map(|(i, range)| {
+        let at = ranges.index(i).key("prefix");
+        range.password.is_none().then_some((at, range.prefix))
+    });
+    for (at, prefix) in unsigned_neighbors.chain(unsigned_ranges) {
+        let Some(range) = bgp.signed_range_around(prefix) else { continue };
+        let range = ranges.index(range);
+        let accepted = format!(
+            "a `password` beside it, since `{range}` has one and holds it: the system drops every \
+             connection from there that is not signed"
+        );
+        findings.report(&[&at, &range.key("prefix")], &accepted);
+    }
+    for (i, range) in bgp.dynamic.iter().enumerate() {
+        let is_it = |neighbor: &Neighbor| IpNet::from(neighbor.address) == range.prefix;
+        if range.password.is_some()
+            && let Some(neighbor) = bgp.neighbors.iter().position(is_it)
+        {
+            let accepted = format!(
+                "no prefix that is one address and that of `{}`: its password would take the place \
+                 of the neighbor's",
+                neighbors.index(neighbor)
+            );
+            findings.report(&[&ranges.index(i).key("prefix")], &accepted);
+        }
+    }
 }
 
 /// What is recorded and told.

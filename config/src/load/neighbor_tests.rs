@@ -104,6 +104,44 @@ fn dynamic_neighbors() {
 }
 
 #[test]
+fn a_router_without_password_inside_a_prefix_with_one_could_never_connect() {
+    let dynamic = "[[bgp.dynamic]]\nprefix = \"198.51.100.0/24\"\npassword = \"secret\"\n";
+    let unsigned = |key: &str, found: &str| {
+        format!(
+            "mcc.toml:9: key `{key}`: found `\"{found}\"`; accepted: a `password` beside it, since \
+             `bgp.dynamic[0]` has one and holds it: the system drops every connection from there \
+             that is not signed"
+        )
+    };
+    for (added, expected) in [
+        (
+            "[[bgp.neighbor]]\naddress = \"198.51.100.7\"\nasn = 65100",
+            unsigned("bgp.neighbor[0].address", "198.51.100.7"),
+        ),
+        (
+            "[[bgp.dynamic]]\nprefix = \"198.51.100.64/26\"",
+            unsigned("bgp.dynamic[1].prefix", "198.51.100.64/26"),
+        ),
+        (
+            "[[bgp.neighbor]]\naddress = \"198.51.100.7\"\nasn = 65100\npassword = \"other\"",
+            String::new(),
+        ),
+        ("[[bgp.dynamic]]\nprefix = \"198.51.0.0/16\"", String::new()),
+        ("[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100", String::new()),
+        (
+            "[[bgp.dynamic]]\nprefix = \"192.0.2.1/32\"\npassword = \"other\"\n\
+             [[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\npassword = \"secret\"",
+            "mcc.toml:9: key `bgp.dynamic[1].prefix`: found `\"192.0.2.1/32\"`; accepted: no prefix \
+             that is one address and that of `bgp.neighbor[0]`: its password would take the place \
+             of the neighbor's"
+                .to_owned(),
+        ),
+    ] {
+        assert_node(&format!("{dynamic}{added}"), &expected);
+    }
+}
+
+#[test]
 fn the_accept_rules_of_dynamic_neighbors_are_those_of_a_neighbor() {
     let hint = |section: &str| {
         let rules = format!("{section}accept.max_lenght = 24");

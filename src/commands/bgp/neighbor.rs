@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::history::StateChange;
-use super::status::{LastError, Neighbor};
+use super::status::{Neighbor, in_words};
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
@@ -84,6 +84,9 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
         n => format!("lost {} times", text::count(n)),
     };
     page.line("State", &format!("{} for {since}, {flaps}", neighbor.state))?;
+    if let Some(words) = neighbor.shut_down_in_words() {
+        page.line("", &words)?;
+    }
     render_timers(&mut page, detail)?;
     render_routes(&mut page, neighbor)?;
     render_errors(&mut page, neighbor)?;
@@ -138,9 +141,8 @@ fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
         let meaning = meaning.unwrap_or_default();
         page.line("", &format!("{} refused: {reason}{meaning}", text::count(*count)))?;
     }
-    if neighbor.discarded > 0 {
-        let discarded = text::count(neighbor.discarded);
-        page.line("", &format!("{discarded} over the limit and not taken"))?;
+    for words in [neighbor.stale_in_words(), neighbor.limit_in_words()].into_iter().flatten() {
+        page.line("", &words)?;
     }
     // Equal for equal sets of accepted prefixes, on any node: to be compared by eye.
     let hashes = neighbor.set_hash.iter().map(|(family, hash)| format!("{hash} ({family})"));
@@ -163,10 +165,10 @@ fn render_errors(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
         page.line("Malformed", &malformed)?;
     }
     let last = neighbor.last_error.as_ref();
-    page.line("Last error", &last.map_or_else(|| "none".to_owned(), LastError::in_words))?;
+    page.line("Last error", &last.map_or_else(|| "none".to_owned(), in_words))?;
     // Without another error the failed dial stands there already.
     if let Some(error) = neighbor.dial_error.as_ref().filter(|&error| last != Some(error)) {
-        page.line("Dialling", &error.in_words())?;
+        page.line("Dialling", &in_words(error))?;
     }
     match &neighbor.advice {
         Some(advice) => page.line("What to do", advice),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use jiff::Timestamp;
+use mcc_bgp::speaker::{LastError, OperatorShutdown};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,6 +16,8 @@ use crate::cli::Common;
 use crate::node::status::FootprintSummary;
 use crate::text::{self, Rows};
 
+/// The node counts no further those that it does not take.
+const DISCARDED_MOST: u64 = 262_144;
 /// Seconds for which a session that is up again is shown with what ended the one before.
 const RECENT: u64 = 86_400;
 
@@ -49,9 +51,15 @@ pub(super) struct Neighbor {
     pub(super) accepted: u64,
     pub(super) rejected: BTreeMap<String, u64>,
     pub(super) stale: u64,
+    #[serde(default)]
+    pub(super) restored: u64,
+    #[serde(default)]
+    pub(super) stale_seconds: Option<u64>,
     pub(super) set_hash: BTreeMap<String, String>,
     pub(super) discarded: u64,
     pub(super) max_prefixes: u64,
+    #[serde(default)]
+    pub(super) near_limit: bool,
     pub(super) hold_time: u16,
     pub(super) messages: Messages,
     pub(super) updates_treated_as_withdraw: u64,
@@ -59,6 +67,8 @@ pub(super) struct Neighbor {
     pub(super) malformed_resets: u64,
     pub(super) last_error: Option<LastError>,
     pub(super) dial_error: Option<LastError>,
+    #[serde(default)]
+    pub(super) shut_down_by_router: Option<OperatorShutdown>,
     pub(super) advice: Option<String>,
 }
 
@@ -75,15 +85,6 @@ pub(super) struct CountsByType {
     pub(super) notification: u64,
     pub(super) keepalive: u64,
     pub(super) route_refresh: u64,
-}
-
-#[derive(Debug, PartialEq, Deserialize)]
-pub(super) struct LastError {
-    direction: String,
-    code: Option<u8>,
-    subcode: Option<u8>,
-    text: String,
-    at: Timestamp,
 }
 
 /// Neighbors that come by themselves: a `[[bgp.dynamic]]`.
@@ -111,10 +112,45 @@ impl Neighbor {
             + self.malformed_resets
     }
 
+    /// `shut down by the router's operator since 2026-11-23 10:00:00Z: "maintenance"`
+    pub(super) fn shut_down_in_words(&self) -> Option<String> {
+        let OperatorShutdown { since, text } = self.shut_down_by_router.as_ref()?;
+        let text = text.as_ref().map(|text| format!(": \"{text}\"")).unwrap_or_default();
+        Some(format!("shut down by the router's operator since {}{text}", text::time(*since)))
+    }
+
+    /// Whose stale routes are kept, and for how long.
+    pub(super) fn stale_in_words(&self) -> Option<String> {
+        let at_most = self.stale_seconds.map(text::duration);
+        let at_most = at_most.map(|time| format!(", for {time} at most")).unwrap_or_default();
+        let stale = text::prefixes(self.stale);
+        match (self.stale, self.restored) {
+            (0, _) => None,
+            (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
+            _ => Some(format!(
+                "{stale} of the last run of the node are kept until the router has announced its \
+                 table{at_most}"
+            )),
+        }
+    }
+
+    /// How near to `max_prefixes` the router is, or what it has beyond.
+    pub(super) fn limit_in_words(&self) -> Option<String> {
+        if self.discarded > 0 {
+            let more = if self.discarded >= DISCARDED_MOST { " or more" } else { "" };
+            let discarded = text::prefixes(self.discarded);
+            return Some(format!("{discarded}{more} over `max_prefixes` not taken"));
+        }
+        let percent = self.received.saturating_sub(self.stale) * 100 / self.max_prefixes.max(1);
+        let limit = text::count(self.max_prefixes);
+        self.near_limit.then(|| format!("{percent} % of `max_prefixes` ({limit}) are there"))
+    }
+
     /// What is to be said below the table, if anything.
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        let last_error = self.last_error.as_ref().map(LastError::in_words);
+        remarks.extend(self.shut_down_in_words());
+        let last_error = self.last_error.as_ref().map(in_words);
         if self.is_established() {
             let before = last_error.filter(|_| self.state_seconds < RECENT);
             remarks.extend(before.map(|error| format!("before: {error}")));
@@ -124,14 +160,8 @@ impl Neighbor {
                 self.retry_seconds.map(|wait| format!("next attempt in {}", text::duration(wait))),
             );
         }
-        if self.stale > 0 {
-            let stale = text::prefixes(self.stale);
-            remarks.push(format!("{stale} of the lost session are kept as stale"));
-        }
-        if self.discarded > 0 {
-            let discarded = text::prefixes(self.discarded);
-            remarks.push(format!("{discarded} over `max_prefixes` not taken"));
-        }
+        remarks.extend(self.stale_in_words());
+        remarks.extend(self.limit_in_words());
         remarks.extend(self.advice.clone());
         if self.malformed() > 0 {
             let malformed = text::count(self.malformed());
@@ -149,21 +179,10 @@ impl CountsByType {
     }
 }
 
-impl LastError {
-    /// `2026-11-23 00:30:01Z: the router closed the session: Cease / Administrative Shutdown:
-    /// maintenance (6/2)`
-    pub(super) fn in_words(&self) -> String {
-        let who = match self.direction.as_str() {
-            "received" => "the router closed the session: ",
-            "sent" => "this node closed the session: ",
-            _ => "",
-        };
-        let numbers = match (self.code, self.subcode) {
-            (Some(code), Some(subcode)) => format!(" ({code}/{subcode})"),
-            _ => String::new(),
-        };
-        format!("{}: {who}{}{numbers}", text::time(self.at), self.text)
-    }
+/// `2026-11-23 00:30:01Z: the router closed the session: Cease / Administrative Shutdown:
+/// maintenance (6/2)`
+pub(super) fn in_words(last: &LastError) -> String {
+    format!("{}: {}", text::time(last.at), last.error.what_happened())
 }
 
 pub(super) async fn run(common: &Common, client: &AdminClient) -> Result<Verdict> {
@@ -307,6 +326,8 @@ mod tests {
                                 "text": "Cease / Administrative Shutdown: maintenance",
                                 "at": "2026-11-23T10:00:00Z" },
                 "dial_error": null, "advice": "it was ended on the router",
+                "shut_down_by_router": { "since": "2026-11-23T10:00:00Z", "text": "maintenance" },
+                "restored": 0, "stale_seconds": 240, "near_limit": true,
             }],
             "dynamic": [{ "prefix": "198.51.100.0/24", "sessions": 3, "max_sessions": 100,
                           "refused": { "asn": 2, "busy": 0 } }],
@@ -318,9 +339,11 @@ mod tests {
         let text = render(&status).unwrap();
         for words in [
             "Router ID 192.0.2.10, 0 of 1 sessions established\n",
-            "\n192.0.2.1 rack 4\n    2026-11-23 10:00:00Z: the router closed the session: Cease / \
+            "\n192.0.2.1 rack 4\n    shut down by the router's operator since 2026-11-23 10:00:00Z: \
+             \"maintenance\"\n    2026-11-23 10:00:00Z: the router closed the session: Cease / \
              Administrative Shutdown: maintenance (6/2)\n    next attempt in 29m 58s\n",
-            "    1,000 prefixes of the lost session are kept as stale\n",
+            "    1,000 prefixes of the lost session are kept as stale, for 4m 0s at most\n",
+            "    0 % of `max_prefixes` (1,000) are there\n",
             "    it was ended on the router\n",
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
@@ -334,5 +357,36 @@ mod tests {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let expected = "192.0.2.1 65100 ibgp Idle 2s 2,004 2,004 1,000 998 2 1,000 1".split(' ');
         assert_eq!(cells, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_left_out_is_said_in_words() {
+        let counts = json!({
+            "open": 0, "update": 0, "notification": 0, "keepalive": 0, "route_refresh": 0
+        });
+        let neighbor = json!({
+            "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
+            "dynamic": null, "description": null, "state": "Active", "state_seconds": 2,
+            "retry_seconds": null, "flaps": 0, "received": 90, "accepted": 90, "rejected": {},
+            "stale": 0, "set_hash": {}, "discarded": 0, "max_prefixes": 100, "hold_time": 90,
+            "messages": { "received": counts, "sent": counts }, "updates_treated_as_withdraw": 0,
+            "updates_with_discarded_attributes": 0, "malformed_resets": 0, "last_error": null,
+            "dial_error": null, "advice": null, "near_limit": true,
+        });
+        let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
+        assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
+        neighbor.discarded = 7;
+        assert_eq!(neighbor.remarks(), ["7 prefixes over `max_prefixes` not taken"]);
+        neighbor.discarded = DISCARDED_MOST;
+        assert_eq!(neighbor.remarks(), ["262,144 prefixes or more over `max_prefixes` not taken"]);
+        (neighbor.discarded, neighbor.near_limit) = (0, false);
+        (neighbor.stale, neighbor.restored, neighbor.stale_seconds) = (90, 90, Some(3600));
+        assert_eq!(
+            neighbor.remarks(),
+            [
+                "90 prefixes of the last run of the node are kept until the router has announced its \
+              table, for 1h 0m at most"
+            ]
+        );
     }
 }

@@ -93,6 +93,7 @@ fn down() -> Observed {
             subcode: None,
             text: String::new(),
             advice: None,
+            communication: None,
         }),
     }
 }
@@ -227,6 +228,26 @@ fn post_policy_routes_are_those_that_the_rules_let_through() {
         Told::EndOfRib(0x40),
     ];
     assert_eq!(told(&out), expected);
+}
+
+#[test]
+fn what_no_update_says_is_told_as_withdrawn() {
+    let routes: Arc<[Nlri]> =
+        Arc::new([Nlri { prefix: "20.0.0.0/16".parse().unwrap(), path_id: 0 }]);
+    let gone = |flags| Told::Routes(flags, vec![], names(&["20.0.0.0/16"]));
+    let mut out = Vec::new();
+    let mut report = report(true, true);
+    let departed = |why| observation(200, Observed::Departed(why, Arc::clone(&routes)));
+    report.observe(&departed(Departure::NotRefreshed), &mut out);
+    assert_eq!(told(&out), [gone(0), gone(0x40)]);
+    out.clear();
+    // The router has announced it, and still does.
+    report.observe(&departed(Departure::NotTaken), &mut out);
+    assert_eq!(told(&out), [gone(0x40)]);
+    out.clear();
+    report.observe(&observation(201, down()), &mut out);
+    report.observe(&departed(Departure::NotRefreshed), &mut out);
+    assert!(matches!(told(&out)[..], [Told::PeerDown(..)]));
 }
 
 #[test]

@@ -5,7 +5,13 @@
 //! what it was up to five minutes ago, its *baseline*. Changes of a few percent pass at once. A
 //! larger one has to come to rest first, since half of a withdrawal looks like a small change; then
 //! it passes, or is held.
+//!
+//! What goes because a neighbor was away for longer than the operator lets it is no accident, nor is
+//! its return. So its own share, what only it had, leaves the baseline with it, and as much comes back
+//! into the baseline with it. For everything else the guard stays as it is.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How long a baseline counts; also how long a new footprint is learned before there is one.
@@ -21,6 +27,9 @@ const FEW_PREFIXES: u64 = 100;
 /// and fewer addresses than a /14 has.
 const FEW_ADDRESSES: u128 = 1 << 18;
 
+/// The shares of so many neighbors are remembered; what further ones bring back is judged.
+const AWAY: usize = 4096;
+
 /// The size of a footprint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
@@ -28,6 +37,22 @@ pub struct Totals {
     pub prefixes: usize,
     /// Addresses that they cover together.
     pub addresses: u128,
+}
+
+impl Totals {
+    fn with(self, share: Self) -> Self {
+        Self {
+            prefixes: self.prefixes.saturating_add(share.prefixes),
+            addresses: self.addresses.saturating_add(share.addresses),
+        }
+    }
+
+    fn without(self, share: Self) -> Self {
+        Self {
+            prefixes: self.prefixes.saturating_sub(share.prefixes),
+            addresses: self.addresses.saturating_sub(share.addresses),
+        }
+    }
 }
 
 /// A footprint that waits for review.
@@ -63,6 +88,8 @@ pub(super) struct Guard {
     /// Changes since the gate was last known to be right to be open.
     changes: usize,
     gate: Gate,
+    /// What neighbors took with them when they had been away for too long.
+    away: HashMap<IpAddr, Totals>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +105,14 @@ enum Gate {
 
 impl Guard {
     pub(super) fn new(max_change: u8) -> Self {
-        Self { max_change, baseline: None, rebase_at: None, changes: 0, gate: Gate::Open }
+        Self {
+            max_change,
+            baseline: None,
+            rebase_at: None,
+            changes: 0,
+            gate: Gate::Open,
+            away: HashMap::new(),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -158,11 +192,31 @@ impl Guard {
         self.open();
     }
 
-    /// Whatever the footprint becomes in the next five minutes is right.
-    pub(super) fn learn_anew(&mut self, now: Instant) {
-        self.baseline = None;
-        self.rebase_at = Some(now + WINDOW);
-        self.open();
+    /// A part of the footprint goes with its neighbor.
+    pub(super) fn neighbor_is_away(&mut self, neighbor: IpAddr, share: Totals) {
+        self.baseline = self.baseline.map(|baseline| baseline.without(share));
+        if self.away.len() < AWAY || self.away.contains_key(&neighbor) {
+            let away = self.away.entry(neighbor).or_default();
+            *away = away.with(share);
+        }
+    }
+
+    pub(super) fn awaits(&self, neighbor: IpAddr) -> bool {
+        self.away.contains_key(&neighbor)
+    }
+
+    /// A neighbor brings something; whether it is still part of what it took with it.
+    pub(super) fn neighbor_is_back(&mut self, neighbor: IpAddr, share: Totals) -> bool {
+        let Some(away) = self.away.get_mut(&neighbor) else { return false };
+        if away.prefixes < share.prefixes || away.addresses < share.addresses {
+            return false;
+        }
+        *away = away.without(share);
+        if away.prefixes == 0 {
+            self.away.remove(&neighbor);
+        }
+        self.baseline = self.baseline.map(|baseline| baseline.with(share));
+        true
     }
 
     fn open(&mut self) {
@@ -314,11 +368,39 @@ mod tests {
     }
 
     #[test]
-    fn what_expires_as_it_should_is_told() {
+    fn what_goes_and_comes_with_its_neighbor_is_told_and_nothing_else() {
+        let neighbor = IpAddr::from([192, 0, 2, 1]);
         let mut f = Fixture::new(1000);
-        f.guard.learn_anew(f.now);
-        f.become_(0);
+        f.guard.neighbor_is_away(neighbor, totals(900));
+        f.totals = totals(100);
         assert!(f.guard.is_open());
+        f.become_(230);
+        assert!(matches!(f.pass(1), Some(Verdict::Held { before, .. }) if before == totals(100)));
+        f.pass(10);
+        f.become_(100);
+        assert_eq!(f.pass(1), Some(Verdict::Released));
+
+        assert!(f.guard.awaits(neighbor));
+        assert!(f.guard.neighbor_is_back(neighbor, totals(880)));
+        assert!(!f.guard.neighbor_is_back(neighbor, totals(21)), "it brings more than it took");
+        assert!(f.guard.neighbor_is_back(neighbor, totals(20)));
+        assert!(!f.guard.awaits(neighbor));
+        f.totals = totals(1000);
+        assert!(f.guard.is_open());
+        f.become_(1040);
+        assert!(f.guard.is_open(), "1000 is the measure again");
+    }
+
+    #[test]
+    fn what_is_held_stays_held_when_a_neighbor_is_away() {
+        let mut f = Fixture::new(1000);
+        f.become_(300);
+        assert!(matches!(f.pass(1), Some(Verdict::Held { .. })));
+        f.pass(10);
+        f.guard.neighbor_is_away(IpAddr::from([192, 0, 2, 1]), totals(100));
+        f.become_(200);
+        assert_eq!(f.pass(1), None);
+        assert!(f.guard.held().is_some());
     }
 
     #[test]

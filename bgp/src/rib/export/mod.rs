@@ -13,6 +13,7 @@ mod damping;
 mod guard;
 mod subscribers;
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -48,6 +49,15 @@ pub(super) enum Change {
     Attributes,
 }
 
+/// Why a route has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its neighbor has said so, in one way or another.
+    Told,
+    /// Its neighbor has been away for longer than it is waited for.
+    Expired,
+}
+
 #[derive(Debug)]
 pub(super) struct Export {
     subscribers: Subscribers,
@@ -64,9 +74,16 @@ impl Export {
         }
     }
 
-    /// A prefix of the footprint has come, gone, or become something else.
-    pub(super) fn changed(&mut self, prefix: IpNet, change: Change, now: Instant) {
-        if change != Change::Attributes {
+    /// A prefix of the footprint has come, gone, or become something else. `is_expected`: the guard
+    /// counts with it.
+    pub(super) fn changed(
+        &mut self,
+        prefix: IpNet,
+        change: Change,
+        is_expected: bool,
+        now: Instant,
+    ) {
+        if change != Change::Attributes && !is_expected {
             self.guard.changed(now);
         }
         let damped = self.damping.as_mut().is_some_and(|damping| {
@@ -130,9 +147,20 @@ impl Export {
         self.guard.restored(totals, now);
     }
 
-    /// Routes go because the operator's own `stale_time` has passed: that is no accident.
-    pub(super) fn routes_expire(&mut self, now: Instant) {
-        self.guard.learn_anew(now);
+    /// A part of the footprint goes because its neighbor has been away for longer than the operator
+    /// lets it: that is no accident.
+    pub(super) fn neighbor_is_away(&mut self, neighbor: IpAddr, share: Totals) {
+        self.guard.neighbor_is_away(neighbor, share);
+    }
+
+    /// Whether a neighbor may bring back what it took with it.
+    pub(super) fn awaits(&self, neighbor: IpAddr) -> bool {
+        self.guard.awaits(neighbor)
+    }
+
+    /// A neighbor that is awaited brings something; whether it is still what it took with it.
+    pub(super) fn neighbor_is_back(&mut self, neighbor: IpAddr, share: Totals) -> bool {
+        self.guard.neighbor_is_back(neighbor, share)
     }
 
     pub(super) fn held(&self) -> Option<Held> {

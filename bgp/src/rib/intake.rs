@@ -1,0 +1,135 @@
+//! Routes that come and go: what an UPDATE does to the tables.
+
+use std::time::Instant;
+
+use super::adj_rib_in::Place;
+use super::export::Why;
+use super::route::{Route, Seconds};
+use super::{NeighborId, Notice, Rib};
+use crate::wire::{AttributeSet, Nlri, Update};
+
+impl Rib {
+    pub(super) fn update(
+        &mut self,
+        id: NeighborId,
+        update: &Update,
+        now: Instant,
+    ) -> Option<Notice> {
+        if self.neighbors.get(usize::from(id.0))?.limit.over {
+            return None;
+        }
+        for &nlri in &update.withdrawn {
+            self.withdraw(id, nlri, now);
+        }
+        let mut notice = None;
+        if !update.withdrawn.is_empty() {
+            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room();
+        }
+        if let Some(attributes) = &update.attributes {
+            notice = self.announce(id, &update.announced, attributes, now).or(notice);
+        }
+        if let Some(family) = update.end_of_rib {
+            let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
+            // Before its routes it says nothing of them: see `Generations::end_of_rib`.
+            if neighbor.announced() > 0 {
+                neighbor.known_good.is_good();
+            }
+            if let Some(generations) = neighbor.table.family_mut(family) {
+                generations.end_of_rib(now);
+            }
+        }
+        notice
+    }
+
+    fn announce(
+        &mut self,
+        id: NeighborId,
+        announced: &[Nlri],
+        attributes: &AttributeSet,
+        now: Instant,
+    ) -> Option<Notice> {
+        let second = Seconds::between(self.began, now);
+        let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
+        // While the UPDATE is looked at it is itself a user of its attributes.
+        let (set, refused) = self
+            .attributes
+            .acquire(attributes, id, |attributes| policy.refused_by_attributes(attributes))?;
+        if let Some(why) = refused
+            && let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0))
+        {
+            neighbor.refused_ever.count_update(why);
+        }
+        let mut notice = None;
+        for &nlri in announced {
+            let Nlri { prefix, path_id } = nlri;
+            let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
+            if neighbor.is_full() {
+                let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
+                if known.and_then(|place| neighbor.table.get(place)).is_none() {
+                    notice = Some(neighbor.leave_out(nlri));
+                    self.unsaid.not_taken(id, nlri);
+                    continue;
+                }
+            }
+            let place = Place { prefix, id: self.prefixes.number(prefix), path_id };
+            let reasons = [refused, neighbor.rules.policy.refused_by_prefix(&prefix)];
+            let verdict = reasons.into_iter().flatten().min().map_or(Ok(()), Err);
+            neighbor.refused_ever.prefixes += u64::from(verdict.is_err());
+            if neighbor.keeps_last_good() && !neighbor.table.has(place.id) {
+                let limit = neighbor.rules.prefix_limit.limit;
+                neighbor.known_good.comes(place.id, limit, now);
+            }
+            let generation = neighbor.table.generations(&prefix).current();
+            // A route that comes again unchanged (a refresh, a router that is back) keeps its age.
+            let same = neighbor.table.get(place).filter(|route| route.attributes() == set);
+            let learned = same.map_or(second, Route::learned);
+            let route = Route::new(set, learned, generation, verdict);
+            self.attributes.add_user(set);
+            let replaced = neighbor.table.insert(place, route);
+            if replaced.is_none() && neighbor.table.of(place.id).nth(1).is_none() {
+                self.prefixes.add_holder(place.id);
+            }
+            neighbor.limit.left_out.remove(nlri);
+            self.unsaid.taken(id, nlri);
+            notice = neighbor.check_limit().or(notice);
+            let stop = neighbor.limit.over;
+            if verdict.is_ok() || replaced.is_some_and(Route::is_accepted) {
+                self.choose_best(id, place, Why::Told, now);
+            }
+            if let Some(replaced) = replaced {
+                self.attributes.release(replaced.attributes());
+            }
+            if stop {
+                break;
+            }
+        }
+        self.attributes.release(set);
+        notice
+    }
+
+    pub(super) fn withdraw(&mut self, id: NeighborId, nlri: Nlri, now: Instant) {
+        let Nlri { prefix, path_id } = nlri;
+        if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
+            neighbor.limit.left_out.remove(nlri);
+        }
+        if let Some(prefix_id) = self.prefixes.get(&prefix) {
+            self.remove(id, Place { prefix, id: prefix_id, path_id }, Why::Told, now);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: NeighborId, place: Place, why: Why, now: Instant) {
+        let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { return };
+        let Some(removed) = neighbor.table.remove(place) else { return };
+        if !neighbor.table.has(place.id) {
+            neighbor.known_good.gone(place.id);
+            self.prefixes.remove_holder(place.id);
+        }
+        if removed.is_accepted() {
+            self.choose_best(id, place, why, now);
+        }
+        self.attributes.release(removed.attributes());
+        if self.footprint.get(place.id).is_none() && self.prefixes.holders(place.id) == 0 {
+            self.prefixes.remove(&place.prefix);
+        }
+    }
+}
