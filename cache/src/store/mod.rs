@@ -41,7 +41,7 @@ mod object_record;
 mod placement;
 mod reader;
 mod recover;
-mod s3fifo;
+pub(crate) mod s3fifo;
 mod slot_record;
 mod slots;
 mod status;

@@ -16,7 +16,7 @@ const PROMOTE_AT: u32 = 2;
 const SMALL_SHARE: usize = 10;
 
 /// What readers have done with the slots meanwhile.
-pub(super) trait Usage {
+pub trait Usage {
     /// Hits since they were last forgotten, 0 to 3.
     fn hits(&self, slot: u32) -> u32;
     /// Takes `hits` off.
@@ -26,7 +26,7 @@ pub(super) trait Usage {
 }
 
 /// The queues of one drive.
-pub(super) struct S3Fifo {
+pub struct S3Fifo {
     links: Vec<Link>,
     small: Queue,
     main: Queue,
@@ -35,7 +35,7 @@ pub(super) struct S3Fifo {
 
 impl S3Fifo {
     /// Empty queues for `slots` slots.
-    pub(super) fn new(slots: u32) -> Self {
+    pub fn new(slots: u32) -> Self {
         Self {
             links: vec![Link::default(); slots as usize],
             small: Queue::default(),
@@ -46,12 +46,12 @@ impl S3Fifo {
     }
 
     /// Slots in both queues.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.small.length + self.main.length
     }
 
     /// Takes in `slot`, just filled with the block whose name hashes to `block`.
-    pub(super) fn insert(&mut self, slot: u32, block: u64) {
+    pub fn insert(&mut self, slot: u32, block: u64) {
         match self.ghosts.contains(block) {
             true => self.push(Place::Main, slot),
             false => self.push(Place::Small, slot),
@@ -59,12 +59,12 @@ impl S3Fifo {
     }
 
     /// Takes in `slot`, found on the drive at start: it had earned its place before.
-    pub(super) fn restore(&mut self, slot: u32) {
+    pub fn restore(&mut self, slot: u32) {
         self.push(Place::Main, slot);
     }
 
     /// Takes `slot` out, wherever it is.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub fn remove(&mut self, slot: u32) {
         let Some(link) = self.links.get(slot as usize).copied() else { return };
         let Some(queue) = self.queue(link.place) else { return };
         queue.length -= 1;
@@ -87,7 +87,7 @@ impl S3Fifo {
 
     /// Chooses the slot to empty next, takes it out and remembers its block, whose hash
     /// `block_of` gives. `None` when every block is pinned.
-    pub(super) fn evict(
+    pub fn evict(
         &mut self,
         usage: &impl Usage,
         block_of: impl Fn(u32) -> u64,
