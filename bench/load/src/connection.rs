@@ -89,7 +89,11 @@ impl Connection {
 
     /// Takes what is there, until the response is whole (then says so) or more must be waited for. Adds the bytes
     /// of the body to `bytes`. An error is a response that is not what it should be.
-    pub(crate) fn advance(&mut self, scratch: &mut [u8], bytes: &mut u64) -> Result<Option<Finished>> {
+    pub(crate) fn advance(
+        &mut self,
+        scratch: &mut [u8],
+        bytes: &mut u64,
+    ) -> Result<Option<Finished>> {
         let Some(response) = &mut self.response else {
             bail!("bytes or an end that nobody asked for");
         };
@@ -150,8 +154,14 @@ impl Response {
         let Part::Body(at) = &mut self.part else { return Ok(End::NotYet) };
         let left = self.asked.end - *at;
         ensure!(body.len() as u64 <= left, "{} bytes too many", body.len() as u64 - left);
-        if self.verified && let Some(offset) = object.content.first_difference(*at, body) {
-            bail!("wrong byte at offset {offset} of {} in the answer to {:?}", object.path, self.asked);
+        if self.verified
+            && let Some(offset) = object.content.first_difference(*at, body)
+        {
+            bail!(
+                "wrong byte at offset {offset} of {} in the answer to {:?}",
+                object.path,
+                self.asked
+            );
         }
         *at += body.len() as u64;
         *bytes += body.len() as u64;
@@ -201,7 +211,8 @@ mod tests {
     #[test]
     fn a_head_must_fit_the_request() {
         check_head(HEAD, Some(9), &(4..8)).unwrap();
-        for (ranged_of, asked) in [(None, 4..8), (Some(8), 4..8), (Some(9), 4..7), (Some(9), 3..7)] {
+        for (ranged_of, asked) in [(None, 4..8), (Some(8), 4..8), (Some(9), 4..7), (Some(9), 3..7)]
+        {
             assert!(check_head(HEAD, ranged_of, &asked).is_err(), "{ranged_of:?} {asked:?}");
         }
     }

@@ -17,7 +17,8 @@ impl Content {
     pub(crate) fn of(path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         let name = path.rsplit('/').next().unwrap_or_default();
-        let seed = name.bytes().fold(0x9e37_79b9_7f4a_7c15, |seed, byte| mix(seed ^ u64::from(byte)));
+        let seed =
+            name.bytes().fold(0x9e37_79b9_7f4a_7c15, |seed, byte| mix(seed ^ u64::from(byte)));
         Self { seed }
     }
 
@@ -31,9 +32,12 @@ impl Content {
             first.iter_mut().zip(word).for_each(|(to, from)| *to = from);
             number += 1;
         }
-        for (eight, number) in rest.chunks_mut(8).zip(number..) {
-            eight.iter_mut().zip(self.word(number)).for_each(|(to, from)| *to = from);
+        let (eights, last) = rest.as_chunks_mut();
+        let behind = number + eights.len() as u64;
+        for (eight, number) in eights.iter_mut().zip(number..) {
+            *eight = self.word(number);
         }
+        last.iter_mut().zip(self.word(behind)).for_each(|(to, from)| *to = from);
     }
 
     /// Where `bytes`, said to begin at `offset`, first differ from the object.

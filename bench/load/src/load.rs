@@ -210,7 +210,11 @@ impl Fleet {
             }
             events.clear();
             let patience = Timespec::try_from(left)?;
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&patience)) {
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                Some(&patience),
+            ) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -234,7 +238,13 @@ impl Fleet {
     }
 
     /// Has a connection ask for what is next, unless it has asked often enough: whether it has.
-    fn ask(&mut self, index: usize, most: Option<u64>, verify_every: u64, tally: &mut Tally) -> bool {
+    fn ask(
+        &mut self,
+        index: usize,
+        most: Option<u64>,
+        verify_every: u64,
+        tally: &mut Tally,
+    ) -> bool {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return false };
         if most.is_some_and(|most| connection.requests >= most) {
             return false;
@@ -254,7 +264,8 @@ impl Fleet {
 
     /// Replaces a connection that is of no use any more. The new one has made as many requests.
     fn reopen(&mut self, index: usize, tally: &mut Tally) {
-        let made = self.connections.get(index).and_then(Option::as_ref).map_or(0, |old| old.requests);
+        let made =
+            self.connections.get(index).and_then(Option::as_ref).map_or(0, |old| old.requests);
         let mut replacement = self.connect(index).map_err(|error| tally.failed(&error)).ok();
         if let Some(connection) = &mut replacement {
             connection.requests = made;

@@ -23,8 +23,13 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Connects to `address`; with `tls` does the whole handshake as a client of `host`.
-    pub(crate) fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, host: &str) -> Result<Self> {
-        let socket = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+    pub(crate) fn connect(
+        address: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+        host: &str,
+    ) -> Result<Self> {
+        let socket =
+            TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
         socket.set_nodelay(true)?;
         let Some(config) = tls else {
             socket.set_nonblocking(true)?;

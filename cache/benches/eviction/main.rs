@@ -8,7 +8,11 @@
 //! [`trace`] makes the requests, [`policies`] has the others as their papers have them. Ours is the code that runs
 //! on a drive. A simulation: it measures no time and needs no idle machine.
 
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "a simulator may stop at its own defects")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a simulator may stop at its own defects"
+)]
 
 mod policies;
 mod trace;

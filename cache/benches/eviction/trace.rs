@@ -26,10 +26,10 @@ const STRIDE: u64 = 4;
 const RELEASE_EVERY: u64 = 40;
 /// New versions in special demand.
 const NEW: usize = 60;
-/// In percent: downloads of a new version, of part of an object, of what nobody asks for again.
-const NEW_PERCENT: u64 = 25;
-const PART_PERCENT: u64 = 30;
-const SCAN_PERCENT: u64 = 2;
+/// Out of a thousand downloads: of a new version, of part of an object, of what nobody asks for again.
+const NEW_DOWNLOADS: u64 = 250;
+const PART_DOWNLOADS: u64 = 300;
+const SCAN_DOWNLOADS: u64 = 5;
 
 /// The requests, and the lengths of the blocks.
 pub(crate) struct Trace {
@@ -210,18 +210,18 @@ impl Maker {
 
     /// What the next client wants.
     fn download(&mut self) -> Download {
-        if self.random.below(100) < SCAN_PERCENT {
+        if self.random.below(1000) < SCAN_DOWNLOADS {
             let Version { first, blocks } = self.version(512.0, 8192.0);
             self.scanned += u64::from(blocks) * u64::from(BLOCK);
             return Download { next: first, end: first + blocks };
         }
-        let version = if self.new.len() == NEW && self.random.below(100) < NEW_PERCENT {
+        let version = if self.new.len() == NEW && self.random.below(1000) < NEW_DOWNLOADS {
             self.new[pick(&self.new_weights, &mut self.random)]
         } else {
             self.titles[pick(&self.weights, &mut self.random)]
         };
         let Version { first, blocks } = version;
-        if self.random.below(100) >= PART_PERCENT {
+        if self.random.below(1000) >= PART_DOWNLOADS {
             return Download { next: first, end: first + blocks };
         }
         let from = self.random.below(u64::from(blocks)) as u32;

@@ -87,11 +87,7 @@ impl S3Fifo {
 
     /// Chooses the slot to empty next, takes it out and remembers its block, whose hash
     /// `block_of` gives. `None` when every block is pinned.
-    pub fn evict(
-        &mut self,
-        usage: &impl Usage,
-        block_of: impl Fn(u32) -> u64,
-    ) -> Option<u32> {
+    pub fn evict(&mut self, usage: &impl Usage, block_of: impl Fn(u32) -> u64) -> Option<u32> {
         let small_target = self.links.len() / SMALL_SHARE;
         // Pinned blocks met in the main queue one after the other: a whole round of them leaves
         // only the small queue to take from.
