@@ -22,6 +22,11 @@ pub use cache::{
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
 pub use serve::tls::{CertificateFiles, TlsError};
 
+/// The eviction policy of a drive, by itself: for the simulator in `benches/eviction`, which holds it against others.
+pub mod eviction {
+    pub use crate::store::s3fifo::{S3Fifo, Usage};
+}
+
 /// What only the fuzz targets see.
 #[cfg(fuzzing)]
 pub mod fuzzing {

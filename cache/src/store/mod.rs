@@ -57,7 +57,7 @@ mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
-mod s3fifo;
+pub(crate) mod s3fifo;
 mod scrub;
 mod slot_record;
 mod slots;

@@ -21,7 +21,7 @@ const PROMOTE_AT: u32 = 2;
 const SMALL_SHARE: usize = 10;
 
 /// What readers have done with the slots meanwhile.
-pub(super) trait Usage {
+pub trait Usage {
     /// Hits since they were last forgotten, 0 to 3.
     fn hits(&self, slot: u32) -> u32;
     /// Takes `hits` off.
@@ -31,7 +31,7 @@ pub(super) trait Usage {
 }
 
 /// The queues of one class of slots.
-pub(super) struct S3Fifo {
+pub struct S3Fifo {
     links: Box<[Link]>,
     small: Queue,
     main: Queue,
@@ -40,7 +40,7 @@ pub(super) struct S3Fifo {
 
 impl S3Fifo {
     /// Empty queues for `slots` slots.
-    pub(super) fn new(slots: u32) -> Self {
+    pub fn new(slots: u32) -> Self {
         Self {
             // Zeroed by the kernel, page by page as they are written to.
             links: vec![0; slots as usize].into(),
@@ -52,12 +52,12 @@ impl S3Fifo {
     }
 
     /// Slots in both queues.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.small.length + self.main.length
     }
 
     /// Takes in `slot`, just filled with the block whose name hashes to `block`.
-    pub(super) fn insert(&mut self, slot: u32, block: u64) {
+    pub fn insert(&mut self, slot: u32, block: u64) {
         match self.ghosts.contains(block) {
             true => self.put(Place::Main, slot),
             false => self.put(Place::Small, slot),
@@ -65,12 +65,12 @@ impl S3Fifo {
     }
 
     /// Takes in `slot`, found on the drive at start: it had earned its place before.
-    pub(super) fn restore(&mut self, slot: u32) {
+    pub fn restore(&mut self, slot: u32) {
         self.put(Place::Main, slot);
     }
 
     /// Takes `slot` out, wherever it is. Its link stays until its turn comes.
-    pub(super) fn remove(&mut self, slot: u32) {
+    pub fn remove(&mut self, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize) else { return };
         let left = *link & LEFT != 0;
         let Some(place) = Place::of(*link) else { return };
@@ -82,11 +82,7 @@ impl S3Fifo {
 
     /// Chooses the slot to empty next, takes it out and remembers its block, whose hash
     /// `block_of` gives. `None` when every block is pinned.
-    pub(super) fn evict(
-        &mut self,
-        usage: &impl Usage,
-        block_of: impl Fn(u32) -> u64,
-    ) -> Option<u32> {
+    pub fn evict(&mut self, usage: &impl Usage, block_of: impl Fn(u32) -> u64) -> Option<u32> {
         let small_target = self.links.len() / SMALL_SHARE;
         // Pinned blocks met in the main queue one after the other: a whole round of them leaves
         // only the small queue to take from.
