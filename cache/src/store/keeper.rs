@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::BLOCK;
 use super::checkpoint::{Change, Checkpoint};
 use super::disk::Lock;
 use super::drive::{Drive, count};
@@ -25,6 +26,8 @@ use super::slot_record::SlotRecord;
 const FREE_SHARE: u32 = 32;
 /// ... but no more than these (4 GiB).
 const FREE_MOST: u32 = 4096;
+/// Free slots looked at for one that no socket is sending from any more.
+const LOOKED_AT: usize = 64;
 /// Checkpoints made one after the other for a block that finds no free slot.
 const PATIENCE: usize = 3;
 
@@ -151,14 +154,33 @@ impl Keeper {
     /// and blocks are refused: the drive is slower than the network.
     fn free_slot(&mut self) -> Option<u32> {
         for _ in 0..PATIENCE {
-            if let Some(slot) = self.inventory.free.take() {
+            if let Some(slot) = self.take_free() {
                 return Some(slot);
             }
             self.make_room();
             self.begin_checkpoint();
             self.finish_checkpoint();
         }
-        self.inventory.free.take()
+        self.take_free()
+    }
+
+    /// A free slot that can be overwritten. What sendfile(2) has put into a socket are the pages of the slab themselves,
+    /// until the client has acknowledged them: new bytes in those pages would reach it as the old block's.
+    fn take_free(&mut self) -> Option<u32> {
+        let mut held = Vec::new();
+        let mut found = None;
+        for _ in 0..LOOKED_AT {
+            let Some(slot) = self.inventory.free.take() else { break };
+            let drive = &self.drive;
+            let length = u64::from(BLOCK);
+            if !drive.states.was_sent(slot) || drive.slab.let_go(Drive::offset(slot), length) {
+                found = Some(slot);
+                break;
+            }
+            held.push(slot);
+        }
+        held.into_iter().for_each(|slot| self.inventory.free.insert(slot));
+        found
     }
 
     /// Evicts until the reserve is there, slots included that the next checkpoint sets free.

@@ -15,14 +15,16 @@
 //! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
-//! | `reader` | the threads that read |
+//! | `reader`, `buffer` | the threads that read, and what they read into |
 //! | `keeper`, `inventory`, `s3fifo`, `free` | the thread that stores and evicts |
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
 //! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
+//! | `residency` | what memory has of a file |
 
 mod block;
+mod buffer;
 mod catalog;
 mod checkpoint;
 mod disk;
@@ -41,6 +43,7 @@ mod object_record;
 mod placement;
 mod reader;
 mod recover;
+mod residency;
 mod s3fifo;
 mod slot_record;
 mod slots;
@@ -59,7 +62,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use block::{PinnedBlock, ReadError};
+pub use block::{Loading, PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
 pub use meta::{DriveMeta, MetaError};
