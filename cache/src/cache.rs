@@ -19,7 +19,7 @@ use crate::counters::{Counters, CountersSnapshot};
 use crate::fill::{FillLimits, Fills, Shared};
 use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
-use crate::serve::{EgressGate, NodeId, ServeLimits, Server};
+use crate::serve::{EgressGate, NodeId, PaceLimits, ServeLimits, Server};
 use crate::store::{
     ObjectKey, ObjectPage, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
     StoreStatus, TooManyPins, Verification,
@@ -74,6 +74,11 @@ pub struct Limits {
     /// How long a client may take none of the bytes that are there for it, 120 s by default; then the connection
     /// is closed.
     pub stuck_client: Duration,
+    /// Bytes per second that a client must take on the average while it is waited for, 1,000 by default; then the
+    /// connection is closed. Clients themselves give up a node that is slower than 4,000.
+    pub least_client_rate: u64,
+    /// The time waited for a client over which that average is taken, 60 s by default.
+    pub least_client_window: Duration,
     /// Blocks (1 MiB each) in memory from which on nothing is read ahead, 512 by default.
     pub blocks_in_memory: u64,
 }
@@ -87,6 +92,8 @@ impl Default for Limits {
             stall: Duration::from_secs(10),
             patience: Duration::from_secs(15),
             stuck_client: Duration::from_secs(120),
+            least_client_rate: 1000,
+            least_client_window: Duration::from_secs(60),
             blocks_in_memory: 512,
         }
     }
@@ -188,6 +195,14 @@ impl Cache {
     /// # Errors
     /// [`CacheError`]: what the operator has configured cannot be used.
     pub fn open(settings: CacheSettings) -> Result<Self, CacheError> {
+        Self::open_with(settings, &StoreOptions::default())
+    }
+
+    /// Like [`Cache::open`], with a store that works otherwise than by default.
+    ///
+    /// # Errors
+    /// [`CacheError`]: what the operator has configured cannot be used.
+    pub fn open_with(settings: CacheSettings, options: &StoreOptions) -> Result<Self, CacheError> {
         let mut names = vec![settings.node_name.to_string(), "localhost".to_owned()];
         names.extend(settings.addresses.iter().map(ToString::to_string));
         let tls = tls::server_config(settings.certificate.as_ref(), &settings.data_dir, names)?;
@@ -199,7 +214,7 @@ impl Cache {
             data_dir: Some(settings.data_dir.clone()),
             scrub_rate: u64::from(keeping.scrub_rate) * 1_000_000,
             max_age: keeping.max_age.map(|days| Duration::from_secs(u64::from(days) * DAY)),
-            ..StoreOptions::default()
+            ..options.clone()
         };
         let store = Arc::new(Store::open(&settings.drives, &options));
         let counters = Arc::new(Counters::default());
@@ -227,7 +242,11 @@ impl Cache {
             limits: ServeLimits {
                 connections: limits.connections,
                 head_time: limits.head_time,
-                stuck_client: limits.stuck_client,
+                pace: PaceLimits {
+                    stuck: limits.stuck_client,
+                    least_rate: limits.least_client_rate,
+                    window: limits.least_client_window,
+                },
             },
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),

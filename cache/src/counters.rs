@@ -128,6 +128,7 @@ pub(crate) struct Counters {
     pub(crate) new_versions: Counter,
     pub(crate) broken_responses: Counter,
     pub(crate) refused_connections: Counter,
+    pub(crate) slow_clients: Counter,
     pub(crate) connections: Gauge,
     pub(crate) runs_in_flight: Gauge,
     pub(crate) blocks_in_memory: Gauge,
@@ -171,6 +172,7 @@ impl Counters {
             new_versions: self.new_versions.get(),
             broken_responses: self.broken_responses.get(),
             refused_connections: self.refused_connections.get(),
+            slow_clients: self.slow_clients.get(),
             connections: self.connections.get(),
             fills_in_flight: self.runs_in_flight.get(),
             blocks_in_memory: self.blocks_in_memory.get(),
@@ -213,6 +215,8 @@ pub struct CountersSnapshot {
     pub broken_responses: u64,
     /// Connections closed because there were too many.
     pub refused_connections: u64,
+    /// Connections closed because the client took what it was owed too slowly, or not at all.
+    pub slow_clients: u64,
     /// Client connections now.
     pub connections: u64,
     /// Origin requests being read into blocks now.

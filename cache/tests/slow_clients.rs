@@ -100,3 +100,38 @@ async fn a_client_that_takes_nothing_any_more_loses_its_connection() {
     until(|| node.cache.counters().connections == 0).await;
     drop(stream);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_too_little_loses_its_connection() {
+    let Scene { node, expected, .. } = start(|settings| {
+        settings.limits.stuck_client = Duration::from_secs(1000);
+        settings.limits.least_client_rate = 1 << 40;
+        settings.limits.least_client_window = Duration::from_millis(200);
+    })
+    .await;
+    // One miss and one hit.
+    for slow in 1..=2 {
+        let (mut stream, mut answer) = stalled(&node).await;
+        until(|| node.cache.counters().slow_clients == slow).await;
+        until(|| node.cache.counters().connections == 0).await;
+        // What is left of the answer is thrown away with the connection.
+        assert!(stream.read_to_end(&mut answer).await.is_err());
+        let reply = parse(&answer);
+        assert!(!reply.is_whole() && expected.starts_with(&reply.body));
+        until(|| node.cache.status().objects_in_flight == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_answers_run_than_the_egress_limit_can_feed() {
+    let Scene { node, .. } = start(|settings| settings.max_egress_mbps = Some(2)).await;
+    let first = stalled(&node).await;
+    let second = stalled(&node).await;
+    let refused = node.get("/f", &["Range: bytes=0-9"]).await;
+    assert_eq!((refused.status, refused.field("Retry-After")), (503, Some("60")));
+    drop(first);
+    until(|| node.cache.counters().connections == 1).await;
+    let reply = node.get("/f", &["Range: bytes=0-9"]).await;
+    assert!(reply.status == 206 && reply.is_whole());
+    drop(second);
+}

@@ -146,6 +146,11 @@ impl NodeCollector {
             "Connections closed because there were too many",
             counters.refused_connections,
         )?;
+        page.counter(
+            "http_slow_clients",
+            "Connections closed because the client took too little or nothing",
+            counters.slow_clients,
+        )?;
         page.gauge("http_connections", "Client connections", counters.connections)?;
         page.gauge("fills_in_flight", "Origin requests being read", counters.fills_in_flight)?;
         page.gauge(

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(fuzzing)]
 pub use answer::claim;
 pub(crate) use answer::passed_on;
-pub(crate) use reader::{Chunk, ObjectReader, Source};
+pub(crate) use reader::{Chunk, Content, Delivery, ObjectReader, Source};
 pub(crate) use ticket::Ticket;
 
 use coordinator::{Coordinator, Message};

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Server;
-use super::body::{ContentBody, Meter, Segment};
+use super::body::{ContentBody, Meter, Outlet, Segment};
 use super::head::{self, CacheStatus};
 use super::multipart::Multipart;
 use crate::conditional::{self, Validators, Verdict};
@@ -30,15 +30,16 @@ struct Found {
 }
 
 impl Server {
-    /// Answers one request.
+    /// Answers one request that came in on the connection of `outlet`.
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
+        outlet: Outlet,
     ) -> Result<Response<ContentBody>, Infallible> {
         let start = Instant::now();
         // A request has no body that means anything here; hyper reads over it.
         let (head, _) = request.into_parts();
-        let (result, response) = self.decide(&head).await;
+        let (result, response) = self.decide(&head, outlet).await;
         self.counters.request(result);
         match result {
             RequestResult::Hit => self.counters.first_byte_hit.observe(start.elapsed()),
@@ -50,7 +51,11 @@ impl Server {
         Ok(response)
     }
 
-    async fn decide(&self, head: &request::Parts) -> (RequestResult, Response<ContentBody>) {
+    async fn decide(
+        &self,
+        head: &request::Parts,
+        outlet: Outlet,
+    ) -> (RequestResult, Response<ContentBody>) {
         if self.is_draining() {
             let mut response = head::unavailable("this node is being drained");
             let close = HeaderValue::from_static("close");
@@ -71,12 +76,15 @@ impl Server {
                 return (RequestResult::Refused, response);
             }
         };
-        if !self.egress.admits(Instant::now()) {
+        let Some(admission) = self.egress.admit() else {
             let response = head::unavailable("this node is at its egress limit");
             return (RequestResult::Unavailable, response);
-        }
+        };
         let patience = self.fills.shared().limits.patience;
-        let answer = timeout(patience, self.fulfil(&request, head)).await;
+        let answer = timeout(patience, self.fulfil(&request, head, outlet)).await;
+        let answer = answer.map(|answer| {
+            answer.map(|(result, response)| (result, response.map(|body| body.admitted(admission))))
+        });
         answer.unwrap_or(Err(FillError::Late(patience))).unwrap_or_else(|error| {
             let response = head::text(error.status(), &error.to_string());
             (RequestResult::OriginError, response)
@@ -88,9 +96,10 @@ impl Server {
         &self,
         request: &ContentRequest,
         head: &request::Parts,
+        outlet: Outlet,
     ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
         match self.find(request, &head.headers).await? {
-            Opening::Found(found) => self.answer_from(request, &head.headers, found).await,
+            Opening::Found(found) => self.answer_from(request, &head.headers, found, outlet).await,
             Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
             Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
         }
@@ -145,6 +154,7 @@ impl Server {
         request: &ContentRequest,
         headers: &HeaderMap,
         found: Found,
+        outlet: Outlet,
     ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
         let meta = found.object.meta();
         let length = found.object.length();
@@ -176,7 +186,7 @@ impl Server {
         let (source, body) = match selection {
             Some(selection) if !request.head_only => {
                 let meter = self.meter(request);
-                self.body(found, &selection, &mut out, meter).await?
+                self.body(found, &selection, &mut out, meter, outlet).await?
             }
             Some(_) => {
                 out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -217,6 +227,7 @@ impl Server {
         selection: &Selection,
         out: &mut HeaderMap,
         meter: Meter,
+        outlet: Outlet,
     ) -> Result<(Source, ContentBody), FillError> {
         let Found { object, ticket, .. } = found;
         let length = object.length();
@@ -244,7 +255,11 @@ impl Server {
             return Ok((Source::Drive, ContentBody::empty()));
         };
         let target = ticket.target().clone();
-        let mut reader = ObjectReader::new(self.fills.clone(), object.clone(), ticket, first_range);
+        let read = |ticket, range| {
+            let (fills, object) = (self.fills.clone(), object.clone());
+            ObjectReader::new(fills, object, ticket, range, outlet.delivery())
+        };
+        let mut reader = read(ticket, first_range);
         let chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
         let source = chunk.source;
         let mut segments = VecDeque::new();
@@ -258,13 +273,12 @@ impl Server {
             for (text, range) in parts {
                 let (next, last) = (block_of(range.start()), block_of(range.last()));
                 let ticket = Ticket::new(target.clone(), HeaderMap::new(), next, last);
-                let reader = ObjectReader::new(self.fills.clone(), object.clone(), ticket, range);
                 segments.push_back(Segment::Text(text));
-                segments.push_back(Segment::Range(Box::new(reader)));
+                segments.push_back(Segment::Range(Box::new(read(ticket, range))));
             }
             segments.push_back(Segment::Text(multipart.end));
         }
-        Ok((source, ContentBody::segments(segments, sent, meter)))
+        Ok((source, ContentBody::segments(segments, sent, meter, outlet)))
     }
 
     /// An origin's refusal, told to one of those who waited for it.

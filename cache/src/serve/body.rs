@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -18,9 +18,10 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::egress::EgressGate;
+use super::egress::{Admission, EgressGate};
+use super::outbox::Outbox;
 use crate::counters::Counters;
-use crate::fill::{Chunk, FillError, ObjectReader};
+use crate::fill::{Chunk, Content, Delivery, FillError, ObjectReader};
 use crate::origin::{Origin, OriginFailure};
 use crate::range::ByteRange;
 
@@ -31,6 +32,8 @@ pub(crate) enum BodyError {
     Fill(#[from] FillError),
     #[error("cut while passing through: {0}")]
     Pass(OriginFailure),
+    #[error("content on a drive was about to be sent by reference on a connection that cannot")]
+    NotInMemory,
 }
 
 /// A part of a body.
@@ -39,7 +42,7 @@ pub(crate) enum Segment {
     Text(Bytes),
     /// Content that is in memory already.
     Content(Chunk),
-    /// A range of an object. Later the place of sendfile: a piece on a drive need not cross user space.
+    /// A range of an object.
     Range(Box<ObjectReader>),
 }
 
@@ -51,18 +54,50 @@ pub(crate) struct Cut {
     pub(crate) rest: Option<u64>,
 }
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+/// The way to the client.
+pub(crate) enum Outlet {
+    /// A plain connection: content on drives is promised in its outbox, and does not cross user space.
+    File(Outbox),
+    /// TLS: everything comes in memory.
+    Memory,
+}
+
+impl Outlet {
+    /// How content is to be read for it.
+    pub(crate) fn delivery(&self) -> Delivery {
+        match self {
+            Self::File(_) => Delivery::File,
+            Self::Memory => Delivery::Memory,
+        }
+    }
+
+    /// What hyper is given of `content`. To be called in the order in which hyper gets it, and only for what it gets.
+    fn take(&self, content: Content) -> Result<Bytes, BodyError> {
+        match (content, self) {
+            (Content::Memory(bytes), _) => Ok(bytes),
+            (Content::Stored { block, range }, Self::File(outbox)) => {
+                Ok(outbox.promise(block, range))
+            }
+            // Nothing is read by reference for such a connection.
+            (Content::Stored { .. }, Self::Memory) => Err(BodyError::NotInMemory),
+        }
+    }
+}
+
+type Contents = Pin<Box<dyn Stream<Item = Result<Content, BodyError>> + Send>>;
 
 /// A body of known length.
 pub(crate) struct ContentBody {
     kind: Kind,
     /// Bytes not sent yet; `None`: the origin has not told.
     remaining: Option<u64>,
+    /// The right to run, until the end.
+    _admission: Option<Admission>,
 }
 
 enum Kind {
     Memory(Bytes),
-    Chunks(Chunks),
+    Contents(Contents, Outlet),
 }
 
 /// Who counts the bytes that are sent.
@@ -74,21 +109,17 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn content(&self, chunk: &Chunk) {
-        let (bytes, fetched) = (chunk.bytes.len() as u64, u64::from(chunk.fetched));
+    /// Counts what goes out, and of it `fetched` bytes as fetched for it.
+    fn content(&self, bytes: usize, fetched: u32) {
+        let (bytes, fetched) = (bytes as u64, u64::from(fetched));
         self.counters.miss_bytes.add(fetched);
         self.counters.hit_bytes.add(bytes.saturating_sub(fetched));
-        self.sent(chunk.bytes.len());
+        self.origin.counters.egress.add(bytes);
     }
 
     fn passed(&self, bytes: usize) {
         self.counters.pass_bytes.add(bytes as u64);
-        self.sent(bytes);
-    }
-
-    fn sent(&self, bytes: usize) {
         self.origin.counters.egress.add(bytes as u64);
-        self.egress.sent(bytes as u64, Instant::now());
     }
 
     fn cut(&self, error: &BodyError) {
@@ -105,15 +136,21 @@ impl ContentBody {
 
     /// Bytes in memory.
     pub(crate) fn memory(bytes: Bytes) -> Self {
-        Self { remaining: Some(bytes.len() as u64), kind: Kind::Memory(bytes) }
+        let remaining = Some(bytes.len() as u64);
+        Self { remaining, kind: Kind::Memory(bytes), _admission: None }
     }
 
     /// `segments` one after the other, `length` bytes together.
-    pub(crate) fn segments(segments: VecDeque<Segment>, length: u64, meter: Meter) -> Self {
-        let chunks = unfold(Some((segments, meter)), |state| async {
+    pub(crate) fn segments(
+        segments: VecDeque<Segment>,
+        length: u64,
+        meter: Meter,
+        outlet: Outlet,
+    ) -> Self {
+        let contents = unfold(Some((segments, meter)), |state| async {
             let (mut segments, meter) = state?;
-            match next_chunk(&mut segments, &meter).await {
-                Ok(Some(bytes)) => Some((Ok(bytes), Some((segments, meter)))),
+            match next_content(&mut segments, &meter).await {
+                Ok(Some(content)) => Some((Ok(content), Some((segments, meter)))),
                 Ok(None) => None,
                 Err(error) => {
                     let error = BodyError::Fill(error);
@@ -122,7 +159,13 @@ impl ContentBody {
                 }
             }
         });
-        Self { kind: Kind::Chunks(Box::pin(chunks)), remaining: Some(length) }
+        let kind = Kind::Contents(Box::pin(contents), outlet);
+        Self { kind, remaining: Some(length), _admission: None }
+    }
+
+    /// The same body, which gives `admission` back at its end.
+    pub(crate) fn admitted(self, admission: Admission) -> Self {
+        Self { _admission: Some(admission), ..self }
     }
 
     /// What `cut` leaves of an origin's body as it comes, the bytes `taken` from it already included. `stall` is how
@@ -135,13 +178,15 @@ impl ContentBody {
         meter: Meter,
     ) -> Self {
         let remaining = cut.rest;
-        let chunks = unfold(Some((taken, body, cut, meter)), move |state| async move {
+        let contents = unfold(Some((taken, body, cut, meter)), move |state| async move {
             let (mut taken, mut body, mut cut, meter) = state?;
             loop {
-                cut.apply(&mut taken);
-                if !taken.is_empty() {
-                    meter.passed(taken.len());
-                    return Some((Ok(taken), Some((Bytes::new(), body, cut, meter))));
+                let mut sent = cut.apply(&mut taken);
+                if !sent.is_empty() {
+                    let turn = meter.egress.turn(sent.len()).await;
+                    cut.put_back(&mut taken, sent.split_off(turn));
+                    meter.passed(sent.len());
+                    return Some((Ok(Content::Memory(sent)), Some((taken, body, cut, meter))));
                 }
                 if cut.rest == Some(0) {
                     return None;
@@ -164,7 +209,8 @@ impl ContentBody {
                 return Some((Err(error), None));
             }
         });
-        Self { kind: Kind::Chunks(Box::pin(chunks)), remaining }
+        let kind = Kind::Contents(Box::pin(contents), Outlet::Memory);
+        Self { kind, remaining, _admission: None }
     }
 }
 
@@ -179,8 +225,9 @@ impl Cut {
         Self { before: range.start(), rest: Some(range.len()) }
     }
 
-    /// Leaves of the next `bytes` of the body those that are to be sent.
-    fn apply(&mut self, bytes: &mut Bytes) {
+    /// Takes from the next `bytes` of the body, which are used up, those that are to be sent.
+    fn apply(&mut self, bytes: &mut Bytes) -> Bytes {
+        let mut bytes = std::mem::take(bytes);
         let over = usize::try_from(self.before).unwrap_or(usize::MAX).min(bytes.len());
         self.before -= over as u64;
         let _ = bytes.split_to(over);
@@ -188,31 +235,42 @@ impl Cut {
             bytes.truncate(usize::try_from(*rest).unwrap_or(usize::MAX));
             *rest -= bytes.len() as u64;
         }
+        bytes
+    }
+
+    /// Has `later` be the next of the body, which [`apply`](Self::apply) has given out already.
+    fn put_back(&mut self, bytes: &mut Bytes, later: Bytes) {
+        if let Some(rest) = &mut self.rest {
+            *rest += later.len() as u64;
+        }
+        *bytes = later;
     }
 }
 
-async fn next_chunk(
+/// The next content, as much of it as the egress limit lets go at once.
+async fn next_content(
     segments: &mut VecDeque<Segment>,
     meter: &Meter,
-) -> Result<Option<Bytes>, FillError> {
+) -> Result<Option<Content>, FillError> {
     while let Some(segment) = segments.front_mut() {
         match segment {
             Segment::Text(bytes) => {
                 let bytes = std::mem::take(bytes);
                 segments.pop_front();
-                return Ok(Some(bytes));
+                return Ok(Some(Content::Memory(bytes)));
             }
+            Segment::Content(chunk) if chunk.content.len() == 0 => drop(segments.pop_front()),
             Segment::Content(chunk) => {
-                meter.content(chunk);
-                let bytes = std::mem::take(&mut chunk.bytes);
-                segments.pop_front();
-                return Ok(Some(bytes));
+                let turn = meter.egress.turn(chunk.content.len()).await;
+                let content = chunk.content.split_to(turn);
+                let length = content.len();
+                let fetched = chunk.fetched.min(u32::try_from(length).unwrap_or(u32::MAX));
+                chunk.fetched -= fetched;
+                meter.content(length, fetched);
+                return Ok(Some(content));
             }
             Segment::Range(reader) => match reader.next().await? {
-                Some(chunk) => {
-                    meter.content(&chunk);
-                    return Ok(Some(chunk.bytes));
-                }
+                Some(chunk) => segments.push_front(Segment::Content(chunk)),
                 None => drop(segments.pop_front()),
             },
         }
@@ -231,7 +289,11 @@ impl Body for ContentBody {
         let chunk = match &mut self.kind {
             Kind::Memory(bytes) if bytes.is_empty() => None,
             Kind::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
-            Kind::Chunks(chunks) => std::task::ready!(chunks.as_mut().poll_next(context)),
+            Kind::Contents(contents, outlet) => {
+                let content = std::task::ready!(contents.as_mut().poll_next(context));
+                // What hyper gets from here, it sends or breaks the connection.
+                content.map(|content| content.and_then(|content| outlet.take(content)))
+            }
         };
         if let (Some(Ok(bytes)), Some(remaining)) = (&chunk, &mut self.remaining) {
             *remaining = remaining.saturating_sub(bytes.len() as u64);

@@ -5,18 +5,23 @@ mod body;
 mod egress;
 mod head;
 mod multipart;
+mod outbox;
+mod pace;
 mod pass;
+mod socket;
 pub(crate) mod tls;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +30,11 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use egress::EgressGate;
 pub(crate) use head::NodeId;
+pub(crate) use pace::PaceLimits;
+
+use body::Outlet;
+use socket::ClientSocket;
+use transport::PlainTransport;
 
 use crate::counters::Counters;
 use crate::fill::Fills;
@@ -46,8 +56,8 @@ pub(crate) struct ServeLimits {
     pub(crate) connections: u64,
     /// How long a client may take for a TLS handshake, for a head, and between two requests.
     pub(crate) head_time: Duration,
-    /// How long a client may leave bytes untaken, or the network unconfirmed, before its connection is closed.
-    pub(crate) stuck_client: Duration,
+    /// How slowly a client may take what it is owed.
+    pub(crate) pace: PaceLimits,
 }
 
 /// What all connections share.
@@ -117,7 +127,7 @@ impl Server {
         // Heads must not wait for more bytes to fill a packet.
         let _ = stream.set_nodelay(true);
         // Clients that vanish, or stop reading, must not take up the connections of others.
-        let stuck = Some(self.limits.stuck_client);
+        let stuck = Some(self.limits.pace.stuck);
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(stuck);
         let closing = self.closing.is_cancelled();
         let refusal = match (full, closing) {
@@ -126,30 +136,53 @@ impl Server {
             (false, false) => None,
         };
         let tracker = self.connections.clone();
-        let connection = async move {
-            let _open = open;
-            match tls {
-                None => self.connection(stream, refusal, shutdown).await,
-                Some(tls) => {
-                    let told = self.told_to_stop(refusal, &shutdown);
-                    let handshake = tokio::select! {
-                        handshake = timeout(self.limits.head_time, tls.accept(stream)) => handshake,
-                        () = told => return,
-                    };
-                    match handshake {
-                        Ok(Ok(stream)) => self.connection(stream, refusal, shutdown).await,
-                        // Scanners and clients that do not trust the certificate: their business.
-                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                        Err(_) => tracing::debug!("TLS handshake took too long"),
-                    }
-                }
-            }
+        let socket = ClientSocket::new(stream, self.limits.pace, self.counters.clone());
+        // Boxed apart: a plain connection does not take up the memory that one with TLS needs.
+        let connection = match tls {
+            None => self.plain_connection(socket, refusal, shutdown, open).boxed(),
+            Some(tls) => self.tls_connection(socket, tls, refusal, shutdown, open).boxed(),
         };
         if closing {
             // Closing does not wait for it.
             tokio::spawn(connection);
         } else {
             tracker.spawn(connection);
+        }
+    }
+
+    async fn plain_connection(
+        self: Arc<Self>,
+        socket: ClientSocket,
+        refusal: Option<&'static str>,
+        shutdown: CancellationToken,
+        _open: Open,
+    ) {
+        let transport = PlainTransport::new(socket);
+        let outbox = transport.outbox();
+        let outlet = move || Outlet::File(outbox.clone());
+        self.connection(transport, outlet, refusal, shutdown).await;
+    }
+
+    async fn tls_connection(
+        self: Arc<Self>,
+        socket: ClientSocket,
+        tls: TlsAcceptor,
+        refusal: Option<&'static str>,
+        shutdown: CancellationToken,
+        _open: Open,
+    ) {
+        let told = self.told_to_stop(refusal, &shutdown);
+        let handshake = tokio::select! {
+            handshake = timeout(self.limits.head_time, tls.accept(socket)) => handshake,
+            () = told => return,
+        };
+        match handshake {
+            Ok(Ok(stream)) => {
+                self.connection(TokioIo::new(stream), || Outlet::Memory, refusal, shutdown).await;
+            }
+            // Scanners and clients that do not trust the certificate: their business.
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
         }
     }
 
@@ -164,26 +197,27 @@ impl Server {
         }
     }
 
-    /// Serves one connection; with a `refusal` it is told that in a 503 and closed.
-    async fn connection<S>(
+    /// Serves one connection, whose answers go out by `outlet`; with a `refusal` it is told that in a 503 and closed.
+    async fn connection<T>(
         self: Arc<Self>,
-        stream: S,
+        transport: T,
+        outlet: impl Fn() -> Outlet,
         refusal: Option<&'static str>,
         shutdown: CancellationToken,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: Read + Write + Unpin,
     {
         let server = self.clone();
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            let server = server.clone();
+            let (server, outlet) = (server.clone(), outlet());
             async move {
                 if let Some(why) = refusal {
                     server.counters.request(crate::counters::RequestResult::Unavailable);
                     return Ok(head::unavailable(why));
                 }
-                server.answer(request).await
+                server.answer(request, outlet).await
             }
         });
         let connection = http1::Builder::new()
@@ -193,7 +227,7 @@ impl Server {
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD)
             .keep_alive(refusal.is_none())
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(transport, service);
         let mut connection = std::pin::pin!(connection);
         let told = self.told_to_stop(refusal, &shutdown);
         let ended = tokio::select! {

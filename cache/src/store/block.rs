@@ -1,15 +1,17 @@
 //! A stored block that somebody is sending.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
+use super::buffer::Buffer;
 use super::drive::Pin;
 use super::key::ObjectKey;
-use super::reader::{Failure, ReadJob};
+use super::reader::{Failure, ReadJob, Work};
 
 /// A stored block that cannot be overwritten while this value lives.
 ///
@@ -46,7 +48,7 @@ pub enum ReadError {
         /// The drive's folder.
         drive: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The drive went offline, or the block was found to be damaged, after it was looked up.
     #[error("block {block} of {url} on {drive}: gone")]
@@ -70,6 +72,10 @@ pub enum ReadError {
     },
 }
 
+/// A block on its way into memory.
+#[derive(Debug)]
+pub struct Loading(oneshot::Receiver<Result<(), Failure>>);
+
 impl PinnedBlock {
     pub(super) fn new(pin: Pin, key: ObjectKey, number: u64, index: u32, length: u32) -> Self {
         Self { pin, key, number, index, length }
@@ -88,29 +94,16 @@ impl PinnedBlock {
     /// # Errors
     /// [`ReadError`]: the bytes are to be had from the origin.
     pub async fn read(&self, range: Range<u32>) -> Result<Bytes, ReadError> {
-        if range.start > range.end || range.end > self.length {
-            let Range { start, end } = range;
-            return Err(ReadError::OutOfRange { start, end, length: self.length });
-        }
+        self.check(&range)?;
         if range.is_empty() {
             return Ok(Bytes::new());
         }
+        let buffer = Buffer::new((range.end - range.start) as usize);
+        let (reply, answer) = oneshot::channel();
+        let job = self.job(range, Work::Read { buffer, reply })?;
         let drive = &self.pin.drive;
-        // The job has a pin of its own: it may outlive this future and this value.
-        let Some(pin) = self.pin.again().filter(|_| drive.is_up()) else {
-            return Err(self.error(Failure::Gone));
-        };
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let job = ReadJob {
-            pin,
-            number: self.number,
-            block: self.index,
-            length: self.length,
-            range,
-            reply,
-        };
         let read = async {
-            drive.readers.read(job).await?;
+            drive.readers.send(job).await?;
             answer.await.unwrap_or(Err(Failure::Gone))
         };
         // From a drive that goes offline there may never be an answer.
@@ -118,17 +111,105 @@ impl PinnedBlock {
         read.map_err(|failure| self.error(failure))
     }
 
-    /// The slab and the offset of the block's first byte in it, to send from. Only for a block that
-    /// [`is_trusted`](Self::is_trusted).
-    #[cfg_attr(not(test), expect(dead_code, reason = "the sendfile path of the server takes it"))]
-    pub(crate) fn location(&self) -> (Arc<File>, u64) {
-        (Arc::clone(self.pin.drive.slab.raw()), self.pin.drive.offset(self.pin.slot))
+    /// Reads `range`, if that means no waiting: the block is trusted, and memory has it.
+    #[must_use]
+    pub fn read_cached(&self, range: Range<u32>) -> Option<Bytes> {
+        self.check(&range).ok().filter(|()| self.is_usable())?;
+        let mut buffer = Buffer::new((range.end - range.start) as usize);
+        let offset = self.offset(&range);
+        self.pin.drive.slab.read_cached(buffer.as_mut(), offset).then(|| buffer.freeze())
     }
 
-    /// Whether the block needs no verification before it is sent past [`read`](Self::read).
+    /// Whether `range` can be sent without waiting for the drive: the block is trusted, and memory has it.
+    #[must_use]
+    pub fn is_at_hand(&self, range: &Range<u32>) -> bool {
+        let (slab, offset) = (&self.pin.drive.slab, self.offset(range));
+        let length = u64::from(range.end.saturating_sub(range.start));
+        self.is_usable()
+            && slab.is_cached(offset, length)
+            && (self.pin.drive.readers.are_idle() || slab.is_settled(offset, length))
+    }
+
+    /// Has the reader threads bring `range` into memory, and verify the block if it is suspect. Waits for it.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the bytes are to be had from the origin.
+    pub async fn load(&self, range: Range<u32>) -> Result<(), ReadError> {
+        self.check(&range)?;
+        let (reply, answer) = oneshot::channel();
+        let job = self.job(range, Work::Load { reply })?;
+        let drive = &self.pin.drive;
+        let sent = drive.gone.run_until_cancelled(drive.readers.send(job)).await;
+        sent.unwrap_or(Err(Failure::Gone)).map_err(|failure| self.error(failure))?;
+        self.loaded(Loading(answer)).await
+    }
+
+    /// Like [`load`](Self::load), without waiting. `None` when the drive has enough to do already.
+    #[must_use]
+    pub fn load_ahead(&self, range: Range<u32>) -> Option<Loading> {
+        let (reply, answer) = oneshot::channel();
+        let job = self.check(&range).and_then(|()| self.job(range, Work::Load { reply })).ok()?;
+        self.pin.drive.readers.try_send(job).then_some(Loading(answer))
+    }
+
+    /// Waits for what [`load_ahead`](Self::load_ahead) has begun.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the bytes are to be had from the origin.
+    pub async fn loaded(&self, loading: Loading) -> Result<(), ReadError> {
+        // From a drive that goes offline there may never be an answer.
+        let loaded = self.pin.drive.gone.run_until_cancelled(loading.0).await;
+        let loaded = loaded.and_then(Result::ok).unwrap_or(Err(Failure::Gone));
+        loaded.map_err(|failure| self.error(failure))
+    }
+
+    /// Whether the block may be sent by reference at all, with sendfile(2).
+    #[must_use]
+    pub fn can_be_sent(&self) -> bool {
+        self.pin.drive.slab.can_be_sent()
+    }
+
+    /// The slab, and the offset of the block's first byte in it, to send from. Only for what
+    /// [`is_at_hand`](Self::is_at_hand) or was [loaded](Self::load).
+    pub(crate) fn location(&self) -> (&File, u64) {
+        self.pin.drive.states.note_sent(self.pin.slot);
+        (self.pin.drive.slab.raw(), self.pin.drive.offset(self.pin.slot))
+    }
+
+    /// The drive failed while the block was being sent by reference: nobody gets it any more.
+    pub(crate) fn failed_to_send(&self, error: &io::Error) {
+        self.pin.drive.drop_block(self.pin.slot);
+        self.pin.drive.failed("sending a block", error);
+    }
+
+    /// Whether the block needs no verification before it is sent.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         !self.pin.drive.states.is_suspect(self.pin.slot)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.pin.drive.is_up() && self.pin.drive.states.is_sound(self.pin.slot)
+    }
+
+    fn offset(&self, range: &Range<u32>) -> u64 {
+        self.pin.drive.offset(self.pin.slot) + u64::from(range.start)
+    }
+
+    fn check(&self, range: &Range<u32>) -> Result<(), ReadError> {
+        if range.start > range.end || range.end > self.length {
+            let Range { start, end } = *range;
+            return Err(ReadError::OutOfRange { start, end, length: self.length });
+        }
+        Ok(())
+    }
+
+    fn job(&self, range: Range<u32>, work: Work) -> Result<ReadJob, ReadError> {
+        // The job has a pin of its own: it may outlive this value, and whoever waits for it.
+        let pin = self.pin.again().filter(|_| self.pin.drive.is_up());
+        let pin = pin.ok_or_else(|| self.error(Failure::Gone))?;
+        let (number, block, length) = (self.number, self.index, self.length);
+        Ok(ReadJob { pin, number, block, length, range, work })
     }
 
     fn error(&self, failure: Failure) -> ReadError {

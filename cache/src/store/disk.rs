@@ -2,7 +2,8 @@
 //! Each operation is watched here and meets its faults here, and nowhere else.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
+use std::num::NonZeroU64;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -10,13 +11,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::fault::{Effect, Faults, Operation, Part};
+use super::residency::{Method, pages, write_back};
 use super::watch::{Busy, Watch};
 
 /// Bytes of a file that is written as a whole until it is synced: a sync never has more to do.
 const SYNC_EVERY: u64 = 64 << 20;
+/// File systems that are memory themselves, as statfs(2) tells them.
+const TMPFS: u64 = 0x0102_1994;
+const RAMFS: u64 = 0x8584_58f6;
+/// Most bytes that the page cache keeps in one piece; such pieces are aligned.
+const LARGEST_PAGE: u64 = 8 << 20;
+/// So far apart are the bytes that tell whether a read under way has come past them.
+const PROBE_STEP: u64 = 128 << 10;
 
 /// The folder of a drive.
 #[derive(Debug, Clone)]
@@ -82,8 +91,10 @@ impl Disk {
 
     fn open_with(&self, part: Part, options: &OpenOptions) -> io::Result<DiskFile> {
         let (_busy, _) = self.begin(part, Operation::Open)?;
-        let file = Arc::new(options.open(self.file(part))?);
-        Ok(DiskFile { file, part, disk: self.clone() })
+        let file = options.open(self.file(part))?;
+        let in_memory = rustix::fs::fstatfs(&file)
+            .is_ok_and(|system| matches!(system.f_type.cast_unsigned(), TMPFS | RAMFS));
+        Ok(DiskFile { file: Arc::new(file), part, disk: self.clone(), in_memory })
     }
 
     /// The content of a small file; `None` when it is missing.
@@ -179,6 +190,8 @@ pub(super) struct DiskFile {
     file: Arc<File>,
     part: Part,
     disk: Disk,
+    /// Its file system has no other place for it than memory.
+    in_memory: bool,
 }
 
 impl DiskFile {
@@ -230,6 +243,69 @@ impl DiskFile {
             flip_middle(buffer);
         }
         Ok(())
+    }
+
+    /// Whether bytes may be sent by reference. Not from a file system that is memory itself: its pages are never let
+    /// go of, so that nobody could tell when a socket has done with them.
+    pub(super) fn can_be_sent(&self) -> bool {
+        !self.in_memory
+    }
+
+    /// Whether memory has all of `length` bytes from `offset`, as far as can be seen without waiting for the drive.
+    /// Where faults are to be met it has nothing, so that each read is a real one.
+    pub(super) fn is_cached(&self, offset: u64, length: u64) -> bool {
+        let method = Method::of_system(&self.file);
+        !self.disk.faults.is_armed()
+            && method
+                .cached_pages(&self.file, offset, length)
+                .is_ok_and(|cached| cached >= pages(offset, length))
+    }
+
+    /// Whether no read is under way at samples of `length` bytes from `offset`, which [`Self::is_cached`] does not
+    /// always see.
+    pub(super) fn is_settled(&self, offset: u64, length: u64) -> bool {
+        let end = offset + length;
+        let samples = (offset..end).step_by(PROBE_STEP as usize).chain(end.checked_sub(1));
+        samples.into_iter().all(|sample| self.read_cached(&mut [0], sample))
+    }
+
+    /// Fills `buffer` from `offset` if memory has all of it; false if not, or if the file system cannot tell.
+    pub(super) fn read_cached(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let length = buffer.len();
+        let mut slices = [IoSliceMut::new(buffer)];
+        let nowait = ReadWriteFlags::NOWAIT;
+        !self.disk.faults.is_armed()
+            && rustix::io::preadv2(&*self.file, &mut slices, offset, nowait) == Ok(length)
+    }
+
+    /// Has the drive begin to read `length` bytes from `offset` into memory.
+    pub(super) fn expect_read(&self, offset: u64, length: u64) {
+        let _ = rustix::fs::fadvise(&*self.file, offset, NonZeroU64::new(length), Advice::WillNeed);
+    }
+
+    /// Drops `length` bytes from `offset` out of memory, and waits for the drive if it has not got them yet. False when
+    /// memory cannot do without them, because a socket is still sending them: then they must not be overwritten.
+    pub(super) fn let_go(&self, offset: u64, length: u64) -> bool {
+        let method = Method::of_system(&self.file);
+        let is_gone = || method.cached_pages(&self.file, offset, length).is_ok_and(|n| n == 0);
+        let drop = |offset, length| {
+            let length = NonZeroU64::new(length);
+            let _ = rustix::fs::fadvise(&*self.file, offset, length, Advice::DontNeed);
+        };
+        if self.in_memory || is_gone() {
+            return true;
+        }
+        drop(offset, length);
+        if is_gone() {
+            return true;
+        }
+        // Perhaps it was only not written back yet, or lies in one large page with its neighbors.
+        if write_back(&self.file, offset, length).is_err() {
+            return false;
+        }
+        let start = offset / LARGEST_PAGE * LARGEST_PAGE;
+        drop(start, (offset + length).next_multiple_of(LARGEST_PAGE) - start);
+        is_gone()
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -300,7 +376,7 @@ impl DiskFile {
     /// can go.
     pub(super) fn forget_pages(&self, offset: u64, length: u64) {
         // Advice, as above.
-        let length = std::num::NonZeroU64::new(length);
+        let length = NonZeroU64::new(length);
         let _ = rustix::fs::fadvise(&*self.file, offset, length, Advice::DontNeed);
     }
 

@@ -28,6 +28,8 @@ use super::slot_record::SlotRecord;
 const FREE_SHARE: u32 = 32;
 /// ... but no more than these (4 GiB of large ones).
 const FREE_MOST: u32 = 4096;
+/// Free slots looked at for one that no socket is sending from any more.
+const LOOKED_AT: usize = 64;
 /// Checkpoints made one after the other for a block that finds no free slot.
 const PATIENCE: usize = 3;
 
@@ -182,14 +184,33 @@ impl Keeper {
     /// and blocks are refused: the drive is slower than the network.
     fn free_slot(&mut self, class: Class) -> Option<u32> {
         for _ in 0..PATIENCE {
-            if let Some(slot) = self.inventory.take_free(class) {
+            if let Some(slot) = self.take_free(class) {
                 return Some(slot);
             }
             self.make_room();
             self.begin_checkpoint();
             self.finish_checkpoint();
         }
-        self.inventory.take_free(class)
+        self.take_free(class)
+    }
+
+    /// A free slot that can be overwritten. What sendfile(2) has put into a socket are the pages of the slab themselves,
+    /// until the client has acknowledged them: new bytes in those pages would reach it as the old block's.
+    fn take_free(&mut self, class: Class) -> Option<u32> {
+        let mut held = Vec::new();
+        let mut found = None;
+        for _ in 0..LOOKED_AT {
+            let Some(slot) = self.inventory.take_free(class) else { break };
+            let drive = &self.drive;
+            let (offset, length) = (drive.offset(slot), u64::from(class.size()));
+            if !drive.states.was_sent(slot) || drive.slab.let_go(offset, length) {
+                found = Some(slot);
+                break;
+            }
+            held.push(slot);
+        }
+        held.into_iter().for_each(|slot| self.inventory.set_free(slot));
+        found
     }
 
     /// Evicts until the reserve is there, slots included that the next checkpoint sets free. What

@@ -17,12 +17,13 @@
 //! | `bay` | the place of each drive, also while it is being opened |
 //! | `layout` | where each slot lies in the slab |
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
-//! | `reader` | the threads that read |
+//! | `reader`, `buffer` | the threads that read, and what they read into |
 //! | `keeper`, `inventory`, `owners`, `s3fifo`, `free` | the thread that stores and evicts |
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
 //! | `disk`, `fault` | input and output |
+//! | `residency` | what memory has of a file |
 //! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
 //! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
 //! | `scrub`, `pace`, `verify` | looking for damage |
@@ -32,6 +33,7 @@ mod admission;
 mod ageing;
 mod bay;
 mod block;
+mod buffer;
 mod care;
 mod catalog;
 mod checkpoint;
@@ -57,6 +59,7 @@ mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
+mod residency;
 pub(crate) mod s3fifo;
 mod scrub;
 mod slot_record;
@@ -79,7 +82,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use block::{PinnedBlock, ReadError};
+pub use block::{Loading, PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
 pub use layout::{Class, SMALL_SLOT, SlotLayout};

@@ -18,13 +18,17 @@ const LIVE: u32 = 1 << 22;
 const SUSPECT: u32 = 1 << 23;
 /// The block was found to be damaged: not even those who have it pinned may read it again.
 const DAMAGED: u32 = 1 << 24;
+/// Bytes of the block have gone to a socket by reference: the kernel may hold pages of the slot for as
+/// long as a client takes to acknowledge them, pins or no pins.
+const SENT: u32 = 1 << 25;
 
 /// One word per slot.
 pub(super) struct SlotStates(Box<[AtomicU32]>);
 
 impl SlotStates {
+    /// No slot holds a block. Sockets of an earlier process may still be sending from any of them.
     pub(super) fn new(slots: u32) -> Self {
-        Self((0..slots).map(|_| AtomicU32::new(0)).collect())
+        Self((0..slots).map(|_| AtomicU32::new(SENT)).collect())
     }
 
     fn word(&self, slot: u32) -> Option<&AtomicU32> {
@@ -84,7 +88,7 @@ impl SlotStates {
     /// reading, under the same suspicion as before.
     pub(super) fn kill(&self, slot: u32) {
         if let Some(word) = self.word(slot) {
-            word.fetch_and(PINS | SUSPECT | DAMAGED, Ordering::AcqRel);
+            word.fetch_and(PINS | SUSPECT | DAMAGED | SENT, Ordering::AcqRel);
         }
     }
 
@@ -95,6 +99,25 @@ impl SlotStates {
 
     pub(super) fn is_suspect(&self, slot: u32) -> bool {
         self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & SUSPECT != 0)
+    }
+
+    /// Whether the block can be sent unread: nobody doubts it.
+    pub(super) fn is_sound(&self, slot: u32) -> bool {
+        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & (SUSPECT | DAMAGED) == 0)
+    }
+
+    /// Bytes of the block are about to go to a socket by reference. The caller has the slot pinned.
+    pub(super) fn note_sent(&self, slot: u32) {
+        if let Some(word) = self.word(slot)
+            && word.load(Ordering::Relaxed) & SENT == 0
+        {
+            word.fetch_or(SENT, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether sockets may hold pages of the slot.
+    pub(super) fn was_sent(&self, slot: u32) -> bool {
+        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & SENT != 0)
     }
 
     pub(super) fn trust(&self, slot: u32) {
@@ -151,6 +174,20 @@ mod tests {
         assert!(!slots.pin_again(0) && slots.is_pinned(0));
         slots.fill(0, false);
         assert!(slots.pin(0) && slots.pin_again(0));
+    }
+
+    #[test]
+    fn what_was_sent_is_remembered_until_the_slot_is_refilled() {
+        let slots = SlotStates::new(1);
+        assert!(slots.was_sent(0), "by whoever had the drive before");
+        slots.fill(0, false);
+        assert!(!slots.was_sent(0) && slots.is_sound(0) && slots.pin(0));
+        slots.note_sent(0);
+        slots.kill(0);
+        slots.unpin(0);
+        assert!(slots.was_sent(0));
+        slots.fill(0, true);
+        assert!(!slots.was_sent(0) && !slots.is_sound(0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcc_cache::store::StoreOptions;
 use mcc_cache::{Cache, CacheSettings, Limits};
 use mcc_config::{ByteSize, Drive};
 use tokio::net::TcpListener;
@@ -57,8 +58,12 @@ pub fn settings(folder: &Path, origin: SocketAddr) -> CacheSettings {
 
 impl Node {
     pub async fn start(settings: CacheSettings) -> Self {
-        let open = || {
-            let cache = Cache::open(settings).unwrap();
+        Self::start_with(settings, StoreOptions::default()).await
+    }
+
+    pub async fn start_with(settings: CacheSettings, options: StoreOptions) -> Self {
+        let open = move || {
+            let cache = Cache::open_with(settings, &options).unwrap();
             assert!(cache.wait_for_drives(Duration::from_secs(60)));
             cache
         };
@@ -66,6 +71,8 @@ impl Node {
         let cache = Arc::new(cache);
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Connections inherit it: no write takes a whole answer.
+        socket2::SockRef::from(&listener).set_send_buffer_size(64 << 10).unwrap();
         let tls_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, https) = (listener.local_addr().unwrap(), tls_listener.local_addr().unwrap());
         let (plain, tls) = (cache.clone(), cache.clone());
