@@ -284,9 +284,13 @@ impl Keeper {
     fn complete(&mut self) {
         let Some(under_way) = self.checkpoint.under_way.take() else { return };
         for (slot, change) in under_way.changes {
-            if change == Change::Emptied {
-                let class = self.checkpoint.layout.rank(slot).0;
-                self.checkpoint.pinned.of_mut(class).push(slot);
+            match change {
+                Change::Emptied => {
+                    let class = self.checkpoint.layout.rank(slot).0;
+                    self.checkpoint.pinned.of_mut(class).push(slot);
+                    self.drive.unrecorded.drop(slot);
+                }
+                Change::Filled(record) => self.drive.unrecorded.forget(&record),
             }
         }
         self.free_unpinned();

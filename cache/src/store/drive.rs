@@ -21,6 +21,7 @@ use super::reader::Readers;
 use super::scrub::Scrub;
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
+use super::unrecorded::Unrecorded;
 
 /// A drive that was opened. It may have gone offline since.
 pub(super) struct Drive {
@@ -31,6 +32,7 @@ pub(super) struct Drive {
     pub(super) slab: DiskFile,
     pub(super) table: DiskFile,
     pub(super) states: SlotStates,
+    pub(super) unrecorded: Unrecorded,
     pub(super) counts: Counts,
     pub(super) note: Option<String>,
     pub(super) readers: Readers,

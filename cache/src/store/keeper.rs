@@ -165,9 +165,6 @@ impl Keeper {
             return;
         }
         self.drive.slab.begin_write_back(self.drive.offset(slot), u64::from(length));
-        if self.inventory.add(&self.drive, slot, object, index, None) {
-            self.checkpoint.unlogged.insert(object.number());
-        }
         let record = SlotRecord {
             number: object.number(),
             block: index,
@@ -176,6 +173,10 @@ impl Keeper {
             slot,
             epoch: self.checkpoint.meta.epoch,
         };
+        self.drive.unrecorded.note(record);
+        if self.inventory.add(&self.drive, slot, object, index, None) {
+            self.checkpoint.unlogged.insert(object.number());
+        }
         self.checkpoint.changes.insert(slot, Change::Filled(record));
         count(&self.drive.counts.written);
     }

@@ -19,7 +19,7 @@
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
 //! | `reader`, `buffer` | the threads that read, and what they read into |
 //! | `keeper`, `inventory`, `owners`, `s3fifo`, `free` | the thread that stores and evicts |
-//! | `checkpoint` | how that gets onto the drive |
+//! | `checkpoint`, `unrecorded` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
 //! | `disk`, `fault` | input and output |
@@ -67,6 +67,7 @@ mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod unrecorded;
 mod verify;
 mod watch;
 

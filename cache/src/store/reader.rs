@@ -10,11 +10,11 @@ use std::thread;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::READ_WINDOW;
 use super::buffer::Buffer;
 use super::drive::{Pin, count};
 use super::keeper::Task;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
-use super::{BLOCK, READ_WINDOW};
 
 /// Jobs that may wait for a thread, per thread. Full: whoever wants to read waits, and nothing is read ahead.
 const WAITING: usize = 16;
@@ -64,9 +64,9 @@ impl Readers {
         let busy = Arc::new(AtomicUsize::new(0));
         for thread in 0..threads {
             let (jobs, busy) = (Arc::clone(&jobs), Arc::clone(&busy));
-            thread::Builder::new()
-                .name(format!("mcc-read-{index}-{thread}"))
-                .spawn(move || Reader { scratch: Vec::new(), busy }.run(&jobs))?;
+            thread::Builder::new().name(format!("mcc-read-{index}-{thread}")).spawn(move || {
+                Reader { scratch: vec![0; READ_WINDOW as usize].into(), busy }.run(&jobs)
+            })?;
         }
         Ok(Self { jobs: sender, busy })
     }
@@ -89,8 +89,8 @@ impl Readers {
 
 /// One thread.
 struct Reader {
-    /// What is read only to be verified, or to be in memory, goes here.
-    scratch: Vec<u8>,
+    /// Blocks are read through here, piece by piece.
+    scratch: Box<[u8]>,
     busy: Arc<AtomicUsize>,
 }
 
@@ -113,13 +113,13 @@ impl Reader {
         let place = Place { pin, number, block, length };
         match work {
             Work::Read { mut buffer, reply } if !reply.is_closed() => {
-                let result = self.read(&place, range.start, buffer.as_mut());
+                let result = self.check(&place, range.start, buffer.as_mut());
                 place.note(&result);
                 drop(place);
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
             Work::Load { reply } if !reply.is_closed() => {
-                let result = self.load(&place, range);
+                let result = self.check(&place, 0, &mut []);
                 place.note(&result);
                 drop(place);
                 let _ = reply.send(result);
@@ -128,59 +128,55 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, place: &Place, start: u32, buffer: &mut [u8]) -> Result<(), Failure> {
-        self.verify_once(place)?;
-        let drive = &place.pin.drive;
-        let offset = place.pin.drive.offset(place.pin.slot) + u64::from(start);
-        drive.slab.read(buffer, offset).map_err(Failure::Drive)
-    }
-
-    /// Reads for nobody, so that errors are met here and not by sendfile(2).
-    fn load(&mut self, place: &Place, range: Range<u32>) -> Result<(), Failure> {
-        if self.verify_once(place)? {
-            return Ok(());
+    /// Reads the whole block and compares it with the checksum in the slot table: what a drive gives is
+    /// never taken on trust. `wanted` gets the bytes from `start` on.
+    fn check(&mut self, place: &Place, start: u32, wanted: &mut [u8]) -> Result<(), Failure> {
+        let (drive, slot) = (&place.pin.drive, place.pin.slot);
+        // The block's checksum is here until the table has it.
+        let here = drive.unrecorded.get(slot);
+        let crc = self.read_all(place, start as usize, wanted).map_err(Failure::Drive)?;
+        let found = match here {
+            Some(record) => SlotEntry::Block(record),
+            None => place.look_up().map_err(Failure::Drive)?,
+        };
+        let found = match found {
+            SlotEntry::Block(record) if place.is_of(&record) => record,
+            // Replaced or purged while it is being sent: the table knows it no longer.
+            _ if !drive.states.is_live(slot) && !drive.states.is_suspect(slot) => return Ok(()),
+            _ => return Err(Failure::Corrupt),
+        };
+        if found.crc != crc {
+            return Err(Failure::Corrupt);
         }
-        let slab = &place.pin.drive.slab;
-        let at = |start: u32| place.pin.drive.offset(place.pin.slot) + u64::from(start);
-        slab.expect_read(at(range.start), u64::from(range.end - range.start));
-        self.scratch.resize(BLOCK as usize, 0);
-        for start in range.clone().step_by(READ_WINDOW as usize) {
-            let length = READ_WINDOW.min(range.end - start) as usize;
-            // The same piece of scratch each time: it stays in the processor's cache.
-            let piece = self.scratch.get_mut(..length).unwrap_or_default();
-            slab.read(piece, at(start)).map_err(Failure::Drive)?;
+        if drive.states.is_suspect(slot) {
+            drive.states.trust(slot);
+            // Lost when the queue is full: then the block is verified again after a restart.
+            let _ = drive.tasks.try_send(Task::Verified(found));
         }
         Ok(())
     }
 
-    /// Verifies the block if it is suspect: true when all of it has been read for that.
-    fn verify_once(&mut self, place: &Place) -> Result<bool, Failure> {
+    /// The checksum of the block as it is read. `wanted` gets the bytes from `start` on.
+    fn read_all(&mut self, place: &Place, start: usize, wanted: &mut [u8]) -> io::Result<u32> {
         let drive = &place.pin.drive;
-        let suspect = drive.states.is_suspect(place.pin.slot);
-        if suspect {
-            let record = self.verify(place)?;
-            drive.states.trust(place.pin.slot);
-            // Lost when the queue is full: then the block is verified again after a restart.
-            let _ = drive.tasks.try_send(Task::Verified(record));
+        let (offset, length) = (drive.offset(place.pin.slot), place.length as usize);
+        drive.slab.expect_read(offset, length as u64);
+        let mut crc = 0;
+        for at in (0..length).step_by(READ_WINDOW as usize) {
+            // The same piece of scratch each time: it stays in the processor's cache.
+            let piece = (READ_WINDOW as usize).min(length - at);
+            let piece = self.scratch.get_mut(..piece).unwrap_or_default();
+            drive.slab.read(piece, offset + at as u64)?;
+            crc = crc32c::crc32c_append(crc, piece);
+            let (from, to) = (at.max(start), (at + piece.len()).min(start + wanted.len()));
+            if from < to
+                && let Some(to) = wanted.get_mut(from - start..to - start)
+                && let Some(from) = piece.get(from - at..from - at + to.len())
+            {
+                to.copy_from_slice(from);
+            }
         }
-        Ok(suspect)
-    }
-
-    /// Compares the whole block with the checksum in the slot table.
-    fn verify(&mut self, place: &Place) -> Result<SlotRecord, Failure> {
-        let (drive, slot) = (&place.pin.drive, place.pin.slot);
-        let mut bytes = [0; SLOT_RECORD];
-        let entry = u64::from(slot) * SLOT_RECORD as u64;
-        drive.table.read(&mut bytes, entry).map_err(Failure::Drive)?;
-        let SlotEntry::Block(record) = SlotEntry::decode(&bytes, slot) else {
-            return Err(Failure::Corrupt);
-        };
-        self.scratch.resize(BLOCK as usize, 0);
-        let block = self.scratch.get_mut(..place.length as usize).unwrap_or_default();
-        drive.slab.read(block, drive.offset(slot)).map_err(Failure::Drive)?;
-        let wanted = (place.number, place.block, place.length, crc32c::crc32c(block));
-        let found = (record.number, record.block, record.length, record.crc);
-        if wanted == found { Ok(record) } else { Err(Failure::Corrupt) }
+        Ok(crc)
     }
 }
 
@@ -193,6 +189,18 @@ struct Place {
 }
 
 impl Place {
+    /// What the slot table has about the slot.
+    fn look_up(&self) -> io::Result<SlotEntry> {
+        let mut bytes = [0; SLOT_RECORD];
+        let offset = u64::from(self.pin.slot) * SLOT_RECORD as u64;
+        self.pin.drive.table.read(&mut bytes, offset)?;
+        Ok(SlotEntry::decode(&bytes, self.pin.slot))
+    }
+
+    fn is_of(&self, record: &SlotRecord) -> bool {
+        (self.number, self.block, self.length) == (record.number, record.block, record.length)
+    }
+
     /// Has the drive forget a block that could not be read.
     fn note<T>(&self, result: &Result<T, Failure>) {
         let (drive, slot) = (&self.pin.drive, self.pin.slot);

@@ -37,6 +37,7 @@ use super::scrub::Scrub;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 use super::slots::SlotStates;
 use super::status::Offline;
+use super::unrecorded::Unrecorded;
 use super::{BLOCK, StoreOptions};
 
 /// Smallest slab in MiB. The configuration asks for more.
@@ -183,6 +184,7 @@ pub(super) fn prepare(
         slab,
         table,
         states: SlotStates::new(layout.slots()),
+        unrecorded: Unrecorded::default(),
         counts: Counts::default(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
         readers: Readers::start(index, options.readers).map_err(failed("starting threads"))?,
