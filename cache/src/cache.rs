@@ -1,7 +1,7 @@
 //! The cache as a node sees it: open, serve, ask, close.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
 use crate::serve::{EgressGate, NodeId, ServeLimits, Server};
 use crate::store::{
-    ObjectKey, ObjectPage, PinnedObject, Purged, Selector, Store, StoreOptions, StoreStatus,
-    TooManyPins, Verification,
+    ObjectKey, ObjectPage, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
+    StoreStatus, TooManyPins, Verification,
 };
 
 /// Seconds in a day.
@@ -363,6 +363,15 @@ impl Cache {
     #[must_use]
     pub fn pins(&self) -> Vec<PinnedObject> {
         self.server.store.pins()
+    }
+
+    /// An operator says that the drive in `path` (as configured), which is offline, is well: it is opened anew,
+    /// without a restart. Returns at once; [`Cache::status`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`OnlineError`]: there is nothing to be done.
+    pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
+        self.server.store.online(path)
     }
 
     /// Has all drives compare all they hold with its checksums now, at full speed, and returns at once. One that is

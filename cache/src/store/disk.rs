@@ -33,8 +33,8 @@ pub(super) struct Lock {
 }
 
 impl Disk {
-    pub(super) fn new(path: &Path, faults: Faults) -> Self {
-        Self { path: path.into(), faults, watch: Arc::new(Watch::new()) }
+    pub(super) fn new(path: &Path, faults: Faults, watch: Arc<Watch>) -> Self {
+        Self { path: path.into(), faults, watch }
     }
 
     /// What is being done on the drive.
@@ -56,6 +56,7 @@ impl Disk {
 
     /// Locks the folder, which must exist; `None` when another process has it.
     pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+        let (_busy, _) = self.begin(Part::Meta, Operation::Open)?;
         let folder = File::open(&self.path)?;
         if !folder.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::NotADirectory));

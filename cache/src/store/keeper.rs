@@ -66,6 +66,8 @@ pub(super) struct Keeper {
     /// Slots to keep free.
     reserve: PerClass<u32>,
     ageing: Option<Ageing>,
+    /// How many drives had joined when it last looked at everything.
+    joined: u64,
 }
 
 impl Keeper {
@@ -79,7 +81,7 @@ impl Keeper {
     ) -> Self {
         let layout = drive.layout;
         let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
-        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing }
+        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing, joined: 0 }
     }
 
     /// Works until the store is closed or gone.
@@ -113,7 +115,9 @@ impl Keeper {
                 Task::Close(done) => return self.close(&done),
                 Task::Wake => {}
             }
-            if self.drive.sweep.swap(false, Ordering::AcqRel) {
+            let joined = self.drive.joined.load(Ordering::Acquire);
+            if self.drive.sweep.swap(false, Ordering::AcqRel) || joined != self.joined {
+                self.joined = joined;
                 self.sweep();
             }
             if let Some(ageing) = &mut self.ageing {
@@ -287,15 +291,8 @@ impl Keeper {
 
     /// The drive has failed: its blocks are forgotten, so that other drives may take them, and
     /// nothing is written any more.
-    fn stay_offline(mut self, task: Task, tasks: &Mutex<Receiver<Task>>) {
-        let slots: Vec<u32> = self.inventory.taken().collect();
-        for slot in slots {
-            self.inventory.release(&self.drive, slot);
-        }
-        // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
-        let drive = Arc::clone(&self.drive);
-        drop(self);
-        drive.let_go.store(true, Ordering::Release);
+    fn stay_offline(self, task: Task, tasks: &Mutex<Receiver<Task>>) {
+        let drive = self.let_go();
         let mut next = Some(task);
         while let Some(task) = next {
             if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {
@@ -304,5 +301,18 @@ impl Keeper {
             drop(task);
             next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         }
+    }
+
+    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// checkpoint learns that there is none.
+    pub(super) fn let_go(mut self) -> Arc<Drive> {
+        let slots: Vec<u32> = self.inventory.taken().collect();
+        for slot in slots {
+            self.inventory.release(&self.drive, slot);
+        }
+        let drive = Arc::clone(&self.drive);
+        drop(self);
+        drive.let_go.store(true, Ordering::Release);
+        drive
     }
 }

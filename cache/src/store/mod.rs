@@ -215,6 +215,8 @@ pub struct Store {
     /// One per `[[drive]]`, in the order of the configuration.
     bays: Vec<ArcSwap<Bay>>,
     options: StoreOptions,
+    /// Held by who opens a drive anew: two would open it twice.
+    reopening: Mutex<()>,
     /// Nothing is stored any more.
     closed: AtomicBool,
     /// The last verification that was ordered.
@@ -239,6 +241,7 @@ impl Store {
             shared,
             bays,
             options: options.clone(),
+            reopening: Mutex::default(),
             closed: AtomicBool::new(false),
             verification: Mutex::default(),
         }
@@ -425,8 +428,7 @@ impl Store {
     /// # Errors
     /// [`OnlineError`]: there is nothing to be done.
     pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
-        // One at a time: two would open the drive twice.
-        let _one = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
         let (index, place) = place.ok_or(OnlineError::Unknown)?;
         let bay = place.load();

@@ -34,6 +34,9 @@ pub struct ObjectMeta {
     pub fresh_until: u64,
 }
 
+/// By how many seconds what the origin said may lie in the future: clocks are set a little now and then.
+const CLOCK_SLACK: u64 = 300;
+
 impl ObjectMeta {
     /// Whether `other` is certain to describe the same bytes: equal length, and equal strong entity
     /// tags or, where neither side has a tag, equal modification dates. Weak tags and missing
@@ -120,9 +123,16 @@ impl Object {
     }
 
     /// Until when it may be served without asking the origin: seconds since 1970.
-    #[must_use]
-    pub fn fresh_until(&self) -> u64 {
+    pub(super) fn fresh_until(&self) -> u64 {
         self.meta.load().fresh_until
+    }
+
+    /// Whether it may be served at `now` (seconds since 1970) without asking the origin. Not when it is from
+    /// the future: the clock was set back, and was wrong when the origin was asked, or is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let meta = self.meta.load();
+        meta.fresh_until > now && meta.stored_at <= now.saturating_add(CLOCK_SLACK)
     }
 
     /// When the origin last sent or confirmed it: seconds since 1970.

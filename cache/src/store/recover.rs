@@ -22,7 +22,7 @@ use super::bay::{Progress, Shared};
 use super::checkpoint::{Change, Checkpoint, Syncer};
 use super::disk::{Disk, DiskFile};
 use super::drive::{Counts, Drive};
-use super::fault::Part;
+use super::fault::{Operation, Part};
 use super::inventory::{Inventory, Suspect};
 use super::keeper::{Keeper, Task};
 use super::layout::SlotLayout;
@@ -120,7 +120,7 @@ pub(super) fn prepare(
     let (folder, size) = (config.path.as_path(), config.size.bytes());
     let index = u8::try_from(index).ok().filter(|index| usize::from(*index) < Location::MAX_DRIVES);
     let index = index.ok_or(OpenError::TooMany)?;
-    let disk = Disk::new(folder, options.faults.clone());
+    let disk = Disk::new(folder, options.faults.clone(), Arc::clone(&progress.watch));
     let lock = disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::Missing,
         io::ErrorKind::NotADirectory => OpenError::NoFolder,
@@ -135,7 +135,11 @@ pub(super) fn prepare(
     let mut notes = Vec::new();
     let known = read_meta(&disk, &mut notes)?;
     let uuid = known.map(|known| known.uuid);
-    let admission = Admission::new(&shared.ledger, &shared.folders);
+    let admission = {
+        // It looks at the folders of all drives.
+        let _busy = disk.watch().begin(Part::Meta, Operation::Open);
+        Admission::new(&shared.ledger, &shared.folders)
+    };
     notes.extend(admission.admit(folder, uuid, config.allow_root).map_err(OpenError::Refused)?);
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
     let layout = SlotLayout::new(wanted, known.map_or(0, |known| known.plain));
@@ -184,6 +188,7 @@ pub(super) fn prepare(
         readers: Readers::start(index, options.readers).map_err(failed("starting threads"))?,
         tasks,
         sweep: false.into(),
+        joined: Arc::clone(&shared.joined),
         abandoned: false.into(),
         offline: OnceLock::new(),
         gone: CancellationToken::new(),

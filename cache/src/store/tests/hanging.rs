@@ -82,6 +82,32 @@ fn what_waits_for_a_keeper_that_hangs_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_drive_that_hangs_while_it_is_opened_holds_up_nobody() {
+    let (bad, good, faults) = (Folder::new(), Folder::new(), Faults::armed());
+    let drives = [bad.config(SLOTS), good.config(SLOTS)];
+    let store = opened(&drives, &options());
+    let on_good = filled(&store, 16)
+        .iter()
+        .filter(|object| object.block_table().get(0).unwrap().drive() == 1)
+        .count();
+    store.close();
+    drop(store);
+    faults.inject(fault(&bad, Part::Slots, Operation::Read, 1, Effect::Hang));
+    let store = opened(&drives, &impatient(&faults));
+    let words = offline(&store, 0).unwrap();
+    assert!(words.reason.contains("it hangs: a read of its file `slots`"), "{words:?}");
+    assert!(store.flush());
+    assert_eq!(check_all(&store).await, on_good);
+    assert_eq!(store.online(bad.path()), Err(OnlineError::Held));
+    faults.release();
+    while store.online(bad.path()) == Err(OnlineError::Held) {
+        thread::yield_now();
+    }
+    assert!(store.wait_for_drives(Duration::from_secs(60)));
+    assert_eq!(check_all(&store).await, 16);
+}
+
+#[tokio::test]
 async fn a_drive_that_comes_round_is_taken_back_on_an_operators_word() {
     let (folder, faults) = (Folder::new(), Faults::armed());
     let store = opened(&[folder.config(SLOTS)], &impatient(&faults));

@@ -8,6 +8,7 @@ mod failing;
 mod hanging;
 mod joining;
 mod keeping;
+mod moving;
 mod opening;
 mod power;
 mod scrubbing;
