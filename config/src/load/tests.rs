@@ -63,8 +63,8 @@ fn keys_that_do_not_exist() {
         (
             "[[drives]]\npath = \"/cache/2\"",
             "mcc.toml:5: key `drives`: found an unknown key (did you mean `drive`?); accepted: \
-             `[node]`, `[http]`, `[https]`, `[admin]`, `[[drive]]`, `[[origin]]`, `[bgp]`, \
-             `[footprint]`, `[control]`",
+             `[node]`, `[http]`, `[https]`, `[admin]`, `[[drive]]`, `[cache]`, `[[origin]]`, \
+             `[bgp]`, `[footprint]`, `[control]`",
         ),
         (
             "[footprint]\nzzz = 1",
@@ -118,6 +118,11 @@ fn values_of_the_wrong_type_or_range() {
             "max_egress_mbps = 0",
             "mcc.toml:5: key `node.max_egress_mbps`: found `0`; accepted: megabits per second, 1 \
              to 4294967295; no key: no limit",
+        ),
+        (
+            "[cache]\nmax_age = 0",
+            "mcc.toml:6: key `cache.max_age`: found `0`; accepted: days, 1 to 4294967295; no key: no \
+             limit",
         ),
         (
             "max_egress_mbps = -1",
