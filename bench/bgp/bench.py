@@ -355,8 +355,8 @@ class BirdRouter:
                     f.write(f"route {address}/{nlri[0]} blackhole {{{actions} }};\n")
         with open(f"{self.folder}/bird.conf", "w") as f:
             f.write(
-                f'router id 192.0.2.2;\nprotocol device {{}}\nprotocol static table {{ ipv4;\ninclude "routes.conf";\n}}\n'
-                f"protocol bgp out {{ disabled; local 127.0.9.2 as {ROUTER_AS}; neighbor {NODE} port {port} as {NODE_AS};\n"
+                f'router id 192.0.2.2;\nprotocol device {{}}\nprotocol static announced {{ ipv4;\ninclude "routes.conf";\n}}\n'
+                f"protocol bgp to_receiver {{ disabled; local 127.0.9.2 as {ROUTER_AS}; neighbor {NODE} port {port} as {NODE_AS};\n"
                 " multihop; strict bind; hold time 240; ipv4 { import none; export where source = RTS_STATIC; next hop self; }; }\n"
             )
         command = ["bird", "-f", "-c", "bird.conf", "-s", "bird.ctl"]
@@ -367,7 +367,7 @@ class BirdRouter:
         return subprocess.run(["birdc", "-s", f"{self.folder}/bird.ctl", *question.split()], capture_output=True, text=True).stdout
 
     def announce(self):
-        self.ask("enable out")
+        self.ask("enable to_receiver")
 
     def stop(self):
         self.process.kill()

@@ -90,7 +90,12 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             } else if let Some(error) = error {
                 detail.push_str(&format!("; {}", error.error.text));
             }
-            if neighbor.stale > 0 {
+            if neighbor.restored > 0 {
+                detail.push_str(&format!(
+                    "; {} prefixes of the last run are kept until it has announced its table",
+                    neighbor.restored
+                ));
+            } else if neighbor.stale > 0 {
                 detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
             }
             detail

@@ -4,7 +4,7 @@
 //! operator should know comes back as [`Notice`]s; the footprint goes out to subscribers as a
 //! snapshot and then changes. Work that grows with the table (removing a lost neighbor's routes or a
 //! flood, listing, a snapshot) is done in slices, so that no session waits for it; where that cannot be
-//! it stands beside it. [`pauses`] measures how long the longest takes.
+//! it stands beside it. `pauses.rs` measures how long the longest takes.
 //!
 //! What events do stands in [`intake`] and [`sessions`], what there is to ask in [`query`],
 //! [`table_page`] and [`summary`].

@@ -36,6 +36,10 @@ impl Unsaid {
         self.not_taken.insert((id, route));
     }
 
+    fn is_empty(&self) -> bool {
+        self.vanished.is_empty() && self.not_taken.is_empty()
+    }
+
     pub(super) fn taken(&mut self, id: NeighborId, route: Nlri) {
         // Asked for each route, and nearly always there are none.
         for set in [&mut self.vanished, &mut self.not_taken] {
@@ -50,6 +54,9 @@ impl Rib {
     /// The routes that have gone without an UPDATE since this was asked last. To be asked often: they
     /// are kept until then.
     pub fn take_departures(&mut self) -> Vec<(NeighborId, Departure, Vec<Nlri>)> {
+        if self.unsaid.is_empty() {
+            return Vec::new();
+        }
         let Unsaid { vanished, not_taken } = std::mem::take(&mut self.unsaid);
         let mut all = Vec::new();
         for (set, why) in [(vanished, Departure::NotRefreshed), (not_taken, Departure::NotTaken)] {

@@ -192,7 +192,7 @@ pub struct CountsByType {
 pub struct DynamicStatus {
     /// Where its routers are.
     pub prefix: IpNet,
-    /// Neighbors of it that are there.
+    /// Neighbors of it that are there; not those that are awaited since the start of the node.
     pub sessions: usize,
     /// The limit of `sessions`.
     pub max_sessions: u16,
@@ -516,7 +516,10 @@ impl Range {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DynamicStatus {
             prefix,
-            sessions: neighbors.iter().filter(|n| n.dynamic == Some(prefix)).count(),
+            sessions: neighbors
+                .iter()
+                .filter(|n| n.dynamic == Some(prefix) && n.restored == 0)
+                .count(),
             max_sessions: self.settings.max_sessions,
             refused: DynamicRefusals {
                 asn: count(&self.refused.asn),

@@ -375,6 +375,7 @@ async fn routes_of_dynamic_neighbors_outlive_a_restart_and_wait_for_their_router
         |n: &NeighborStatus| (n.dynamic.is_some(), n.restored, n.stale_seconds > Some(86_000));
     assert_eq!(status.neighbors.iter().map(restored).collect::<Vec<_>>(), [(true, 1, true); 2]);
     assert_eq!(status.footprint.prefixes, 2);
+    assert_eq!(status.dynamic[0].sessions, 0);
     // It is back; and those who may never come back keep nobody out.
     let _first = router_at(&speaker, 1, ASN);
     let _third = router_at(&speaker, 3, ASN);
