@@ -386,6 +386,30 @@ async fn a_wrong_as_number_is_told_to_both_sides() {
     assert_eq!(heard.notifications[0].subcode, 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn routers_reach_the_node_on_each_address_that_it_listens_on() {
+    let listen = ["127.0.0.1:0", "[::1]:0", "127.0.0.2:0"].map(|text| text.parse().unwrap());
+    let routers: [IpAddr; 3] = ["127.0.0.7", "::1", "127.0.0.8"].map(|text| text.parse().unwrap());
+    let passive = |address: IpAddr| neighbor(SocketAddr::new(address, 179), |n| n.passive = true);
+    let speaker = Speaker::start(SpeakerSettings {
+        listen: listen.to_vec(),
+        neighbors: routers.map(passive).to_vec(),
+        ..SpeakerSettings::new(OURS)
+    })
+    .unwrap();
+    let addresses = speaker.local_addrs().iter().copied();
+    let _routers: Vec<_> = routers
+        .into_iter()
+        .zip(addresses)
+        .map(|(source, peer)| {
+            let endpoint = Endpoint::Dial { peer, source: Some(source) };
+            let settings = RouterSettings { endpoint, ..router_settings(1) };
+            Router::start(settings, routes(prefixes(&["8.8.0.0/16"]))).unwrap()
+        })
+        .collect();
+    wait_for(&speaker.handle(), |status| status.neighbors.iter().all(|n| n.accepted == 1)).await;
+}
+
 /// RFC 4486 §4: the second of its connections meets a session that rests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_dials_while_its_session_rests_is_told_so() {

@@ -64,12 +64,16 @@ fn read_all(mut stream: &[u8], max: usize, context: &DecodeContext) {
                 for finding in &update.findings {
                     assert!(finding.offset <= size, "{finding}");
                 }
-                for nlri in update.announced.iter().chain(&update.withdrawn) {
-                    assert_eq!(nlri.prefix, nlri.prefix.trunc());
-                    assert!(context.family(family_of(nlri.prefix.addr().is_ipv4())).is_some());
-                }
-                if let Some(attributes) = &update.attributes {
-                    attributes.decode().as_path.to_string();
+                for part in update.parts() {
+                    for nlri in part.announced.iter().chain(&part.withdrawn) {
+                        assert_eq!(nlri.prefix, nlri.prefix.trunc());
+                        assert!(context.family(family_of(nlri.prefix.addr().is_ipv4())).is_some());
+                    }
+                    if let Some(attributes) = &part.attributes {
+                        let read = attributes.decode();
+                        read.as_path.to_string();
+                        read.ipv6_extended_communities.iter().for_each(|it| drop(it.to_string()));
+                    }
                 }
             }
             Ok(Message::Notification(notification)) => {

@@ -153,7 +153,7 @@ impl Peer {
             }
             // Nobody wants it any more.
             Event::Connected if self.dialled.is_none() => {
-                actions.push(Action::Close(Role::Dialled))
+                actions.push(Action::Close(Role::Dialled));
             }
             Event::Connected => {}
             Event::DialFailed(text) => self.dial_failed(text, now, actions),

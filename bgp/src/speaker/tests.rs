@@ -1,15 +1,19 @@
 #![expect(clippy::disallowed_types, reason = "the router that the session is tested with")]
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
+use bytes::BytesMut;
 use mcc_announcer::{Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_config::{Asn, Secret};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::authentication::Authentication;
+use super::link::Link;
 use super::member::Incoming;
+use super::recorder::SessionRecorder;
 use super::rib_task::{Batch, ToRib};
 use super::session_task::{SessionSetup, SessionTask};
 use super::socket::DialSettings;
@@ -19,7 +23,7 @@ use super::*;
 use crate::rib::SessionEvent;
 use crate::session::PeerSettings;
 use crate::wire::{Capability, Open, Outgoing};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 const ASN: u32 = 65100;
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
@@ -34,7 +38,8 @@ fn neighbor(address: SocketAddr) -> Neighbor {
 struct Session {
     events: mpsc::Receiver<ToRib>,
     commands: mpsc::Sender<Command>,
-    _incoming: mpsc::Sender<Incoming>,
+    incoming: mpsc::Sender<Incoming>,
+    board: Arc<SessionBoard>,
     _over_limit: watch::Sender<u64>,
 }
 
@@ -46,12 +51,13 @@ fn session(target: SocketAddr) -> Session {
     let (commands, command_receiver) = mpsc::channel(1);
     let (incoming, incoming_receiver) = mpsc::channel(1);
     let (over_limit, limit_receiver) = watch::channel(0);
+    let board = Arc::new(SessionBoard::new(neighbor(target), None, Instant::now()));
     let setup = SessionSetup {
         id: NeighborId(0),
         settings: PeerSettings::from_config(&neighbor(target), OURS, false),
         max_prefixes: 100_000,
         dial: DialSettings { target, source: None, tcp: TcpSettings::of(&neighbor(target)) },
-        board: Arc::new(SessionBoard::new(neighbor(target), None, Instant::now())),
+        board: Arc::clone(&board),
         tap: Tap::new(),
         incoming: incoming_receiver,
         commands: command_receiver,
@@ -60,7 +66,7 @@ fn session(target: SocketAddr) -> Session {
         closing: TaskTracker::new(),
     };
     tokio::spawn(SessionTask::new(setup).run());
-    Session { events, commands, _incoming: incoming, _over_limit: over_limit }
+    Session { events, commands, incoming, board, _over_limit: over_limit }
 }
 
 /// The hold time is three seconds, and for longer than that the RIB takes nothing.
@@ -141,31 +147,36 @@ async fn a_router_that_takes_no_long_messages_may_send_them() {
     }
 }
 
+/// Of each family.
+const HERE: [IpAddr; 2] = [LOOPBACK, IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 #[tokio::test]
 async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
-    let key = Secret::new("s3cret".to_owned());
-    let tcp = TcpSettings {
-        neighbors: "127.0.0.0/8".parse().unwrap(),
-        authentication: Authentication::Md5(key),
-        hops: Hops::System,
-    };
-    let listener = socket::listen(SocketAddr::from((LOOPBACK, 0)), std::slice::from_ref(&tcp));
-    let listener = match listener {
-        Ok(listener) => listener,
-        // A kernel without TCP MD5; `Password` says so to the operator.
-        Err(ListenError::Key(_, error)) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
-            return;
-        }
-        Err(error) => panic!("{error:?}"),
-    };
-    let target = listener.local_addr().unwrap();
-    let dial = socket::dial(DialSettings { target, source: None, tcp });
-    let (accepted, dialled) = tokio::join!(listener.accept(), dial);
-    let (mut accepted, _) = accepted.unwrap();
-    dialled.unwrap().try_write(b"signed").unwrap();
-    let mut bytes = [0; 6];
-    accepted.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"signed");
+    for here in HERE {
+        let key = Secret::new("s3cret".to_owned());
+        let tcp = TcpSettings {
+            neighbors: IpNet::new(here, 8).unwrap().trunc(),
+            authentication: Authentication::Md5(key),
+            hops: Hops::System,
+        };
+        let listener = socket::listen(SocketAddr::from((here, 0)), std::slice::from_ref(&tcp));
+        let listener = match listener {
+            Ok(listener) => listener,
+            // A kernel without TCP MD5; `Password` says so to the operator.
+            Err(ListenError::Key(_, error)) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                return;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let target = listener.local_addr().unwrap();
+        let dial = socket::dial(DialSettings { target, source: None, tcp });
+        let (accepted, dialled) = tokio::join!(listener.accept(), dial);
+        let (mut accepted, _) = accepted.unwrap();
+        dialled.unwrap().try_write(b"signed").unwrap();
+        let mut bytes = [0; 6];
+        accepted.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"signed");
+    }
 }
 
 #[tokio::test]
@@ -203,44 +214,151 @@ fn min_ttl_drops() -> u64 {
     found.map_or(0, |(_, number)| number.parse().unwrap())
 }
 
+/// What a socket sends with.
+fn ttl(stream: &TcpStream) -> u32 {
+    let socket = SockRef::from(stream);
+    match stream.local_addr().unwrap() {
+        SocketAddr::V4(_) => socket.ttl_v4().unwrap(),
+        SocketAddr::V6(_) => socket.unicast_hops_v6().unwrap(),
+    }
+}
+
 #[tokio::test]
 async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
-    let with = |hops| TcpSettings {
-        neighbors: LOOPBACK.into(),
-        authentication: Authentication::None,
-        hops,
+    for here in HERE {
+        let with = |hops| TcpSettings {
+            neighbors: here.into(),
+            authentication: Authentication::None,
+            hops,
+        };
+        let secure = with(Hops::Security(1));
+        let address = SocketAddr::from((here, 0));
+        let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+        let target = listener.local_addr().unwrap();
+        let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
+
+        // Both sides have it: the answer to the SYN already comes with 255.
+        let (accepted, dialled) = tokio::join!(listener.accept(), dial(secure.clone()));
+        let (mut accepted, from) = accepted.unwrap();
+        socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+        let dialled = dialled.unwrap();
+        assert_eq!((ttl(&dialled), ttl(&accepted)), (255, 255));
+        dialled.try_write(b"near").unwrap();
+        let mut bytes = [0; 4];
+        accepted.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"near");
+
+        // Only one side has it.
+        let (accepted, dialled) = tokio::join!(listener.accept(), dial(with(Hops::Multihop(254))));
+        let (mut accepted, from) = accepted.unwrap();
+        socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+        let dialled = dialled.unwrap();
+        assert_eq!(ttl(&dialled), 254);
+        let before = min_ttl_drops();
+        dialled.try_write(b"far!").unwrap();
+        wait_for_min_ttl_drop(before).await;
+        assert_eq!(accepted.try_read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        // One hop further is what two hops of security allow.
+        socket::accepted(&accepted, from.ip(), Hops::Security(2)).unwrap();
+        accepted.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"far!");
+    }
+}
+
+/// A connection with hardly any room on the way from the first to the second end.
+fn narrow_connection() -> (TcpStream, TcpStream) {
+    let socket = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    let (listener, router) = (socket(), socket());
+    listener.bind(&SocketAddr::from((LOOPBACK, 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    // The kernel makes its least of it.
+    router.set_recv_buffer_size(1).unwrap();
+    router.connect(&listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    ours.set_send_buffer_size(1).unwrap();
+    let stream = |socket: Socket| {
+        socket.set_nonblocking(true).unwrap();
+        TcpStream::from_std(socket.into()).unwrap()
     };
-    let secure = with(Hops::Security(1));
-    let address = SocketAddr::from((LOOPBACK, 0));
-    let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
-    let target = listener.local_addr().unwrap();
-    let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
+    (stream(ours), stream(router))
+}
 
-    // Both sides have it: the answer to the SYN already comes with 255.
-    let (accepted, dialled) = tokio::join!(listener.accept(), dial(secure.clone()));
-    let (mut accepted, from) = accepted.unwrap();
-    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
-    let dialled = dialled.unwrap();
-    assert_eq!((dialled.ttl().unwrap(), accepted.ttl().unwrap()), (255, 255));
-    dialled.try_write(b"near").unwrap();
-    let mut bytes = [0; 4];
-    accepted.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"near");
+/// RFC 9687: only a neighbor that takes nothing for all of the time is given up.
+#[tokio::test]
+async fn a_write_that_stalls_ends_the_link() {
+    let (ours, mut router) = narrow_connection();
+    let neighbor = neighbor(SocketAddr::from((LOOPBACK, 179)));
+    let settings = PeerSettings::from_config(&neighbor, OURS, false);
+    let board = Arc::new(SessionBoard::new(neighbor, None, Instant::now()));
+    let recorder = Arc::new(SessionRecorder::new(board, Tap::new(), OURS)).link(&ours);
+    let mut link = Link::new(ours, &settings, recorder);
+    let mut now = Instant::now();
+    let fill = |link: &mut Link, now| {
+        while link.stalls_at().is_none() {
+            link.send(&Outgoing::Keepalive, now);
+        }
+    };
+    fill(&mut link, now);
+    let first = link.stalls_at().unwrap();
+    // One that reads slowly is no dead one.
+    let mut bytes = [0; 4096];
+    while link.stalls_at() == Some(first) {
+        tokio::select! {
+            read = router.read(&mut bytes) => assert!(read.unwrap() > 0),
+            ready = link.ready(false) => {
+                ready.unwrap();
+                now += Duration::from_secs(1);
+                link.flush(now);
+            }
+        }
+    }
+    fill(&mut link, now);
+    let second = link.stalls_at().unwrap();
+    assert!(second > first);
+    link.check_stall(second - Duration::from_millis(1));
+    assert_eq!(link.broken(), None);
+    link.check_stall(second);
+    assert!(link.broken().unwrap().contains("RFC 9687"), "{:?}", link.broken());
+}
 
-    // Only one side has it.
-    let (accepted, dialled) = tokio::join!(listener.accept(), dial(with(Hops::Multihop(254))));
-    let (mut accepted, from) = accepted.unwrap();
-    socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
-    let dialled = dialled.unwrap();
-    assert_eq!(dialled.ttl().unwrap(), 254);
-    let before = min_ttl_drops();
-    dialled.try_write(b"far!").unwrap();
-    wait_for_min_ttl_drop(before).await;
-    assert_eq!(accepted.try_read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    // One hop further is what two hops of security allow.
-    socket::accepted(&accepted, from.ip(), Hops::Security(2)).unwrap();
-    accepted.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"far!");
+/// The hold time of the session is three seconds. The router is alive by what it sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_reads_nothing_loses_its_session() {
+    let nobody = SocketAddr::from((LOOPBACK, 1));
+    let mut session = session(nobody);
+    let (ours, mut router) = narrow_connection();
+    session.incoming.send(Incoming { stream: ours, read: BytesMut::new() }).await.unwrap();
+    answer_open(&mut router, vec![Capability::FourOctetAs(ASN), Capability::RouteRefresh]).await;
+    let (_not_read, mut writer) = router.into_split();
+    let alive = tokio::spawn(async move {
+        while writer.write_all(&Outgoing::Keepalive.encode()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let (commands, mut ask) = (session.commands.clone(), true);
+    let ended = async {
+        loop {
+            tokio::select! {
+                Some(ToRib::Batch(batch)) = session.events.recv() => {
+                    let down = |event: &SessionEvent| matches!(event, SessionEvent::Down(_));
+                    if batch.events.iter().any(down) {
+                        return;
+                    }
+                }
+                // It has little to say by itself.
+                () = async {
+                    let (reply, answer) = oneshot::channel();
+                    let asked = commands.send(Command::Refresh(reply)).await.is_ok();
+                    ask = asked && answer.await.is_ok();
+                    tokio::task::yield_now().await;
+                }, if ask => {}
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), ended).await.unwrap();
+    let error = session.board.snapshot().last_error.unwrap().error;
+    assert!(error.text.contains("RFC 9687"), "{error}");
+    alive.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ impl Dialect for Bird {
             (plan.password.is_some(), format!("password \"{}\";", plan.password.unwrap_or(""))),
             (plan.graceful_restart, "graceful restart on;".to_owned()),
             (!plan.four_octet_as, "enable as4 off;".to_owned()),
+            (plan.ttl_security, "ttl security on;".to_owned()),
         ];
         let options: String = options.iter().filter(|(on, _)| *on).map(|(_, o)| &**o).collect();
         let paths = if plan.several_paths { "add paths tx;" } else { "" };
@@ -72,6 +73,7 @@ impl Dialect for Bird {
         Words {
             version: &["bird", "--version"],
             prefix_limit: "Received: Maximum number of prefixes reached",
+            restarted: Some("Restart recovery"),
             two_octets: None,
             refresh: None,
             shutdown_text: None,

@@ -18,6 +18,7 @@ impl Dialect for ExaBgp {
         let switch = |on: bool| if on { "enable" } else { "disable" };
         let restart = if plan.graceful_restart { "graceful-restart 120;" } else { "" };
         let paths = if plan.several_paths { "add-path send;" } else { "" };
+        let hops = if plan.ttl_security { "incoming-ttl 255; outgoing-ttl 255;" } else { "" };
         let ipv6 = if plan.ipv6 { "ipv6 unicast;" } else { "" };
         let mut text = format!(
             "process commands {{
@@ -32,7 +33,7 @@ impl Dialect for ExaBgp {
                  hold-time {};
                  passive {passive};
                  connect {port};
-                 {password}
+                 {password} {hops}
                  capability {{ asn4 {}; route-refresh enable; {restart} {paths} }}
                  family {{ ipv4 unicast; {ipv6} }}
                  api {{ processes [ commands ]; }}
@@ -92,6 +93,7 @@ impl Dialect for ExaBgp {
         Words {
             version: &["exabgp", "--version"],
             prefix_limit: "Cease / Maximum Number of Prefixes Reached",
+            restarted: Some("Graceful Restart Flags 0xc"),
             two_octets: None,
             refresh: Some(Fault {
                 sign: "'RouteRefresh' object is not iterable",

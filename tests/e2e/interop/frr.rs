@@ -21,6 +21,9 @@ impl Dialect for Frr {
         if plan.dials == Dials::Node {
             session.push("passive".to_owned());
         }
+        if plan.ttl_security {
+            session.push("ttl-security hops 1".to_owned());
+        }
         if let Some(password) = plan.password {
             session.push(format!("password {password}"));
         }
@@ -100,6 +103,7 @@ impl Dialect for Frr {
         Words {
             version: &["/usr/lib/frr/bgpd", "--version"],
             prefix_limit: "Cease/Maximum Number of Prefixes Reached",
+            restarted: Some("R bit: True"),
             two_octets: None,
             refresh: None,
             shutdown_text: None,

@@ -42,6 +42,9 @@ impl Dialect for GoBgp {
             plan.hold_time / 3,
             plan.graceful_restart
         );
+        if plan.ttl_security {
+            text += "[neighbors.ttl-security.config]\nenabled = true\nttl-min = 255\n";
+        }
         text += &families(plan, "send-max = 8");
         if let Some(feeder) = feeder {
             text += &format!(
@@ -104,6 +107,7 @@ impl Dialect for GoBgp {
         Words {
             version: &["gobgpd", "--version"],
             prefix_limit: "code 6(cease) subcode 1(maximum number of prefixes reached)",
+            restarted: None,
             two_octets: Some("GoBGP has no setting that keeps it from four-octet AS numbers"),
             refresh: None,
             shutdown_text: None,

@@ -31,6 +31,7 @@ impl Dialect for OpenBgpd {
             (!plan.graceful_restart, "announce restart no".to_owned()),
             (plan.several_paths, "announce add-path send all".to_owned()),
             (plan.ipv6, "announce IPv6 unicast".to_owned()),
+            (plan.ttl_security, "ttl-security yes".to_owned()),
         ];
         let (at, port) = (node.ip(), node.port());
         writeln!(text, "neighbor {at} {{\nremote-as {}\nlocal-address {router}", plan.node_asn)
@@ -75,6 +76,7 @@ impl Dialect for OpenBgpd {
         Words {
             version: &["bgpd", "-V"],
             prefix_limit: "max-prefix exceeded",
+            restarted: None,
             two_octets: None,
             refresh: Some(Fault {
                 sign: "route refresh: AID IPv4 unicast not negotiated",

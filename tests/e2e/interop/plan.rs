@@ -38,8 +38,15 @@ pub(super) struct Plan {
     /// Whether the router is to send all paths that it has (ADD-PATH).
     pub(super) several_paths: bool,
     pub(super) ipv6: bool,
+    /// Whether both take only what comes from next door (RFC 5082).
+    pub(super) ttl_security: bool,
+    /// Whether the node knows the router only by the prefix that it is in.
+    pub(super) dynamic: bool,
     /// On the node.
     pub(super) max_prefixes: u32,
+    /// On the node: what to do beyond, and for how many seconds a session rests then.
+    pub(super) max_prefixes_action: &'static str,
+    pub(super) max_prefixes_rest: u32,
     /// What the router announces.
     pub(super) routes: Vec<Route>,
 }
@@ -78,7 +85,11 @@ impl Plan {
             four_octet_as: true,
             several_paths: false,
             ipv6: false,
+            ttl_security: false,
+            dynamic: false,
             max_prefixes: 200_000,
+            max_prefixes_action: "restart",
+            max_prefixes_rest: 1800,
             routes: own(0..10),
         }
     }
@@ -87,11 +98,18 @@ impl Plan {
     pub(super) fn neighbor(&self, router: Ipv4Addr) -> String {
         let Self { asn, node_asn, hold_time, max_prefixes, .. } = self;
         let passive = self.dials == Dials::Router;
+        let who = if self.dynamic {
+            format!("[[bgp.dynamic]]\nprefix = \"{router}/32\"\nasns = [{asn}]\n")
+        } else {
+            format!("[[bgp.neighbor]]\naddress = \"{router}\"\nasn = {asn}\npassive = {passive}\n")
+        };
         let password =
             self.node_password.map_or_else(String::new, |key| format!("password = \"{key}\"\n"));
+        let hops = if self.ttl_security { "ttl_security = 1\n" } else { "" };
+        let (action, rest) = (self.max_prefixes_action, self.max_prefixes_rest);
         format!(
-            "[[bgp.neighbor]]\naddress = \"{router}\"\nasn = {asn}\nlocal_asn = {node_asn}\n\
-             passive = {passive}\nhold_time = {hold_time}\nmax_prefixes = {max_prefixes}\n{password}"
+            "{who}local_asn = {node_asn}\nhold_time = {hold_time}\nmax_prefixes = {max_prefixes}\n\
+             max_prefixes_action = \"{action}\"\nmax_prefixes_rest = {rest}\n{hops}{password}"
         )
     }
 

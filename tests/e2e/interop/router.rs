@@ -91,6 +91,9 @@ pub(super) struct Words {
     pub(super) version: &'static [&'static str],
     /// How it says that the node has closed the session because of too many prefixes.
     pub(super) prefix_limit: &'static str,
+    /// How it says that the node has come back from a restart (the R bit of RFC 4724); none if it
+    /// does not.
+    pub(super) restarted: Option<&'static str>,
     /// Why it cannot do without AS numbers of four octets, if so.
     pub(super) two_octets: Option<&'static str>,
     /// What is wrong with its answer to a request for its table.

@@ -20,13 +20,15 @@ use Outcome::{Impossible, Passed, PassedBut};
 
 pub(super) type Scenario = (&'static str, fn(Make) -> Outcome);
 
-pub(super) const ALL: [Scenario; 19] = [
+pub(super) const ALL: [Scenario; 24] = [
     ("iBGP", ibgp),
     ("eBGP", ebgp),
     ("four-octet AS numbers", four_octet_as),
     ("router without four-octet AS (AS_TRANS, AS4_PATH)", two_octet_as),
     ("TCP MD5, right password", md5_right),
     ("TCP MD5, wrong password: no session, and told why; another neighbor unharmed", md5_wrong),
+    ("TTL security (GTSM)", ttl_security),
+    ("router that the node knows by its prefix only (dynamic neighbor)", dynamic),
     ("only the router dials", node_passive),
     ("only the node dials", router_passive),
     ("both dial at once (collision): one session; and after three resets", collision),
@@ -35,6 +37,9 @@ pub(super) const ALL: [Scenario; 19] = [
     ("route refresh", refresh),
     ("router hangs: hold timer", hold_timer),
     ("more than max_prefixes: Cease 6/1", max_prefixes),
+    ("more than max_prefixes, `discard-new`: session and first routes stay", discard_new),
+    ("more than max_prefixes, `keep-last-good`: what was there before stays", keep_last_good),
+    ("back after the rest that max_prefixes has led to", back_after_rest),
     ("router's shutdown, with its text", router_shuts_down),
     ("node's shutdown, with its text", node_shuts_down),
     ("ADD-PATH", add_path),
@@ -108,6 +113,18 @@ fn md5_wrong(make: Make) -> Outcome {
     Passed
 }
 
+fn ttl_security(make: Make) -> Outcome {
+    learn(make, Plan { ttl_security: true, ..Plan::new() });
+    Passed
+}
+
+fn dynamic(make: Make) -> Outcome {
+    let stage = learn(make, Plan { dynamic: true, dials: Dials::Router, ..Plan::new() });
+    let neighbor = stage.wait_for("session", is_up);
+    assert_eq!(neighbor["dynamic"], format!("{}/32", stage.site.router), "{neighbor}");
+    Passed
+}
+
 fn node_passive(make: Make) -> Outcome {
     learn(make, Plan { dials: Dials::Router, ..Plan::new() });
     Passed
@@ -149,6 +166,7 @@ fn collision(make: Make) -> Outcome {
 
 fn router_restarts(make: Make) -> Outcome {
     let mut stage = learn(make, Plan { graceful_restart: true, ..Plan::new() });
+    assert_graceful(&stage);
     stage.router.kill();
     stage.wait_for("stale routes", |n| !is_up(n) && n["stale"] == 10 && n["accepted"] == 10);
     // It comes back without the first route, and with a new one.
@@ -159,11 +177,33 @@ fn router_restarts(make: Make) -> Outcome {
         is_up(neighbor) && neighbor["stale"] == 0 && accepted == 10
     });
     stage.wait_until_learned();
+    let said = graceful_restart_of(&stage, "received");
+    assert!(said.contains("restarting"), "the R bit of its OPEN: {said}");
     Passed
+}
+
+/// Graceful restart is agreed on.
+fn assert_graceful(stage: &Stage) {
+    let up = stage.wait_for("session", is_up);
+    let agreed = up["capabilities"].as_array().unwrap();
+    assert!(agreed.contains(&"graceful-restart".into()), "{up}");
+}
+
+/// What the OPEN of one side said on graceful restart.
+fn graceful_restart_of(stage: &Stage, side: &str) -> String {
+    let command = format!("bgp neighbor {} --json", stage.site.router);
+    let neighbor = stage.node.ask(&command).good().json();
+    let all = neighbor["negotiated"][side].as_array().unwrap_or_else(|| panic!("{neighbor}"));
+    let found = all.iter().find(|capability| capability["name"] == "graceful-restart");
+    found.and_then(|it| it["detail"].as_str()).unwrap_or_default().to_owned()
 }
 
 fn node_restarts(make: Make) -> Outcome {
     let mut stage = learn(make, Plan { graceful_restart: true, ..Plan::new() });
+    assert_graceful(&stage);
+    let restarted = make.dialect().words().restarted;
+    let said = make.dialect().said(&stage.router, &stage.site).unwrap();
+    assert!(restarted.is_none_or(|word| !said.contains(word)), "not yet: {said}");
     let saved = stage.node.process.folder().join("footprint.last-good");
     wait_for("saved footprint", || saved.exists().then_some(()).ok_or_else(String::new));
     // From a router that hangs the node learns nothing: what it serves is what it has kept.
@@ -178,6 +218,11 @@ fn node_restarts(make: Make) -> Outcome {
         is_up(neighbor) && neighbor["stale"] == 0
     });
     stage.wait_until_learned();
+    let said = graceful_restart_of(&stage, "offered");
+    assert!(said.contains("restarting"), "the R bit of our OPEN: {said}");
+    if let Some(word) = restarted {
+        stage.wait_for_word(word);
+    }
     Passed
 }
 
@@ -232,6 +277,38 @@ fn max_prefixes(make: Make) -> Outcome {
     );
     assert!(last_error(&neighbor).contains("Maximum Number of Prefixes Reached"), "{neighbor}");
     stage.wait_for_word(make.dialect().words().prefix_limit);
+    Passed
+}
+
+fn discard_new(make: Make) -> Outcome {
+    let plan = Plan { max_prefixes: 5, max_prefixes_action: "discard-new", ..Plan::new() };
+    let stage = Stage::set(make, plan);
+    let neighbor = stage.wait_for("as many as may be", |n| n["discarded"] == 5);
+    assert!(is_up(&neighbor) && neighbor["flaps"] == 0, "{neighbor}");
+    assert_eq!(neighbor["accepted"], 5, "{neighbor}");
+    Passed
+}
+
+fn keep_last_good(make: Make) -> Outcome {
+    let (max_prefixes, max_prefixes_action) = (5, "keep-last-good");
+    let plan = Plan { max_prefixes, max_prefixes_action, routes: own(0..5), ..Plan::new() };
+    let mut stage = learn(make, plan.clone());
+    let before = stage.site.clone();
+    stage.announce(Plan { routes: own(0..10), ..plan });
+    let neighbor = stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
+    assert_eq!(neighbor["last_error"]["subcode"], 1, "{neighbor}");
+    stage.site = before;
+    stage.wait_for("what was there", |n| n["state"] == "Idle" && n["accepted"] == 5);
+    stage.wait_for_footprint();
+    Passed
+}
+
+fn back_after_rest(make: Make) -> Outcome {
+    let plan = Plan { max_prefixes: 5, max_prefixes_rest: 5, ..Plan::new() };
+    let mut stage = Stage::set(make, plan.clone());
+    stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
+    stage.announce(Plan { routes: own(0..5), ..plan });
+    stage.wait_until_learned();
     Passed
 }
 

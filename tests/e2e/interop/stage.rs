@@ -128,12 +128,19 @@ impl Stage {
     /// The session is up, and the node has learned exactly what the router announces.
     #[track_caller]
     pub(super) fn wait_until_learned(&self) -> Value {
-        let all: BTreeSet<IpNet> = self.site.plan.prefixes().into_iter().collect();
         let up = self.wait_for("session with all prefixes", |neighbor| {
             is_up(neighbor)
                 && neighbor["stale"] == 0
                 && neighbor["accepted"] == self.site.plan.routes.len()
         });
+        self.wait_for_footprint();
+        up
+    }
+
+    /// The footprint is exactly what the router announces by the plan.
+    #[track_caller]
+    pub(super) fn wait_for_footprint(&self) {
+        let all: BTreeSet<IpNet> = self.site.plan.prefixes().into_iter().collect();
         wait_for("the same set", || {
             let csv = self.node.ask("footprint --csv").good().stdout;
             let learned: BTreeSet<IpNet> = csv
@@ -144,7 +151,6 @@ impl Stage {
             let differ = learned.symmetric_difference(&all).count();
             if differ == 0 { Ok(()) } else { Err(format!("{differ} prefixes differ")) }
         });
-        up
     }
 }
 
