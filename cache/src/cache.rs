@@ -1,5 +1,7 @@
 //! The cache as a node sees it: open, serve, ask, close.
 
+mod by_url;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +22,9 @@ use crate::fill::{FillLimits, Fills, Shared};
 use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
 use crate::serve::{EgressGate, NodeId, ServeLimits, Server};
-use crate::store::{ObjectPage, Purged, Selector, Store, StoreOptions, StoreStatus};
+use crate::store::{Purged, Selector, Store, StoreOptions, StoreStatus};
+
+pub use by_url::ObjectDetail;
 
 /// How long fills get to end when the cache closes.
 const FILL_END: Duration = Duration::from_secs(2);
@@ -274,12 +278,6 @@ impl Cache {
         self.server.counters.snapshot(&self.server.origins)
     }
 
-    /// Up to `limit` stored objects whose `host/path?query` begins with `prefix`, in order, after `after`.
-    #[must_use]
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
-        self.server.store.list(prefix, after, limit)
-    }
-
     /// Removes stored content. Lookups miss it when this returns.
     ///
     /// # Errors
@@ -288,7 +286,7 @@ impl Cache {
         let selector = match what {
             Purge::All => Selector::All,
             Purge::Origin(host) => Selector::Origin(self.canonical(host)?),
-            Purge::Url(url) => self.one(url)?,
+            Purge::Url(url) => Selector::Url(self.locate(url)?.1),
         };
         Ok(self.server.store.purge(&selector))
     }
@@ -298,20 +296,6 @@ impl Cache {
         let name: HostName = host.parse().map_err(|_| unknown())?;
         let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
         Ok(origin.key(&name, "/", None).host().to_owned())
-    }
-
-    fn one(&self, url: &str) -> Result<Selector, PurgeError> {
-        let bad = || PurgeError::Url(url.to_owned());
-        let bare = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let (host, target) = bare.unwrap_or(url).split_once('/').ok_or_else(bad)?;
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
-        let name: HostName = host.parse().map_err(|_| bad())?;
-        let unknown = || PurgeError::Origin(host.to_owned());
-        let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
-        Ok(Selector::Url(origin.key(&name, &format!("/{path}"), query)))
     }
 
     /// Answers new connections with 503, lets running downloads finish for up to `deadline`, breaks those that are

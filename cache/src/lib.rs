@@ -16,9 +16,11 @@ pub mod store;
 mod time;
 
 pub use cache::{
-    Cache, CacheError, CacheSettings, CacheStatus, Limits, OriginStatus, Purge, PurgeError,
+    Cache, CacheError, CacheSettings, CacheStatus, Limits, ObjectDetail, OriginStatus, Purge,
+    PurgeError,
 };
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
+pub use fill::{FillRate, PrefillError, PrefillProgress, Prefilled};
 pub use serve::tls::{CertificateFiles, TlsError};
 
 /// What only the fuzz targets see.

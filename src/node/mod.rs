@@ -7,6 +7,7 @@ mod control_link;
 mod exports;
 mod metrics;
 mod neighbor_report;
+pub(crate) mod prefill;
 mod report;
 pub(crate) mod status;
 mod token_file;

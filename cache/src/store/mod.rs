@@ -20,6 +20,7 @@
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
+//! | `status`, `listing` | what operators are told |
 //! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
 
 mod block;
@@ -34,6 +35,7 @@ mod health;
 mod inventory;
 mod keeper;
 mod key;
+mod listing;
 mod meta;
 mod object;
 mod object_log;
@@ -48,7 +50,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BinaryHeap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,13 +63,13 @@ use thiserror::Error;
 pub use block::{PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
+pub use listing::{Cursor, DriveShare, ListOrder, ListQuery, NoCursor, ObjectPage};
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Purged, Selector,
-    StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Purged, Selector, StoreStatus,
 };
 
 use catalog::{Catalog, Published};
@@ -321,29 +322,6 @@ impl Store {
         }
     }
 
-    /// Up to `limit` objects in the order of their URLs (`host/path?query`): those that begin with
-    /// `prefix` and come after `after`. Looks at every object; holds no more than `limit` of them.
-    #[must_use]
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
-        let mut first: BinaryHeap<ByKey> = BinaryHeap::new();
-        let mut more = false;
-        self.catalog.for_each(|object| {
-            let url = object.key().as_str();
-            if !url.starts_with(prefix) || after.is_some_and(|after| url <= after) {
-                return;
-            }
-            first.push(ByKey(Arc::clone(object)));
-            if first.len() > limit {
-                first.pop();
-                more = true;
-            }
-        });
-        let objects: Vec<ObjectSummary> =
-            first.into_sorted_vec().iter().map(|ByKey(object)| object.as_ref().into()).collect();
-        let next = objects.last().filter(|_| more).map(|object| object.url.clone());
-        ObjectPage { objects, next }
-    }
-
     /// Makes a last checkpoint on every drive and marks them clean. Blocks the thread; a drive that
     /// hangs is given up after a minute, and verified at the next start. Blocks written afterwards
     /// are not stored; pinned blocks can still be read.
@@ -428,27 +406,4 @@ fn bay(
     let drive = path.display();
     tracing::error!(%drive, reason = offline.reason, action = offline.action, "drive is offline");
     Bay::Empty { path: path.to_owned(), offline }
-}
-
-/// Objects in a heap, where their keys decide.
-struct ByKey(Arc<Object>);
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for ByKey {}
-
-impl PartialOrd for ByKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.key().cmp(other.0.key())
-    }
 }
