@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-pub(crate) use cache::{CacheCommand, CacheLs, CachePrefill, CachePurge, CacheSort};
+pub(crate) use cache::{CacheCommand, CacheLs, CachePrefill, CachePurge, CacheSort, CacheVerify};
 
 /// The open Connected Cache for internet providers.
 ///

@@ -18,9 +18,28 @@ pub(crate) enum CacheCommand {
     },
     /// Remove stored content, at once and for good; clients that are getting it now get it whole
     Purge(CachePurge),
+    /// Keep an object, stored now or later, whatever else is asked for
+    Pin {
+        /// Its URL
+        url: String,
+    },
+    /// Have a pinned object be as any other
+    Unpin {
+        /// Its URL
+        url: String,
+    },
+    /// List what is pinned
+    Pins,
     /// Have content fetched and stored before a client asks for it; what is stored already is not
     /// fetched again
     Prefill(CachePrefill),
+    /// Compare what is on the drives with its checksums now; what is damaged is dropped
+    Verify(CacheVerify),
+    /// Take a drive back that is offline, after it was repaired or replaced
+    Online {
+        /// Its folder, as in the configuration
+        drive: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -79,4 +98,11 @@ pub(crate) struct CachePrefill {
     /// How many objects to fetch at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) parallel: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheVerify {
+    /// Only this drive, by its folder as in the configuration [default: all]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) drive: Option<PathBuf>,
 }

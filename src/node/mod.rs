@@ -11,6 +11,7 @@ pub(crate) mod prefill;
 mod report;
 pub(crate) mod status;
 mod token_file;
+pub(crate) mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

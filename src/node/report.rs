@@ -1,10 +1,12 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
-use mcc_cache::store::{DriveState, DriveStatus};
+use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
 use serde::Serialize;
 
@@ -24,10 +26,39 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
     }
     // A node that cannot store would fetch everything for everyone: clients are better off with
     // another node, or with the CDN.
-    if !cache.store.drives.iter().any(|drive| drive.state == DriveState::Up) {
-        reasons.push("no drive is up: `mcc status` says why".to_owned());
+    let drives = &cache.store.drives;
+    if !drives.iter().any(|drive| drive.state == DriveState::Up) {
+        let troubles: Vec<String> = drives.iter().filter_map(drive_trouble).collect();
+        reasons.push(format!("no drive is up: {}", troubles.join("; ")));
     }
     reasons
+}
+
+/// What is not as it should be, though the node is fit to serve.
+pub(super) fn warnings(view: &View) -> Vec<String> {
+    view.cache.status().store.drives.iter().filter_map(drive_trouble).collect()
+}
+
+/// Why a drive does not take part, and what to do about it; `None`: it does.
+fn drive_trouble(drive: &DriveStatus) -> Option<String> {
+    let path = drive.path.display();
+    match &drive.state {
+        DriveState::Up => None,
+        DriveState::Opening(opening) => {
+            Some(format!("drive {path} {}: {OPENING_ADVICE}", opening_words(*opening)))
+        }
+        DriveState::Offline(Offline { reason, action, .. }) => {
+            Some(format!("drive {path} is offline: {reason}: {action}"))
+        }
+    }
+}
+
+const OPENING_ADVICE: &str =
+    "nothing to do, it joins by itself; until then what it holds is fetched";
+
+fn opening_words(opening: Opening) -> String {
+    let Opening { read, records } = opening;
+    format!("is being opened, {} of its index read", crate::text::percent(read, records))
 }
 
 /// `GET /v1/status`
@@ -191,10 +222,17 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
             detail: filled(),
             advice: Some(note.clone()),
         },
+        (DriveState::Opening(opening), _) => Part {
+            name,
+            state: PartState::Warning,
+            since_seconds: None,
+            detail: opening_words(*opening),
+            advice: Some(OPENING_ADVICE.to_owned()),
+        },
         (DriveState::Offline(offline), _) => Part {
             name,
             state: PartState::Down,
-            since_seconds: None,
+            since_seconds: Some(seconds_since(UNIX_EPOCH + Duration::from_secs(offline.since))),
             detail: offline.reason.clone(),
             advice: Some(offline.action.clone()),
         },
@@ -260,6 +298,7 @@ fn drive_report(drive: &DriveStatus) -> DriveReport {
         used_bytes: drive.used,
         error: match &drive.state {
             DriveState::Up => None,
+            DriveState::Opening(opening) => Some(opening_words(*opening)),
             DriveState::Offline(offline) => Some(offline.reason.clone()),
         },
     }

@@ -9,35 +9,50 @@ use crate::text;
 /// Columns for the name of a part.
 const NAME: usize = 48;
 
+const TOTAL: &str = "{wide_bar} {pos} of {len} {msg}, {elapsed}";
+const BYTES: &str = "{prefix:48} {wide_bar} {bytes:>10} of {total_bytes:10}";
+const BLOCKS: &str = "{prefix:48} {wide_bar} {pos:>10} of {len:10} blocks, {eta} left";
+
 /// The bars. They go when this is dropped.
 pub(super) struct Bars {
     all: MultiProgress,
-    total: ProgressBar,
+    total: Option<ProgressBar>,
+    /// What a part is counted in.
+    template: &'static str,
     parts: BTreeMap<String, ProgressBar>,
 }
 
 impl Bars {
-    pub(super) fn new() -> Self {
-        let all = MultiProgress::new();
-        let total = all.add(ProgressBar::no_length());
-        total.set_style(style("{wide_bar} {pos} of {len} {msg}, {elapsed}"));
-        Self { all, total, parts: BTreeMap::new() }
+    /// For parts that are counted in bytes.
+    pub(super) fn of_bytes() -> Self {
+        Self { all: MultiProgress::new(), total: None, template: BYTES, parts: BTreeMap::new() }
+    }
+
+    /// For parts that are counted in blocks.
+    pub(super) fn of_blocks() -> Self {
+        Self { template: BLOCKS, ..Self::of_bytes() }
     }
 
     /// How far the whole is.
-    pub(super) fn total(&self, done: u64, of: u64, words: &str) {
-        self.total.set_length(of);
-        self.total.set_position(done);
-        self.total.set_message(words.to_owned());
+    pub(super) fn total(&mut self, done: u64, of: u64, words: String) {
+        let all = &self.all;
+        let total = self.total.get_or_insert_with(|| {
+            let bar = all.insert(0, ProgressBar::new(of));
+            bar.set_style(style(TOTAL));
+            bar
+        });
+        total.set_length(of);
+        total.set_position(done);
+        total.set_message(words);
     }
 
-    /// The parts in work: name, bytes done, bytes of all; 0 where that is not known yet.
+    /// The parts in work: name, how much is done, and of how much; 0 where that is not known yet.
     pub(super) fn parts<'a>(&mut self, parts: impl Iterator<Item = (&'a str, u64, u64)>) {
         let mut before = std::mem::take(&mut self.parts);
         for (name, done, of) in parts {
             let bar = before.remove(name).unwrap_or_else(|| {
-                let bar = self.all.add(ProgressBar::new(0));
-                bar.set_style(style("  {prefix:48} {bar:20} {bytes:>10} of {total_bytes}"));
+                let bar = self.all.add(ProgressBar::new(of));
+                bar.set_style(style(self.template));
                 bar.set_prefix(text::shortened(&text::printable(name), NAME));
                 bar
             });
@@ -64,8 +79,7 @@ impl Drop for Bars {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]
@@ -74,10 +88,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_good() {
-        for template in [
-            "{wide_bar} {pos} of {len} {msg}, {elapsed}",
-            "  {prefix:48} {bar:20} {bytes:>10} of {total_bytes}",
-        ] {
+        for template in [TOTAL, BYTES, BLOCKS] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

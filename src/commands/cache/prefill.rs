@@ -76,14 +76,14 @@ enum Show {
 
 impl Show {
     fn lines() -> Self {
-        Self::Lines { bars: io::stderr().is_terminal().then(Bars::new) }
+        Self::Lines { bars: io::stderr().is_terminal().then(Bars::of_bytes) }
     }
 
     fn progress(&mut self, state: &PrefillState) {
         let Self::Lines { bars: Some(bars) } = self else { return };
         let done = state.tally.objects();
         let fetched = text::bytes(state.fetched_bytes);
-        bars.total(done, state.objects, &format!("objects, {fetched} fetched"));
+        bars.total(done, state.objects, format!("objects, {fetched} fetched"));
         let running = state.running.iter();
         bars.parts(running.map(|object| (object.url.as_str(), object.bytes, object.length)));
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Verdict, print_json, time};
+use super::{Verdict, now, print_json, time};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::PartState;
@@ -48,13 +48,23 @@ struct Drive {
     refused: u64,
     errors: u64,
     corrupt: u64,
+    slow: u64,
+    pinned: u64,
+    scrub: Scrub,
+}
+
+#[derive(Debug, Deserialize)]
+struct Scrub {
+    percent: u8,
+    last_pass: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 enum State {
     Up,
-    Offline { reason: String, action: String },
+    Opening { read: u64, records: u64 },
+    Offline { reason: String, action: String, since: u64 },
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,9 +129,20 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
     out.push_str(&drives(&store.drives));
     for drive in &store.drives {
         let path = text::printable(&drive.path);
-        if let State::Offline { reason, action } = &drive.state {
-            let reason = text::printable(reason);
-            writeln!(out, "\n{path} is offline: {reason}\n    {}", text::printable(action))?;
+        match &drive.state {
+            State::Up => {}
+            State::Opening { read, records } => writeln!(
+                out,
+                "\n{path} is being opened, {} of its index read: nothing to do, it joins by itself",
+                text::percent(*read, *records)
+            )?,
+            State::Offline { reason, action, since } => writeln!(
+                out,
+                "\n{path} is offline since {}: {}\n    {}",
+                time(*since),
+                text::printable(reason),
+                text::printable(action)
+            )?,
         }
         if let Some(note) = &drive.note {
             writeln!(out, "\n{path}: {}", text::printable(note))?;
@@ -141,22 +162,34 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
 }
 
 fn drives(drives: &[Drive]) -> String {
-    let mut space = Rows::new(&["Drive", "State", ">Used", ">Size", ">Full", ">Blocks"]);
+    let mut space = Rows::new(&[
+        "Drive",
+        "State",
+        ">Used",
+        ">Size",
+        ">Full",
+        ">Blocks",
+        ">Pinned",
+        ">Scrubbed",
+    ]);
     let mut counts =
-        Rows::new(&["Drive", ">Written", ">Evicted", ">Refused", ">Errors", ">Corrupt"]);
+        Rows::new(&["Drive", ">Written", ">Evicted", ">Refused", ">Errors", ">Slow", ">Corrupt"]);
     for drive in drives {
         let state = match drive.state {
-            State::Up if drive.note.is_some() => PartState::Warning,
-            State::Up => PartState::Up,
-            State::Offline { .. } => PartState::Down,
+            State::Up if drive.note.is_some() => PartState::Warning.word(),
+            State::Up => PartState::Up.word(),
+            State::Opening { .. } => "‼ opening",
+            State::Offline { .. } => "× offline",
         };
         space.push([
             drive.path.clone(),
-            state.word().to_owned(),
+            state.to_owned(),
             text::bytes(drive.used),
             text::bytes(drive.size),
             text::percent(drive.used, drive.size),
             text::count(drive.blocks),
+            text::count(drive.pinned),
+            scrubbed(&drive.scrub, now()),
         ]);
         counts.push([
             drive.path.clone(),
@@ -164,10 +197,23 @@ fn drives(drives: &[Drive]) -> String {
             text::count(drive.evicted),
             text::count(drive.refused),
             text::count(drive.errors),
+            text::count(drive.slow),
             text::count(drive.corrupt),
         ]);
     }
-    format!("{}\nSince the start, in blocks of 1 MiB:\n{}", space.render(), counts.render())
+    format!(
+        "{}\nSince the start, in blocks of 1 MiB; errors and slow ones in operations:\n{}",
+        space.render(),
+        counts.render()
+    )
+}
+
+/// How far the pass is that is going on, or how long ago the last one ended.
+fn scrubbed(scrub: &Scrub, now: u64) -> String {
+    match (scrub.percent, scrub.last_pass) {
+        (0, Some(last)) => format!("{} ago", text::duration(now.saturating_sub(last))),
+        (percent, _) => format!("{percent} %"),
+    }
 }
 
 fn origins(origins: &[Origin]) -> String {

@@ -1,6 +1,7 @@
 //! `/v1/cache…`: what is stored, and what is done to it.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,14 +13,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream;
-use mcc_cache::store::{ListOrder, ListQuery};
-use mcc_cache::{Purge, PurgeError};
+use mcc_cache::store::{ListOrder, ListQuery, OnlineError, PinnedObject, VerifyError};
+use mcc_cache::{PinError, Purge, PurgeError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::problem::Problem;
 use super::{PAGE, View};
 use crate::node::prefill::{self, PrefillOrder};
+use crate::node::verify::{self, VerifyOrder};
 
 /// Bytes of the longest list of URLs.
 const LONGEST_ORDER: usize = 16 << 20;
@@ -30,6 +32,8 @@ const EVENTS: usize = 64;
 static LISTINGS: Semaphore = Semaphore::const_new(2);
 /// Prefills at once. Further ones are refused.
 static PREFILLS: Semaphore = Semaphore::const_new(4);
+/// Whoever begins a verification is the only one who follows it and breaks it off.
+static VERIFICATIONS: Semaphore = Semaphore::const_new(1);
 
 pub(super) fn router() -> Router<Arc<View>> {
     Router::new()
@@ -37,7 +41,12 @@ pub(super) fn router() -> Router<Arc<View>> {
         .route("/v1/cache/objects", get(objects))
         .route("/v1/cache/object", get(object))
         .route("/v1/cache/purge", post(purge))
+        .route("/v1/cache/pins", get(pins))
+        .route("/v1/cache/pin", post(pin))
+        .route("/v1/cache/unpin", post(unpin))
         .route("/v1/cache/prefill", post(prefill).layer(DefaultBodyLimit::max(LONGEST_ORDER)))
+        .route("/v1/cache/verify", post(verify))
+        .route("/v1/cache/online", post(online))
 }
 
 async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
@@ -74,13 +83,6 @@ async fn objects(
     Ok(Json(off_the_runtime(move || view.cache.list(&query)).await?))
 }
 
-/// The query of `GET /v1/cache/object`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OfUrl {
-    url: String,
-}
-
 async fn object(
     State(view): State<Arc<View>>,
     query: Result<Query<OfUrl>, QueryRejection>,
@@ -102,6 +104,7 @@ fn not_stored(url: &str) -> Problem {
 enum PurgeBody {
     Url(String),
     Origin(String),
+    Prefix(String),
     All(bool),
 }
 
@@ -113,14 +116,62 @@ async fn purge(
     let what = match body {
         PurgeBody::Url(url) => Purge::Url(url),
         PurgeBody::Origin(host) => Purge::Origin(host),
+        PurgeBody::Prefix(prefix) => Purge::Prefix(prefix),
         PurgeBody::All(true) => Purge::All,
         PurgeBody::All(false) => return Err(Problem::bad_request("`all` is true or absent")),
     };
-    let purged = view.cache.purge(&what)?;
-    tracing::info!(objects = purged.objects, bytes = purged.bytes, "purged");
-    // Told only when no crash can undo it.
-    off_the_runtime(move || view.cache.flush()).await?;
+    let purged = view.cache.purge_for_good(&what).await?;
+    let (objects, bytes, durable) = (purged.objects, purged.bytes, purged.durable);
+    tracing::info!(objects, bytes, durable, "purged");
     Ok(Json(purged))
+}
+
+/// `GET /v1/cache/pins`
+async fn pins(State(view): State<Arc<View>>) -> impl IntoResponse {
+    #[derive(Serialize)]
+    struct Answer {
+        pins: Vec<PinnedObject>,
+    }
+    Json(Answer { pins: view.cache.pins() })
+}
+
+/// The body of `POST /v1/cache/pin` and `…/unpin`, and the query of `GET /v1/cache/object`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfUrl {
+    url: String,
+}
+
+async fn pin(
+    State(view): State<Arc<View>>,
+    body: Result<Json<OfUrl>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(OfUrl { url }) = body?;
+    // It is written down before it is acknowledged.
+    let answer = off_the_runtime(move || -> Result<PinnedObject, PinError> {
+        view.cache.pin(&url)?;
+        let object = view.cache.object(&url)?.map(|detail| detail.summary);
+        Ok(PinnedObject { url, object })
+    });
+    let answer = answer.await??;
+    tracing::info!(url = answer.url, "pinned");
+    Ok(Json(answer))
+}
+
+async fn unpin(
+    State(view): State<Arc<View>>,
+    body: Result<Json<OfUrl>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    #[derive(Serialize)]
+    struct Answer {
+        url: String,
+        was_pinned: bool,
+    }
+    let Json(OfUrl { url }) = body?;
+    let asked = url.clone();
+    let was_pinned = off_the_runtime(move || view.cache.unpin(&asked)).await??;
+    tracing::info!(url, was_pinned, "unpinned");
+    Ok(Json(Answer { url, was_pinned }))
 }
 
 /// `POST /v1/cache/prefill`: answers with lines of JSON as long as it goes on. It ends when the connection does.
@@ -142,6 +193,44 @@ async fn prefill(
     Ok(lines(taken))
 }
 
+/// `POST /v1/cache/verify`: answers with lines of JSON as long as it goes on. It ends when the connection does.
+async fn verify(
+    State(view): State<Arc<View>>,
+    order: Result<Json<VerifyOrder>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(VerifyOrder { drive }) = order?;
+    let turn = VERIFICATIONS.try_acquire().map_err(|_| {
+        let detail = "a verification is running already: wait for its end, or stop it";
+        Problem::new(StatusCode::CONFLICT, detail)
+    })?;
+    let verification = view.cache.verify(drive.as_deref())?;
+    let (events, taken) = mpsc::channel(EVENTS);
+    tokio::spawn(async move {
+        verify::run(verification, events).await;
+        drop(turn);
+    });
+    Ok(lines(taken))
+}
+
+/// The body of `POST /v1/cache/online`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfDrive {
+    drive: PathBuf,
+}
+
+/// Answers when the drive has begun to open.
+async fn online(
+    State(view): State<Arc<View>>,
+    body: Result<Json<OfDrive>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(OfDrive { drive }) = body?;
+    let path = drive.clone();
+    off_the_runtime(move || view.cache.online(&path)).await??;
+    tracing::info!(drive = %drive.display(), "an operator takes the drive back");
+    Ok(Json(serde_json::json!({ "drive": drive, "opening": true })))
+}
+
 /// Events as lines of JSON, each sent as soon as it is there.
 fn lines<T: Serialize + Send + 'static>(events: mpsc::Receiver<T>) -> impl IntoResponse {
     let lines = stream::unfold(events, |mut events| async {
@@ -161,6 +250,35 @@ async fn off_the_runtime<T: Send + 'static>(
         tracing::error!(%error, "a question of the admin API");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of this program: see its log")
     })
+}
+
+impl From<PinError> for Problem {
+    fn from(error: PinError) -> Self {
+        match error {
+            PinError::Name(error) => error.into(),
+            PinError::TooMany(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
+    }
+}
+
+impl From<OnlineError> for Problem {
+    fn from(error: OnlineError) -> Self {
+        match error {
+            OnlineError::Unknown => Self::bad_request(error.to_string()),
+            OnlineError::Up | OnlineError::Opening | OnlineError::Held => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<VerifyError> for Problem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Unknown(_) => Self::bad_request(error.to_string()),
+            VerifyError::Down(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
+    }
 }
 
 impl From<PurgeError> for Problem {

@@ -60,14 +60,18 @@ async fn wrong_method(request: Request) -> Problem {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    /// Why it is not.
     reasons: Vec<String>,
+    /// What is not as it should be all the same.
+    warnings: Vec<String>,
 }
 
 async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
     let reasons = report::not_ready(&view);
+    let warnings = report::warnings(&view);
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, reasons }))
+    (status, Json(Readiness { ready, reasons, warnings }))
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
