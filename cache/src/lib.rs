@@ -16,8 +16,8 @@ pub mod store;
 mod time;
 
 pub use cache::{
-    Cache, CacheError, CacheSettings, CacheStatus, Limits, ObjectDetail, OriginStatus, Purge,
-    PurgeError,
+    Cache, CacheError, CacheSettings, CacheStatus, Limits, ObjectDetail, OriginStatus, PinError,
+    Purge, PurgeError,
 };
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
 pub use fill::{FillRate, PrefillError, PrefillProgress, Prefilled};

@@ -164,7 +164,7 @@ fn what_is_stored_is_told_in_tables_json_and_csv() {
 
     let status = narrow(node.ask("cache status").good());
     for words in [
-        "8.39 MB of 336 MB used (2.5 %), 3 objects, 9 blocks\n",
+        "8.39 MB of 336 MB used (2.5 %), 3 objects (0 pinned), 9 blocks\n",
         "3.15 MB sent to clients, 8.39 MB fetched from origins\n",
         "100.0 % of the bytes sent had not to be fetched\n",
         "√ up",
@@ -178,8 +178,8 @@ fn what_is_stored_is_told_in_tables_json_and_csv() {
 
     let table = narrow(node.ask("cache ls").good());
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), 4, "{table}");
-    for (line, (path, _)) in lines[1..].iter().zip(sizes) {
+    assert_eq!(lines.len(), 6, "{table}");
+    for (line, (path, _)) in lines[1..4].iter().zip(sizes) {
         assert!(line.ends_with(&url(path)) && line.contains("100.0 %"), "{line}");
     }
     assert!(lines[1].contains("stale") && lines[2].contains("23h 59m"), "{table}");

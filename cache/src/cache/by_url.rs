@@ -47,7 +47,7 @@ impl Cache {
     pub fn object(&self, url: &str) -> Result<Option<ObjectDetail>, PurgeError> {
         let (target, key) = self.locate(url)?;
         let store = &self.server.store;
-        let Some(object) = store.object(&key) else { return Ok(None) };
+        let Some(object) = store.peek(&key) else { return Ok(None) };
         let drives = store.shares(&object);
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
         let meta = object.meta();
@@ -88,9 +88,9 @@ impl Cache {
     }
 
     /// Waits until all that was stored and purged so far is on the drives, or has failed to get
-    /// there; at most a minute. Blocks the thread.
-    pub fn flush(&self) {
-        self.server.store.flush();
+    /// there; at most a minute. Blocks the thread. True when it is there: it outlives a crash.
+    pub fn flush(&self) -> bool {
+        self.server.store.flush()
     }
 
     /// What to ask the origin for `url`, and the name that it is stored under.

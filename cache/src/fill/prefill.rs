@@ -164,6 +164,10 @@ impl Fills {
         if target.origin.never_stored(target.path_and_query.path()) {
             return Err(PrefillError::NeverStored);
         }
+        // The node has just started: what a drive holds is not to be fetched again.
+        while self.shared.store.is_opening() {
+            sleep(TICK).await;
+        }
         if !self.shared.store.has_drive() {
             return Err(PrefillError::NoDrive);
         }

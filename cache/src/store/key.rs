@@ -10,6 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mcc_config::HostName;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Host, path and key query of an object. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,13 @@ impl ObjectKey {
             None => format!("{host}{slash}{path}"),
         };
         Self { hash: fnv1a_128(text.as_bytes()), text: text.into(), host_length: host.len() }
+    }
+
+    /// The key that [`as_str`](Self::as_str) wrote; `None` when `text` is no host and target.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (host, path) = text.split_once('/')?;
+        Some(Self::new(&host.parse().ok()?, path, None))
     }
 
     /// The canonical host.
@@ -63,6 +72,20 @@ impl ObjectKey {
 impl Hash for ObjectKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(self.hash);
+    }
+}
+
+/// As `host/path?query`.
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::from_text(&text).ok_or_else(|| D::Error::custom(format!("no host/path: `{text}`")))
     }
 }
 
@@ -108,6 +131,9 @@ mod tests {
         assert_eq!(key.target(), "/x/y.bin?P1=7");
         assert_eq!(key.as_str(), "a.example/x/y.bin?P1=7");
         assert_eq!(ObjectKey::new(&host("a.example"), "x", None).target(), "/x");
+        assert_eq!(ObjectKey::from_text(key.as_str()), Some(key));
+        assert_eq!(ObjectKey::from_text("a.example"), None);
+        assert_eq!(ObjectKey::from_text("no host/x"), None);
     }
 
     #[test]

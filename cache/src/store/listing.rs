@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Store;
+use super::key::ObjectKey;
 use super::object::Object;
 use super::status::ObjectSummary;
-use super::{Bay, Store};
 
 /// Which objects to list.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +50,7 @@ impl ListOrder {
             Self::Url => 0,
             Self::Size => object.length(),
             Self::Stored => object.stored_bytes(),
-            Self::Recent => object.meta().stored_at,
+            Self::Recent => object.peek_meta().stored_at,
         }
     }
 }
@@ -108,7 +110,7 @@ impl Store {
     pub fn list(&self, query: &ListQuery) -> ObjectPage {
         let mut first: BinaryHeap<Place> = BinaryHeap::new();
         let mut more = false;
-        self.catalog.for_each(|object| {
+        self.shared.catalog.for_each(|object| {
             let url = object.key().as_str();
             if !url.starts_with(&query.prefix) {
                 return;
@@ -133,18 +135,24 @@ impl Store {
         ObjectPage { objects, next }
     }
 
+    /// The current generation of `key`, for who only looks: it does not count as asked for.
+    #[must_use]
+    pub fn peek(&self, key: &ObjectKey) -> Option<Arc<Object>> {
+        self.shared.catalog.get(key)
+    }
+
     /// What lies where of `object`, on drives that are up.
     #[must_use]
     pub fn shares(&self, object: &Object) -> Vec<DriveShare> {
         let mut shares: Vec<Option<DriveShare>> = vec![None; self.bays.len()];
         for index in 0..object.blocks() {
             let Some(location) = object.block_table().get(index) else { continue };
-            let Some(drive) = self.bays.get(location.drive()).and_then(Bay::up) else { continue };
+            let Some(bay) = self.bays.get(location.drive()).map(ArcSwap::load) else { continue };
+            let Some(drive) = bay.up() else { continue };
             if !drive.states.is_live(location.slot()) {
                 continue;
             }
-            let share = shares.get_mut(location.drive());
-            let Some(share) = share else { continue };
+            let Some(share) = shares.get_mut(location.drive()) else { continue };
             let path = || drive.disk.path().to_owned();
             let share =
                 share.get_or_insert_with(|| DriveShare { path: path(), blocks: 0, bytes: 0 });

@@ -5,18 +5,20 @@
 //! and the header fields of a generation may change, after the origin has confirmed it.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
 
 use super::BLOCK;
 use super::extents::Extents;
 use super::key::ObjectKey;
+use super::object_record::PackedMeta;
+use crate::time::hour;
 
 /// What a stored response needs besides its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
     /// Length of the whole content in bytes.
     pub length: u64,
@@ -54,25 +56,55 @@ pub struct Object {
     key: ObjectKey,
     number: u64,
     length: u64,
-    meta: ArcSwap<ObjectMeta>,
+    /// `None` until somebody asks for what was found on a drive.
+    meta: ArcSwapOption<ObjectMeta>,
+    /// What was found on a drive: a small part of the size of what it is unpacked to, which for most
+    /// objects of a large cache nobody asks for.
+    packed: Option<PackedMeta>,
     blocks: BlockTable,
-    /// Bytes of each block that were fetched and have not been sent to anybody.
-    unsent: Extents,
+    /// Bytes of each block that were fetched and have not been sent to anybody. Made when the first
+    /// one is fetched: not for what was found on a drive.
+    unsent: OnceLock<Extents>,
+    recency: AtomicU64,
     stored: AtomicU64,
     retired: AtomicBool,
+    /// An operator wants it kept.
+    pinned: AtomicBool,
+    /// When it was last asked for: hours since 1970; 0 when not since the node started.
+    asked: AtomicU32,
 }
 
 impl Object {
+    /// What an origin has just said.
     pub(super) fn new(key: ObjectKey, number: u64, meta: ObjectMeta) -> Self {
+        let length = meta.length;
+        Self {
+            meta: ArcSwapOption::from_pointee(meta),
+            recency: AtomicU64::new(u64::MAX),
+            ..Self::bare(key, number, length)
+        }
+    }
+
+    /// What was found on a drive.
+    pub(super) fn found(key: ObjectKey, number: u64, packed: PackedMeta) -> Self {
+        let length = packed.length();
+        Self { packed: Some(packed), ..Self::bare(key, number, length) }
+    }
+
+    fn bare(key: ObjectKey, number: u64, length: u64) -> Self {
         Self {
             key,
             number,
-            length: meta.length,
-            blocks: BlockTable::new(meta.length),
-            unsent: Extents::new(meta.length, 0),
-            meta: ArcSwap::from_pointee(meta),
+            length,
+            meta: ArcSwapOption::empty(),
+            packed: None,
+            blocks: BlockTable::new(length),
+            unsent: OnceLock::new(),
+            recency: AtomicU64::new(number),
             stored: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
         }
     }
 
@@ -98,7 +130,30 @@ impl Object {
     /// What the origin said, as of its last answer.
     #[must_use]
     pub fn meta(&self) -> Arc<ObjectMeta> {
-        self.meta.load_full()
+        if let Some(meta) = self.meta.load_full() {
+            return meta;
+        }
+        let unpacked = self.peek_meta();
+        let before = self.meta.compare_and_swap(&None::<Arc<ObjectMeta>>, Some(unpacked.clone()));
+        before.clone().unwrap_or(unpacked)
+    }
+
+    /// The same, for who looks at many objects once: nothing is kept unpacked.
+    pub(super) fn peek_meta(&self) -> Arc<ObjectMeta> {
+        let unpack = || self.packed.as_ref().map(PackedMeta::unpack).unwrap_or_default();
+        self.meta.load_full().unwrap_or_else(|| Arc::new(unpack()))
+    }
+
+    /// What a drive says under a lower number is older than this generation: its own number, or that
+    /// of another record of the same content. The highest number there is once the origin has spoken
+    /// of it in this run.
+    pub(super) fn recency(&self) -> u64 {
+        self.recency.load(Ordering::Acquire)
+    }
+
+    /// A record of this number is of the same content.
+    pub(super) fn raise_recency(&self, number: u64) {
+        self.recency.fetch_max(number, Ordering::AcqRel);
     }
 
     /// How many blocks the content has.
@@ -132,23 +187,65 @@ impl Object {
         self.retired.store(true, Ordering::Release);
     }
 
+    /// Whether an operator wants it kept.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_pinned(&self, pinned: bool) {
+        self.pinned.store(pinned, Ordering::Release);
+    }
+
+    /// Somebody asks for it in this hour.
+    pub(super) fn note_asked(&self, hour: u32) {
+        if self.asked.load(Ordering::Relaxed) != hour {
+            self.asked.store(hour, Ordering::Relaxed);
+        }
+    }
+
+    /// The hour in which it was last asked for, in seconds since 1970; `None`: not since the node started.
+    pub(super) fn asked_at(&self) -> Option<u64> {
+        Some(u64::from(self.asked.load(Ordering::Relaxed)) * 3600).filter(|at| *at > 0)
+    }
+
+    /// The last hour in which it may have been asked for: what was not since the node started was at
+    /// most as long as it could be served without asking the origin, which would have renewed it.
+    pub(super) fn last_asked(&self, now: u32) -> u32 {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => hour(self.peek_meta().fresh_until).min(now),
+            asked => asked,
+        }
+    }
+
     /// Takes over the freshness and header fields of an answer about this same generation.
     pub(super) fn renew(&self, answer: &ObjectMeta) {
-        self.meta.rcu(|current| ObjectMeta {
-            length: current.length,
-            etag: current.etag.clone(),
-            last_modified: current.last_modified.clone(),
-            headers: answer.headers.clone(),
-            stored_at: answer.stored_at,
-            fresh_until: answer.fresh_until,
+        let unpacked = self.meta();
+        self.meta.rcu(|current| {
+            let current = current.as_ref().unwrap_or(&unpacked);
+            Some(Arc::new(ObjectMeta {
+                length: current.length,
+                etag: current.etag.clone(),
+                last_modified: current.last_modified.clone(),
+                headers: answer.headers.clone(),
+                stored_at: answer.stored_at,
+                fresh_until: answer.fresh_until,
+            }))
         });
+    }
+
+    /// The origin has said that this generation is what it has.
+    pub(super) fn confirm(&self, answer: &ObjectMeta) {
+        self.renew(answer);
+        self.raise_recency(u64::MAX);
     }
 
     /// Block `index` comes from the origin, now or anew: the next bytes of it that are sent, as many as
     /// it has, are those that had to be fetched.
     pub(crate) fn note_fetch(&self, index: u32) {
+        let unsent = self.unsent.get_or_init(|| Extents::new(self.length, 0));
         if let (Some(unsent), Some(length)) =
-            (self.unsent.get_or_allocate(index), self.block_length(index))
+            (unsent.get_or_allocate(index), self.block_length(index))
         {
             unsent.store(length, Ordering::Relaxed);
         }
@@ -158,7 +255,7 @@ impl Object {
     /// each fetched byte counts for one sent byte, whoever sends first. None after a restart, since
     /// what is on the drives then was fetched before.
     pub(crate) fn note_sent(&self, index: u32, bytes: u32) -> u32 {
-        let Some(unsent) = self.unsent.get(index) else { return 0 };
+        let Some(unsent) = self.unsent.get().and_then(|unsent| unsent.get(index)) else { return 0 };
         let pay = |unsent: u32| (unsent > 0).then(|| unsent.saturating_sub(bytes));
         let before = unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
         before.map_or(0, |unsent| unsent.min(bytes))
@@ -188,7 +285,7 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Where a block lies: 6 bits of drive, 26 bits of slot. Up to 63 drives of 64 TiB each, at four
+/// Where a block lies: 6 bits of drive, 26 bits of slot. Up to 63 drives of 51 TiB each, at four
 /// bytes of memory per stored MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Location(u32);

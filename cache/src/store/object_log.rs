@@ -6,7 +6,7 @@ use std::io;
 
 use super::disk::{Disk, DiskFile};
 use super::fault::Part;
-use super::object_record::{ObjectRecord, Scan};
+use super::object_record::{EntryScan, number_of, scan_entry};
 
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
@@ -25,8 +25,8 @@ pub(super) struct ObjectLog {
 /// What a log held.
 #[derive(Debug, Default)]
 pub(super) struct LogContents {
-    /// The last entry of each number.
-    pub(super) objects: HashMap<u64, ObjectRecord>,
+    /// The body of the last entry of each number.
+    pub(super) objects: HashMap<u64, Box<[u8]>, foldhash::fast::RandomState>,
     /// Damaged places.
     pub(super) damaged: u64,
 }
@@ -37,27 +37,30 @@ impl ObjectLog {
     pub(super) fn load(disk: &Disk) -> io::Result<(Self, LogContents)> {
         let file = disk.open(Part::Objects)?;
         let length = file.length()?;
+        file.expect_sequential_reads();
         let mut contents = LogContents::default();
         let (mut read, mut done, mut end, mut entries) = (0_u64, 0_u64, 0_u64, 0_u64);
         let mut buffer: Vec<u8> = Vec::new();
         let mut used = 0;
         loop {
             let rest = buffer.get(used..).unwrap_or_default();
-            match ObjectRecord::scan(rest, read == length) {
-                Scan::Record(record, size) => {
+            match scan_entry(rest, read == length) {
+                EntryScan::Body(body, size) => {
                     used += size;
                     done += size as u64;
                     end = done;
                     entries += 1;
-                    contents.objects.insert(record.number, *record);
+                    if let Some(number) = number_of(body) {
+                        contents.objects.insert(number, body.into());
+                    }
                 }
-                Scan::Damaged(bytes) => {
+                EntryScan::Damaged(bytes) => {
                     used += bytes;
                     done += bytes as u64;
                     contents.damaged += 1;
                 }
-                Scan::Incomplete if read == length => break,
-                Scan::Incomplete => {
+                EntryScan::Incomplete if read == length => break,
+                EntryScan::Incomplete => {
                     buffer.drain(..used.min(buffer.len()));
                     used = 0;
                     let kept = buffer.len();

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use http::HeaderValue;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::key::ObjectKey;
 use super::object::Object;
+use crate::time::unix_now;
 
 /// The whole store at one instant.
 #[derive(Debug, Clone, Serialize)]
@@ -40,6 +41,10 @@ pub struct DriveStatus {
     pub used: u64,
     /// Blocks stored.
     pub blocks: u64,
+    /// Blocks among them that are kept because an operator has pinned their objects.
+    pub pinned: u64,
+    /// How far the scrubber is.
+    pub scrub: ScrubStatus,
     /// What happened since the start.
     #[serde(flatten)]
     pub counts: DriveCounts,
@@ -51,8 +56,19 @@ pub struct DriveStatus {
 pub enum DriveState {
     /// It stores and serves.
     Up,
-    /// It does neither, until the node is restarted.
+    /// What it holds is being read. It joins when that is done; until then the others do its work.
+    Opening(Opening),
+    /// It does neither, until an operator has done something about it.
     Offline(Offline),
+}
+
+/// How far the opening of a drive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Opening {
+    /// Records of the slot table read so far.
+    pub read: u64,
+    /// Records in all; 0 before that is known.
+    pub records: u64,
 }
 
 /// Why a drive does not take part, and what to do about it.
@@ -62,6 +78,27 @@ pub struct Offline {
     pub reason: String,
     /// What to do.
     pub action: String,
+    /// Since when: seconds since 1970.
+    pub since: u64,
+}
+
+impl Offline {
+    /// From now on.
+    pub(super) fn new(reason: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { reason: reason.into(), action: action.into(), since: unix_now() }
+    }
+}
+
+/// How far the scrubber of a drive is: it reads all blocks again and again, and compares each with its
+/// checksum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ScrubStatus {
+    /// How much of the drive this pass has been over, in percent.
+    pub percent: u8,
+    /// When the last pass over the whole drive ended: seconds since 1970.
+    pub last_pass: Option<u64>,
+    /// Blocks compared since the node started.
+    pub checked: u64,
 }
 
 /// Counters of a drive since the node started.
@@ -75,6 +112,10 @@ pub struct DriveCounts {
     pub refused: u64,
     /// Operations that the drive failed.
     pub errors: u64,
+    /// Operations that took longer than a second.
+    pub slow: u64,
+    /// Operations that did not come back: each has taken the drive offline.
+    pub hung: u64,
     /// Blocks dropped because their checksum was wrong.
     pub corrupt: u64,
     /// Records dropped at start: torn, damaged, or naming an object that is not known.
@@ -102,11 +143,15 @@ pub struct ObjectSummary {
     pub stored_at: u64,
     /// Until when it is served without asking the origin: seconds since 1970.
     pub fresh_until: u64,
+    /// The hour in which it was last asked for: seconds since 1970; `None`: not since the node started.
+    pub asked_at: Option<u64>,
+    /// Whether an operator wants it kept.
+    pub pinned: bool,
 }
 
 impl From<&Object> for ObjectSummary {
     fn from(object: &Object) -> Self {
-        let meta = object.meta();
+        let meta = object.peek_meta();
         let text = |value: &Option<HeaderValue>| {
             value.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -119,12 +164,24 @@ impl From<&Object> for ObjectSummary {
             last_modified: text(&meta.last_modified),
             stored_at: meta.stored_at,
             fresh_until: meta.fresh_until,
+            asked_at: object.asked_at(),
+            pinned: object.is_pinned(),
         }
     }
 }
 
+/// An object that an operator wants kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct PinnedObject {
+    /// Host, path and key query.
+    pub url: String,
+    /// What is known of it; `None` before it was first asked for.
+    pub object: Option<ObjectSummary>,
+}
+
 /// What to purge.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Selector {
     /// One object.
     Url(ObjectKey),
@@ -161,4 +218,6 @@ pub struct Purged {
     pub objects: u64,
     /// Bytes of them that lay on drives.
     pub bytes: u64,
+    /// Whether the drives have forgotten them for good: not even a crash brings them back.
+    pub durable: bool,
 }

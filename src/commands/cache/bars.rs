@@ -25,12 +25,16 @@ pub(super) struct Bars {
 impl Bars {
     /// For parts that are counted in bytes.
     pub(super) fn of_bytes() -> Self {
-        Self { all: MultiProgress::new(), total: None, template: BYTES, parts: BTreeMap::new() }
+        Self::with(BYTES)
     }
 
     /// For parts that are counted in blocks.
     pub(super) fn of_blocks() -> Self {
-        Self { template: BLOCKS, ..Self::of_bytes() }
+        Self::with(BLOCKS)
+    }
+
+    fn with(template: &'static str) -> Self {
+        Self { all: MultiProgress::new(), total: None, template, parts: BTreeMap::new() }
     }
 
     /// How far the whole is.

@@ -35,6 +35,8 @@ struct Object {
     last_modified: Option<String>,
     stored_at: u64,
     fresh_until: u64,
+    asked_at: Option<u64>,
+    pinned: bool,
 }
 
 pub(super) async fn run(
@@ -88,8 +90,10 @@ enum Form {
     Table(Box<Rows>),
 }
 
+const LEGEND: &str = "\n* pinned\n";
 const NONE: &str = "nothing is stored that begins so\n";
-const CSV_HEADING: &str = "url,length,stored,fresh_until,stored_at,etag,last_modified\n";
+const CSV_HEADING: &str =
+    "url,length,stored,fresh_until,stored_at,etag,last_modified,asked_at,pinned\n";
 /// The table stays one that a person can read; `--json` and `--csv` have all of it.
 const LONGEST_VALIDATOR: usize = 16;
 
@@ -102,6 +106,7 @@ impl Form {
         } else {
             // The URL comes last: it is what may be long.
             Self::Table(Box::new(Rows::new(&[
+                "",
                 ">Length",
                 ">Stored",
                 ">Fresh for",
@@ -146,14 +151,15 @@ impl Form {
         match self {
             Self::Json { begun: true } => "\n]}\n".to_owned(),
             Self::Json { begun: false } => "{\"objects\": []}\n".to_owned(),
-            Self::Table(_) if !any => NONE.to_owned(),
-            Self::Csv { .. } | Self::Table(_) => String::new(),
+            Self::Csv { .. } => String::new(),
+            Self::Table(_) if any => LEGEND.to_owned(),
+            Self::Table(_) => NONE.to_owned(),
         }
     }
 }
 
 impl Object {
-    fn csv(self) -> [String; 7] {
+    fn csv(self) -> [String; 9] {
         [
             self.url,
             self.length.to_string(),
@@ -162,12 +168,15 @@ impl Object {
             self.stored_at.to_string(),
             self.etag.unwrap_or_default(),
             self.last_modified.unwrap_or_default(),
+            self.asked_at.map(|at| at.to_string()).unwrap_or_default(),
+            self.pinned.to_string(),
         ]
     }
 
-    fn cells(self, now: u64) -> [String; 6] {
+    fn cells(self, now: u64) -> [String; 7] {
         let validator = self.etag.or(self.last_modified).unwrap_or_else(|| "-".to_owned());
         [
+            if self.pinned { "*" } else { "" }.to_owned(),
             text::bytes(self.length),
             text::percent(self.stored, self.length),
             match self.fresh_until.checked_sub(now) {
@@ -190,7 +199,8 @@ mod tests {
     fn object(url: &str) -> Value {
         json!({
             "url": url, "number": 7, "length": 2_000_000, "stored": 1_000_000, "etag": "\"a,b\"",
-            "last_modified": null, "stored_at": 1000, "fresh_until": 4600,
+            "last_modified": null, "stored_at": 1000, "fresh_until": 4600, "asked_at": null,
+            "pinned": true,
         })
     }
 
@@ -214,9 +224,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&none).unwrap(), json!({ "objects": [] }));
         let csv = printed(Form::Csv { begun: false }, &pages);
         assert_eq!(csv.lines().count(), 4);
-        let line = "a.example/3,2000000,1000000,4600,1000,\"\"\"a,b\"\"\",";
+        let line = "a.example/3,2000000,1000000,4600,1000,\"\"\"a,b\"\"\",,,true";
         assert_eq!(csv.lines().last(), Some(line));
-        assert_eq!(CSV_HEADING.split(',').count(), 7);
+        assert_eq!(CSV_HEADING.split(',').count(), 9);
     }
 
     #[test]
@@ -226,9 +236,9 @@ mod tests {
         let table = printed(Form::new(&common, &arguments), &[&["a.example/1"]]);
         let words: Vec<&str> = table.lines().nth(1).unwrap().split("  ").map(str::trim).collect();
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-        assert_eq!(words, ["2.00 MB", "50.0 %", "59m 0s", "1m 0s", "\"a,b\"", "a.example/1"]);
+        assert_eq!(words, ["*", "2.00 MB", "50.0 %", "59m 0s", "1m 0s", "\"a,b\"", "a.example/1"]);
         assert_eq!(printed(Form::new(&common, &arguments), &[&[]]), NONE);
         let stale = Object::deserialize(object("a.example/1")).unwrap().cells(4600);
-        assert_eq!(stale[2], "stale");
+        assert_eq!(stale[3], "stale");
     }
 }

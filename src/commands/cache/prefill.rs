@@ -36,7 +36,7 @@ pub(super) async fn run(
         signal = signals.next() => Err(format!("stopped by {signal}")),
     };
     let good = ended.is_ok() && tally.failed == 0;
-    show.end(objects, tally, ended.err())?;
+    show.end(objects, tally, ended.err().as_deref())?;
     Ok(Verdict::of(good))
 }
 
@@ -106,7 +106,7 @@ impl Show {
         Ok(())
     }
 
-    fn end(self, objects: u64, tally: PrefillTally, broken_off: Option<String>) -> Result<()> {
+    fn end(self, objects: u64, tally: PrefillTally, broken_off: Option<&str>) -> Result<()> {
         match self {
             Self::Json { begun } => {
                 let begin = if begun { "\n]" } else { "{\"objects\": []" };
@@ -118,7 +118,7 @@ impl Show {
             }
             Self::Lines { bars } => {
                 drop(bars);
-                text::print(&summary(objects, tally, broken_off.as_deref()))?;
+                text::print(&summary(objects, tally, broken_off))?;
             }
         }
         Ok(())

@@ -23,6 +23,8 @@ struct Object {
     last_modified: Option<String>,
     stored_at: u64,
     fresh_until: u64,
+    asked_at: Option<u64>,
+    pinned: bool,
     blocks: u64,
     stored_blocks: u64,
     drives: Vec<DriveShare>,
@@ -75,6 +77,13 @@ fn render(object: &Object, now: u64) -> Result<String, std::fmt::Error> {
     writeln!(out, "Freshness      {}", freshness(object, now))?;
     let age = text::duration(now.saturating_sub(object.stored_at));
     writeln!(out, "Confirmed      by the origin {age} ago, {}", time(object.stored_at))?;
+    let asked = object.asked_at.map_or_else(
+        || "not since the node started".to_owned(),
+        |hour| format!("in the hour from {}", time(hour)),
+    );
+    writeln!(out, "Asked for      {asked}")?;
+    let pinned = if object.pinned { "yes: it stays, whatever else is asked for" } else { "no" };
+    writeln!(out, "Pinned         {pinned}")?;
     let in_flight = if object.in_flight { "yes: bytes of it are being fetched" } else { "no" };
     writeln!(out, "In flight      {in_flight}")?;
     let shown = |value: &Option<String>| value.as_deref().map_or_else(none, text::printable);
@@ -118,6 +127,8 @@ mod tests {
             last_modified: None,
             stored_at: 1_000_000,
             fresh_until: 1_003_600,
+            asked_at: None,
+            pinned: true,
             blocks: 3,
             stored_blocks: 1,
             drives: vec![DriveShare { path: "/cache/1".into(), blocks: 1, bytes: 1_048_576 }],
@@ -137,6 +148,8 @@ mod tests {
             "for another 59m 0s, until 1970-01-12 14:46:40Z\n",
             "by the origin 1m 0s ago, 1970-01-12 13:46:40Z\n",
             "Last-Modified  none\n",
+            "Asked for      not since the node started\n",
+            "Pinned         yes",
             "  content-type: text/plain\n",
         ] {
             assert!(text.contains(words), "no `{words}` in:\n{text}");

@@ -16,6 +16,7 @@ use crate::text::{self, Rows};
 struct Cache {
     draining: bool,
     store: Store,
+    pins: u64,
     byte_hit_ratio: Option<f64>,
     egress_bytes: u64,
     fill_bytes: u64,
@@ -99,11 +100,12 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
     let store = &cache.store;
     writeln!(
         out,
-        "Content   {} of {} used ({}), {}, {}",
+        "Content   {} of {} used ({}), {} ({} pinned), {}",
         text::bytes(store.used),
         text::bytes(store.size),
         text::percent(store.used, store.size),
         text::objects(store.objects),
+        text::count(cache.pins),
         text::blocks(store.blocks)
     )?;
     writeln!(

@@ -275,8 +275,8 @@ impl From<OnlineError> for Problem {
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Unknown(_) => Self::bad_request(error.to_string()),
-            VerifyError::Down(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            VerifyError::Unknown { .. } => Self::bad_request(error.to_string()),
+            VerifyError::Down => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
     }
 }

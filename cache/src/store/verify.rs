@@ -1,0 +1,192 @@
+//! An operator's order to compare all blocks with their checksums now, and how far it is.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use serde::Serialize;
+
+use super::drive::{Drive, count};
+use super::key::ObjectKey;
+
+/// Damaged blocks of a drive that are kept by name until somebody takes them.
+const MOST_DAMAGES: usize = 1024;
+
+/// A verification under way, or at its end. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Verification(Arc<Run>);
+
+#[derive(Debug)]
+struct Run {
+    drives: Vec<Arc<DriveRun>>,
+    cancelled: AtomicBool,
+}
+
+/// One drive's part in it.
+#[derive(Debug)]
+pub(super) struct DriveRun {
+    drive: Weak<Drive>,
+    path: PathBuf,
+    blocks: u64,
+    done: AtomicU64,
+    mismatches: AtomicU64,
+    errors: AtomicU64,
+    ended: AtomicBool,
+    damages: Mutex<Vec<Damage>>,
+}
+
+/// A block that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The drive's folder.
+    pub drive: PathBuf,
+    /// The object's host, path and key query.
+    pub url: String,
+    /// The block's index in the object.
+    pub block: u32,
+    /// It could not be read; else its checksum was wrong.
+    pub unreadable: bool,
+}
+
+/// How far a verification is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyProgress {
+    /// Blocks to compare, as many as there were at the beginning.
+    pub blocks: u64,
+    /// Blocks compared. At the end this may be a little more or less than `blocks`: some come, some go.
+    pub done: u64,
+    /// Blocks that were not what they should be. They are dropped, and fetched anew when asked for.
+    pub mismatches: u64,
+    /// Blocks that could not be read.
+    pub errors: u64,
+    /// Whether nothing is being compared any more.
+    pub finished: bool,
+    /// Whether it was broken off.
+    pub cancelled: bool,
+    /// One entry per drive that was up at the beginning.
+    pub drives: Vec<DriveVerifyProgress>,
+}
+
+/// How far a verification is on one drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriveVerifyProgress {
+    /// The drive's folder.
+    pub path: PathBuf,
+    /// Blocks to compare.
+    pub blocks: u64,
+    /// Blocks compared.
+    pub done: u64,
+    /// Blocks that were not what they should be.
+    pub mismatches: u64,
+    /// Blocks that could not be read.
+    pub errors: u64,
+    /// Whether this drive is done, or gone.
+    pub finished: bool,
+}
+
+impl Verification {
+    pub(super) fn new(drives: Vec<Arc<DriveRun>>) -> Self {
+        Self(Arc::new(Run { drives, cancelled: AtomicBool::new(false) }))
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> VerifyProgress {
+        let drives: Vec<_> = self.0.drives.iter().map(|run| run.progress()).collect();
+        let sum = |value: fn(&DriveVerifyProgress) -> u64| drives.iter().map(value).sum();
+        VerifyProgress {
+            blocks: sum(|drive| drive.blocks),
+            done: sum(|drive| drive.done),
+            mismatches: sum(|drive| drive.mismatches),
+            errors: sum(|drive| drive.errors),
+            finished: drives.iter().all(|drive| drive.finished),
+            cancelled: self.is_cancelled(),
+            drives,
+        }
+    }
+
+    /// Whether nothing is being compared any more.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.drives.iter().all(|run| run.is_finished())
+    }
+
+    /// The blocks that were found damaged since the last call. Of one drive no more than 1024 are kept
+    /// until then; those that are left out are counted all the same.
+    #[must_use]
+    pub fn take_damages(&self) -> Vec<Damage> {
+        self.0.drives.iter().flat_map(|run| std::mem::take(&mut *run.damages())).collect()
+    }
+
+    /// Breaks it off: it ends within a block.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+}
+
+impl DriveRun {
+    pub(super) fn new(drive: &Arc<Drive>) -> Self {
+        Self {
+            drive: Arc::downgrade(drive),
+            path: drive.disk.path().to_owned(),
+            blocks: drive.counts.blocks.load(Ordering::Relaxed),
+            done: AtomicU64::new(0),
+            mismatches: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            damages: Mutex::default(),
+        }
+    }
+
+    fn damages(&self) -> MutexGuard<'_, Vec<Damage>> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_damage(&self, url: &ObjectKey, block: u32, unreadable: bool) {
+        let mut damages = self.damages();
+        if damages.len() < MOST_DAMAGES {
+            let (drive, url) = (self.path.clone(), url.to_string());
+            damages.push(Damage { drive, url, block, unreadable });
+        }
+    }
+
+    pub(super) fn note_done(&self) {
+        count(&self.done);
+    }
+
+    pub(super) fn note_mismatch(&self, url: &ObjectKey, block: u32) {
+        count(&self.mismatches);
+        self.note_damage(url, block, false);
+    }
+
+    pub(super) fn note_error(&self, url: &ObjectKey, block: u32) {
+        count(&self.errors);
+        self.note_damage(url, block, true);
+    }
+
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// A drive that has gone offline is done, whatever its thread does.
+    fn is_finished(&self) -> bool {
+        let is_up = || self.drive.upgrade().is_some_and(|drive| drive.is_up());
+        self.ended.load(Ordering::Acquire) || !is_up()
+    }
+
+    fn progress(&self) -> DriveVerifyProgress {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DriveVerifyProgress {
+            path: self.path.clone(),
+            blocks: self.blocks,
+            done: get(&self.done),
+            mismatches: get(&self.mismatches),
+            errors: get(&self.errors),
+            finished: self.is_finished(),
+        }
+    }
+}
