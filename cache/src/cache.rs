@@ -378,8 +378,8 @@ impl Cache {
         }
     }
 
-    /// An operator says that the drive in `path`, which is offline, is well: begins to open it anew, and
-    /// returns soon. [`Cache::status`] tells what becomes of it.
+    /// An operator says that the drive in `path` (as configured), which is offline, is well: it is opened anew,
+    /// without a restart. Returns at once; [`Cache::status`] tells what becomes of it.
     ///
     /// # Errors
     /// [`OnlineError`]: there is nothing to be done.

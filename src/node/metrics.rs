@@ -47,7 +47,7 @@ const DRIVE_GAUGES: &[DriveMetric] = &[
         u64::from(d.scrub.percent)
     }),
     (
-        "drive_scrub_last_pass_timestamp_seconds",
+        "drive_last_scrub_timestamp_seconds",
         "When the scrubber was last over the whole drive; 0: never",
         |d| d.scrub.last_pass.unwrap_or(0),
     ),

@@ -266,8 +266,9 @@ fn what_is_purged_stays_gone_after_a_crash() {
 fn flip_a_byte(folder: &Path, content: &[u8]) {
     let path = folder.join("drive/slab");
     let slab = File::options().read(true).write(true).open(&path).unwrap();
-    let begin = &content[..64];
-    let mut bytes = vec![0; 64];
+    // Long enough to leave out a slot where the same block lay before, with its flipped byte.
+    let begin = &content[..4096];
+    let mut bytes = vec![0; 4096];
     // Blocks begin at multiples of the smallest slot.
     let step = 64 << 10;
     let at = (0..slab.metadata().unwrap().len() / step).map(|slot| slot * step).find(|at| {

@@ -82,7 +82,7 @@ mod tests {
             stored_at: 0,
             fresh_until,
         };
-        Arc::new(Object::new(key, 1, meta))
+        Arc::new(Object::new(key, 1, &meta))
     }
 
     #[test]

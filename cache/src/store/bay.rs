@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Instant;
 
 use super::StoreOptions;
@@ -18,6 +19,7 @@ use super::recover::{self, OpenError};
 use super::status::{
     DriveCounts, DriveState, DriveStatus, Offline, Opening, ScrubStatus, Selector,
 };
+use super::watch::Watch;
 use super::{care, scrub};
 use crate::time::{SteadyClock, unix_now};
 
@@ -27,6 +29,11 @@ pub(super) struct Bay {
     config: mcc_config::Drive,
     progress: Progress,
     opened: OnceLock<Result<Arc<Drive>, Offline>>,
+    /// What the keeper is to do.
+    tasks: OnceLock<Mutex<Receiver<Task>>>,
+    carer: OnceLock<Thread>,
+    /// The thread that opened it has ended, and nothing that it found on the drive can be looked up.
+    ended: AtomicBool,
 }
 
 /// How far an opening is.
@@ -36,6 +43,7 @@ pub(super) struct Progress {
     pub(super) records: AtomicU64,
     /// The store is gone: nobody waits for the drive any more.
     pub(super) abandoned: AtomicBool,
+    pub(super) watch: Arc<Watch>,
 }
 
 /// What is shared by all drives that are being opened.
@@ -47,6 +55,8 @@ pub(super) struct Shared {
     /// The folders of all drives.
     pub(super) folders: Vec<PathBuf>,
     pub(super) clock: SteadyClock,
+    /// Drives that have joined. What each brings may replace what others hold.
+    pub(super) joined: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -62,6 +72,7 @@ impl Shared {
             ledger: Arc::new(ledger),
             folders: drives.iter().map(|drive| drive.path.clone()).collect(),
             clock: SteadyClock::new(Instant::now(), unix_now()),
+            joined: Arc::default(),
         }
     }
 }
@@ -88,53 +99,82 @@ impl Bay {
             config: drive.clone(),
             progress: Progress::default(),
             opened: OnceLock::new(),
+            tasks: OnceLock::new(),
+            carer: OnceLock::new(),
+            ended: AtomicBool::new(false),
         });
         let (shared, options) = (Arc::clone(shared), options.clone());
         let opening = Arc::clone(&bay);
-        let started = thread::Builder::new()
-            .name(format!("mcc-keep-{index}"))
-            .spawn(move || opening.keep(index, &shared, &options));
-        if let Err(error) = started {
-            let error = OpenError::Failed { doing: "starting threads", source: error };
+        let started = care::start(&bay, &shared.ledger, options.patience).and_then(|carer| {
+            let _ = bay.carer.set(carer);
+            let keeper = thread::Builder::new().name(format!("mcc-keep-{index}"));
+            keeper.spawn(move || opening.keep(index, &shared, &options))
+        });
+        if let Err(source) = started {
+            let error = OpenError::Failed { doing: "starting threads", source };
             bay.settle(Err(error.offline(bay.path())));
+            bay.ended.store(true, Ordering::Release);
         }
         bay
     }
 
     /// The life of a drive.
     fn keep(&self, index: usize, shared: &Shared, options: &StoreOptions) {
-        let _watch = Watch(self);
+        let _ending = Ending(self);
         let prepared = recover::prepare(index, &self.config, shared, options, &self.progress);
-        let started = prepared.and_then(|(keeper, tasks)| {
-            let tasks = Arc::new(Mutex::new(tasks));
-            care::start(&keeper.drive, Arc::clone(&tasks), options.patience)
-                .and_then(|()| scrub::start(&keeper.drive, options.scrub_rate))
-                .map_err(|source| OpenError::Failed { doing: "starting threads", source })?;
-            Ok((keeper, tasks))
-        });
-        match started {
-            Ok((keeper, tasks)) => {
-                let drive = Arc::clone(&keeper.drive);
-                self.settle(Ok(Arc::clone(&drive)));
-                // Messages about what was found here did not reach it while it was being opened.
-                drive.sweep.store(true, Ordering::Release);
-                drive.tell(Task::Wake);
-                if self.progress.abandoned.load(Ordering::Acquire) {
-                    return;
-                }
-                drop(drive);
-                keeper.run(&tasks);
+        let (keeper, tasks) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.settle(Err(error.offline(self.path())));
+                return;
             }
-            Err(error) => self.settle(Err(error.offline(self.path()))),
+        };
+        let drive = Arc::clone(&keeper.drive);
+        if let Err(source) = scrub::start(&drive, options.scrub_rate) {
+            keeper.let_go();
+            let error = OpenError::Failed { doing: "starting threads", source };
+            self.settle(Err(error.offline(self.path())));
+            return;
         }
+        if let Some(carer) = self.carer.get() {
+            let _ = drive.carer.set(carer.clone());
+        }
+        let tasks = self.tasks.get_or_init(|| Mutex::new(tasks));
+        shared.joined.fetch_add(1, Ordering::AcqRel);
+        if !self.settle(Ok(Arc::clone(&drive))) {
+            // It took too long, and was given up.
+            drive.abandoned.store(true, Ordering::Release);
+            keeper.let_go();
+            return;
+        }
+        // Messages about what was found here did not reach it while it was being opened.
+        drive.sweep.store(true, Ordering::Release);
+        drive.tell(Task::Wake);
+        if self.progress.abandoned.load(Ordering::Acquire) {
+            return;
+        }
+        drop(drive);
+        keeper.run(tasks);
     }
 
-    fn settle(&self, opened: Result<Arc<Drive>, Offline>) {
+    /// What became of the opening. False when that was settled before.
+    pub(super) fn settle(&self, opened: Result<Arc<Drive>, Offline>) -> bool {
         if let Err(Offline { reason, action, .. }) = &opened {
             tracing::error!(drive = %self.path().display(), reason, action, "drive is offline");
         }
-        // Only the thread that opens it, or that failed to start it, gets here.
-        let _ = self.opened.set(opened);
+        self.opened.set(opened).is_ok()
+    }
+
+    pub(super) fn opened(&self) -> Option<&Result<Arc<Drive>, Offline>> {
+        self.opened.get()
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    pub(super) fn tasks(&self) -> Option<&Mutex<Receiver<Task>>> {
+        self.tasks.get()
     }
 
     /// Its folder.
@@ -151,10 +191,10 @@ impl Bay {
     pub(super) fn standing(&self) -> Standing {
         match self.opened.get() {
             None => Standing::Opening,
-            Some(Err(_)) => Standing::Empty,
             Some(Ok(drive)) if drive.is_up() => Standing::Up,
             Some(Ok(drive)) if drive.let_go.load(Ordering::Acquire) => Standing::Empty,
-            Some(Ok(_)) => Standing::Held,
+            Some(Err(_)) if self.ended.load(Ordering::Acquire) => Standing::Empty,
+            Some(_) => Standing::Held,
         }
     }
 
@@ -205,12 +245,14 @@ impl Bay {
     }
 }
 
-/// Says so when the opening of a drive, or its keeper, ends by a defect of this program.
-struct Watch<'a>(&'a Bay);
+/// Notes that the thread has ended. When that is by a defect of this program, what it found on the drive
+/// may still be looked up: no other drive can take its place.
+struct Ending<'a>(&'a Bay);
 
-impl Drop for Watch<'_> {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if !thread::panicking() {
+            self.0.ended.store(true, Ordering::Release);
             return;
         }
         let offline = Offline::new(
@@ -219,7 +261,7 @@ impl Drop for Watch<'_> {
         );
         match self.0.drive() {
             Some(drive) => drive.take_offline(offline),
-            None => self.0.settle(Err(offline)),
+            None => drop(self.0.settle(Err(offline))),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Catalog {
         }
         self.sweep_if_due();
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let new = Arc::new(Object::new(key.clone(), number, meta));
         let objects = self.objects.pin();
         let outcome = objects.compute(key.clone(), |entry| match entry {
             // Somebody else has published the same, or even a later generation, meanwhile.
@@ -125,9 +125,9 @@ impl Catalog {
     /// What the origin has said in this run is more recent than whatever a drive says, and among
     /// drives the highest number is.
     pub(super) fn adopt(&self, found: FoundObject) -> Option<Arc<Object>> {
-        let FoundObject { number, key, packed } = found;
+        let FoundObject { number, key, length, meta } = found;
         self.skip_number(number);
-        let new = Arc::new(Object::found(key.clone(), number, packed));
+        let new = Arc::new(Object::found(key.clone(), number, length, meta));
         let objects = self.objects.pin();
         let outcome = objects.compute(key, |entry| match entry {
             Some((_, current)) if is_same(current, &new) => {
@@ -141,8 +141,8 @@ impl Catalog {
                 let current = current?;
                 let of_this_run = current.recency() == u64::MAX;
                 current.raise_recency(number);
-                if !of_this_run && new.peek_meta().stored_at > current.peek_meta().stored_at {
-                    current.renew(&new.peek_meta());
+                if !of_this_run && new.stored_at() > current.stored_at() {
+                    current.renew(&new.meta());
                 }
                 Some(current)
             }
@@ -207,7 +207,7 @@ impl Catalog {
 /// Whether a generation that is known and one found on a drive are about the same bytes: by what the
 /// origin said, or because it is the same generation, which several drives may hold blocks of.
 fn is_same(known: &Object, found: &Object) -> bool {
-    let (known_meta, found_meta) = (known.peek_meta(), found.peek_meta());
+    let (known_meta, found_meta) = (known.meta(), found.meta());
     let validators =
         |meta: &ObjectMeta| (meta.length, meta.etag.clone(), meta.last_modified.clone());
     let one =

@@ -10,19 +10,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
-use super::disk::DiskFile;
+use super::disk::{DiskFile, is_full};
 use super::drive::count;
 use super::fault::Part;
 use super::keeper::{Keeper, Task};
 use super::layout::{Class, PerClass, SlotLayout};
 use super::meta::DriveMeta;
+use super::object::Object;
 use super::object_log::ObjectLog;
 use super::object_record::ObjectRecord;
 use super::slot_record::{SLOT_RECORD, SlotRecord};
+
+/// How often the oldest quarter of the objects is given up before a checkpoint fails for want of space.
+const SHRINKINGS: usize = 8;
 
 /// What the slot table does not know yet about a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +69,7 @@ struct UnderWay {
 
 /// What is being synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Blocks,
     Records,
 }
@@ -113,6 +118,12 @@ impl Checkpoint {
     /// Whether there is anything to persist.
     pub(super) fn has_work(&self) -> bool {
         !self.changes.is_empty() || !self.unlogged.is_empty()
+    }
+
+    /// What the checkpoint under way waits for.
+    #[cfg(test)]
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.under_way.as_ref().map(|under_way| under_way.stage)
     }
 
     /// Whether to begin one now.
@@ -203,22 +214,47 @@ impl Keeper {
 
     fn write_log(&mut self) -> io::Result<()> {
         let Self { checkpoint, inventory, drive, .. } = self;
-        let record = |object: &super::Object| {
-            let meta = object.peek_meta().as_ref().clone();
-            // Too long to be written: `Store::write` takes no blocks of such an object, and when
-            // only new headers made it so, its last entry stays.
-            ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
+        let written = if checkpoint.log.is_mostly_dead(inventory.object_count()) {
+            self.rewrite_log()
+        } else {
+            let objects = checkpoint.unlogged.iter().filter_map(|number| inventory.object(*number));
+            let entries: Vec<Vec<u8>> = objects.filter_map(|object| log_entry(object)).collect();
+            if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&drive.disk, &entries) }
         };
-        if checkpoint.log.is_mostly_dead(inventory.object_count()) {
-            let objects = inventory.objects().filter_map(|object| record(object));
-            return checkpoint.log.rewrite(&drive.disk, objects);
+        match written {
+            Err(error) if is_full(&error) => self.shrink_log(error),
+            written => written,
         }
-        let entries: Vec<Vec<u8>> = checkpoint
-            .unlogged
-            .iter()
-            .filter_map(|number| record(inventory.object(*number)?))
-            .collect();
-        if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&entries) }
+    }
+
+    fn rewrite_log(&mut self) -> io::Result<()> {
+        let entries = self.inventory.objects().filter_map(|object| log_entry(object));
+        self.checkpoint.log.rewrite(&self.drive.disk, entries)
+    }
+
+    /// The file system is full: makes do with the space there is. What is about objects that are gone
+    /// goes first, then the objects that came first.
+    fn shrink_log(&mut self, mut error: io::Error) -> io::Result<()> {
+        let drive = Arc::clone(&self.drive);
+        let drive = drive.disk.path().display();
+        for _ in 0..SHRINKINGS {
+            tracing::warn!(%drive, %error, "no space for the object log: writing it anew");
+            match self.rewrite_log() {
+                Err(again) if is_full(&again) => error = again,
+                written => return written,
+            }
+            let mut numbers: Vec<u64> =
+                self.inventory.objects().map(|object| object.number()).collect();
+            numbers.sort_unstable();
+            let dropped = numbers.len().div_ceil(4);
+            tracing::warn!(%drive, dropped, "no space for the object log: dropping the oldest objects");
+            for number in numbers.into_iter().take(dropped) {
+                if let Some(object) = self.inventory.object(number).cloned() {
+                    self.release_object(&object);
+                }
+            }
+        }
+        Err(error)
     }
 
     /// Writes the records of all changes, neighbors together.
@@ -324,6 +360,13 @@ impl Keeper {
         drop(self.lock);
         tell(std::slice::from_ref(done));
     }
+}
+
+/// What the log says of an object; `None` if that is too long to be written: `Store::write` takes no
+/// blocks of such an object, and when only new headers made it so, its last entry stays.
+fn log_entry(object: &Object) -> Option<Vec<u8>> {
+    let meta = object.meta().as_ref().clone();
+    ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
 }
 
 /// Whoever no longer waits has no need to know.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::io::Errno;
 
 use super::fault::{Effect, Faults, Operation, Part};
 use super::watch::{Busy, Watch};
@@ -32,8 +33,8 @@ pub(super) struct Lock {
 }
 
 impl Disk {
-    pub(super) fn new(path: &Path, faults: Faults) -> Self {
-        Self { path: path.into(), faults, watch: Arc::new(Watch::new()) }
+    pub(super) fn new(path: &Path, faults: Faults, watch: Arc<Watch>) -> Self {
+        Self { path: path.into(), faults, watch }
     }
 
     /// What is being done on the drive.
@@ -55,6 +56,7 @@ impl Disk {
 
     /// Locks the folder, which must exist; `None` when another process has it.
     pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+        let (_busy, _) = self.begin(Part::Meta, Operation::Open)?;
         let folder = File::open(&self.path)?;
         if !folder.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::NotADirectory));
@@ -94,22 +96,44 @@ impl Disk {
         }
     }
 
-    /// Replaces a file as a whole: after a crash the drive has the old one or the new one.
+    /// Replaces a file as a whole: after a crash the drive has the old one or the new one. What was
+    /// [reserved](Self::reserve_replacement) for it is used.
     pub(super) fn replace(
         &self,
         part: Part,
         write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let path = self.file(part);
-        let new = path.with_added_extension("new");
-        let file = NewFile { file: File::create(&new)?, disk: self, part, unsynced: 0 };
+        self.faults.meet(&self.path, part, Operation::Write)?;
+        let file = NewFile { file: self.replacement(part)?, disk: self, part, unsynced: 0 };
         let mut out = io::BufWriter::with_capacity(1 << 20, file);
         write(&mut out)?;
         out.flush()?;
         out.get_mut().sync()?;
         let (_busy, _) = self.begin(part, Operation::Open)?;
-        fs::rename(&new, &path)?;
+        fs::rename(self.new_file(part), self.file(part))?;
         File::open(&self.path)?.sync_all()
+    }
+
+    /// Reserves `bytes` of space for the next replacement of a file, so that a full file system cannot
+    /// prevent it.
+    pub(super) fn reserve_replacement(&self, part: Part, bytes: u64) -> io::Result<()> {
+        let (_busy, _) = self.begin(part, Operation::Allocate)?;
+        let file = self.replacement(part)?;
+        Ok(rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
+    /// The file that is to replace another one, empty. Space that it has already stays with it.
+    fn replacement(&self, part: Part) -> io::Result<File> {
+        let path = self.new_file(part);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    fn new_file(&self, part: Part) -> PathBuf {
+        self.file(part).with_added_extension("new")
     }
 
     fn file(&self, part: Part) -> PathBuf {
@@ -138,7 +162,7 @@ impl io::Write for NewFile<'_> {
         if self.unsynced >= SYNC_EVERY {
             self.sync()?;
         }
-        let (_busy, _) = self.disk.begin(self.part, Operation::Write)?;
+        let _busy = self.disk.watch.begin(self.part, Operation::Write);
         let written = self.file.write(bytes)?;
         self.unsynced += written as u64;
         Ok(written)
@@ -176,6 +200,12 @@ impl DiskFile {
     pub(super) fn allocate(&self, bytes: u64) -> io::Result<()> {
         let (_busy, _) = self.begin(Operation::Allocate)?;
         Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, bytes)?)
+    }
+
+    /// Takes space for the file to grow to `bytes` without changing its length.
+    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let (_busy, _) = self.begin(Operation::Allocate)?;
+        Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
     }
 
     /// Tells the kernel that reads go all over the file: its own read-ahead would be waste.
@@ -236,7 +266,7 @@ impl DiskFile {
                 let written = match rustix::io::pwritev(&*self.file, rest, offset) {
                     Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
                     Ok(written) => written,
-                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(Errno::INTR) => continue,
                     Err(error) => return Err(error.into()),
                 };
                 offset += written as u64;
@@ -284,4 +314,9 @@ fn flip_middle(bytes: &mut [u8]) {
     if let Some(byte) = bytes.get_mut(middle) {
         *byte = !*byte;
     }
+}
+
+/// Whether an operation failed for want of space: no fault of the drive.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }

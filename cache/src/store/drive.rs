@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,6 @@ use super::reader::Readers;
 use super::scrub::Scrub;
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
-use super::watch::Stuck;
 
 /// A drive that was opened. It may have gone offline since.
 pub(super) struct Drive {
@@ -39,6 +38,8 @@ pub(super) struct Drive {
     pub(super) tasks: SyncSender<Task>,
     /// The keeper has missed a message and is to look at everything it holds.
     pub(super) sweep: AtomicBool,
+    /// Drives of the store that have joined: with each more the keeper is to look as well.
+    pub(super) joined: Arc<AtomicU64>,
     /// The store is gone: the keeper ends without a checkpoint.
     pub(super) abandoned: AtomicBool,
     pub(super) offline: OnceLock<Offline>,
@@ -148,14 +149,9 @@ impl Drive {
     }
 
     /// An operation on it does not come back.
-    pub(super) fn hangs(&self, stuck: Stuck, patience: Duration) {
+    pub(super) fn hangs(&self, reason: String) {
         count(&self.counts.hung);
-        self.give_up(format!(
-            "it hangs: {} of its file `{}` has not come back for more than {} s",
-            stuck.operation.name(),
-            stuck.part.file_name(),
-            patience.as_secs()
-        ));
+        self.give_up(reason);
     }
 
     /// Ends the drive's part in the store because it is bad: a restart of the node does not use it

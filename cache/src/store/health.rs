@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use super::disk::is_full;
 
 /// So many errors ...
 pub(super) const ERRORS: usize = 5;
@@ -31,7 +31,7 @@ impl ErrorWindow {
     /// Takes note of an error at `now`. That there is no space is not counted: it passes, and the drive
     /// is not to blame. Everything else is, a file system that has become read-only included.
     pub(super) fn note(&mut self, error: &io::Error, now: Instant) -> Verdict {
-        if matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT)) {
+        if is_full(error) {
             self.without_space = Some(now);
             return Verdict::Bearable;
         }
@@ -48,6 +48,8 @@ impl ErrorWindow {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     fn note(errors: &mut ErrorWindow, error: Errno, start: Instant, second: u64) -> Verdict {

@@ -40,7 +40,7 @@ impl Inventory {
     pub(super) fn new(layout: SlotLayout) -> Self {
         Self {
             layout,
-            owners: Owners::none(layout.slots()),
+            owners: Owners::none(layout),
             objects: Vec::new(),
             by_number: HashMap::default(),
             vacant: Vec::new(),

@@ -66,6 +66,8 @@ pub(super) struct Keeper {
     /// Slots to keep free.
     reserve: PerClass<u32>,
     ageing: Option<Ageing>,
+    /// How many drives had joined when it last looked at everything.
+    joined: u64,
 }
 
 impl Keeper {
@@ -79,7 +81,7 @@ impl Keeper {
     ) -> Self {
         let layout = drive.layout;
         let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
-        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing }
+        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing, joined: 0 }
     }
 
     /// Works until the store is closed or gone.
@@ -113,7 +115,9 @@ impl Keeper {
                 Task::Close(done) => return self.close(&done),
                 Task::Wake => {}
             }
-            if self.drive.sweep.swap(false, Ordering::AcqRel) {
+            let joined = self.drive.joined.load(Ordering::Acquire);
+            if self.drive.sweep.swap(false, Ordering::AcqRel) || joined != self.joined {
+                self.joined = joined;
                 self.sweep();
             }
             if let Some(ageing) = &mut self.ageing {
@@ -215,7 +219,7 @@ impl Keeper {
     }
 
     /// Returns how many slots it emptied.
-    fn release_object(&mut self, object: &Arc<Object>) -> u64 {
+    pub(super) fn release_object(&mut self, object: &Arc<Object>) -> u64 {
         let slots = self.slots_of(object);
         slots.iter().for_each(|slot| self.empty(*slot));
         slots.len() as u64
@@ -242,7 +246,7 @@ impl Keeper {
         let _ = reply.try_send(next);
     }
 
-    fn renewed(&mut self, object: &Arc<Object>) {
+    pub(super) fn renewed(&mut self, object: &Arc<Object>) {
         if self.inventory.object(object.number()).is_some() {
             self.checkpoint.unlogged.insert(object.number());
         }
@@ -288,15 +292,8 @@ impl Keeper {
 
     /// The drive has failed: its blocks are forgotten, so that other drives may take them, and
     /// nothing is written any more.
-    fn stay_offline(mut self, task: Task, tasks: &Mutex<Receiver<Task>>) {
-        let slots: Vec<u32> = self.inventory.taken().collect();
-        for slot in slots {
-            self.inventory.release(&self.drive, slot);
-        }
-        // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
-        let drive = Arc::clone(&self.drive);
-        drop(self);
-        drive.let_go.store(true, Ordering::Release);
+    fn stay_offline(self, task: Task, tasks: &Mutex<Receiver<Task>>) {
+        let drive = self.let_go();
         let mut next = Some(task);
         while let Some(task) = next {
             if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {
@@ -305,5 +302,18 @@ impl Keeper {
             drop(task);
             next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         }
+    }
+
+    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// checkpoint learns that there is none.
+    pub(super) fn let_go(mut self) -> Arc<Drive> {
+        let slots: Vec<u32> = self.inventory.taken().collect();
+        for slot in slots {
+            self.inventory.release(&self.drive, slot);
+        }
+        let drive = Arc::clone(&self.drive);
+        drop(self);
+        drive.let_go.store(true, Ordering::Release);
+        drive
     }
 }

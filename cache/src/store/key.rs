@@ -19,7 +19,8 @@ pub struct ObjectKey {
     /// Host and target back to back: what people know as the URL without its scheme.
     text: Arc<str>,
     host_length: usize,
-    hash: u128,
+    /// The low and the high half: two words align better than one of 128 bits.
+    hash: [u64; 2],
 }
 
 impl ObjectKey {
@@ -33,7 +34,9 @@ impl ObjectKey {
             Some(query) => format!("{host}{slash}{path}?{query}"),
             None => format!("{host}{slash}{path}"),
         };
-        Self { hash: fnv1a_128(text.as_bytes()), text: text.into(), host_length: host.len() }
+        let hash = fnv1a_128(text.as_bytes());
+        let hash = [hash as u64, (hash >> 64) as u64];
+        Self { hash, text: text.into(), host_length: host.len() }
     }
 
     /// The key that [`as_str`](Self::as_str) wrote; `None` when `text` is no host and target.
@@ -65,13 +68,14 @@ impl ObjectKey {
     /// Not a secret and not collision-proof: equality always compares the text.
     #[must_use]
     pub fn stable_hash(&self) -> u128 {
-        self.hash
+        let [low, high] = self.hash;
+        u128::from(high) << 64 | u128::from(low)
     }
 }
 
 impl Hash for ObjectKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.hash);
+        state.write_u128(self.stable_hash());
     }
 }
 

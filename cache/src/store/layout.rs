@@ -12,7 +12,7 @@ use super::BLOCK;
 use super::object::Location;
 
 /// Bytes in a small slot (64 KiB): blocks that are no longer go there.
-pub(super) const SMALL_SLOT: u32 = 64 << 10;
+pub const SMALL_SLOT: u32 = 64 << 10;
 
 /// MiB per stripe.
 const STRIPE: u32 = 64;
@@ -25,7 +25,7 @@ const SLOTS_PER_STRIPE: u32 = SMALL_PER_STRIPE + LARGE_PER_STRIPE;
 
 /// How large a slot is. Each class has its own free slots and its own eviction queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// 1 MiB.
     Large,
     /// 64 KiB.
@@ -36,7 +36,8 @@ impl Class {
     pub(super) const ALL: [Self; 2] = [Self::Large, Self::Small];
 
     /// Bytes in a slot of this class.
-    pub(super) fn size(self) -> u32 {
+    #[must_use]
+    pub fn size(self) -> u32 {
         match self {
             Self::Large => BLOCK,
             Self::Small => SMALL_SLOT,
@@ -73,7 +74,7 @@ impl<T> PerClass<T> {
 
 /// The slots of a drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SlotLayout {
+pub struct SlotLayout {
     /// MiB of the whole slab.
     mebibytes: u32,
     /// MiB of it in front of the stripes, a large slot each.
@@ -83,7 +84,8 @@ pub(super) struct SlotLayout {
 impl SlotLayout {
     /// The layout of a slab of so many MiB, of which the first `plain` are large slots and the rest
     /// stripes. What a drive cannot have, or number, is left out.
-    pub(super) fn new(mebibytes: u32, plain: u32) -> Self {
+    #[must_use]
+    pub fn new(mebibytes: u32, plain: u32) -> Self {
         let plain = plain.min(mebibytes).min(Location::MAX_SLOTS);
         let stripes = (Location::MAX_SLOTS - plain) / SLOTS_PER_STRIPE;
         Self { mebibytes: mebibytes.min(plain + stripes * STRIPE), plain }
@@ -100,17 +102,20 @@ impl SlotLayout {
     }
 
     /// Bytes of the whole slab.
-    pub(super) fn bytes(self) -> u64 {
+    #[must_use]
+    pub fn bytes(self) -> u64 {
         u64::from(self.mebibytes) * u64::from(BLOCK)
     }
 
     /// Slots of both classes. The last stripe may be cut short; its small slots come first.
-    pub(super) fn slots(self) -> u32 {
+    #[must_use]
+    pub fn slots(self) -> u32 {
         self.count(Class::Large) + self.count(Class::Small)
     }
 
     /// Slots of one class.
-    pub(super) fn count(self, class: Class) -> u32 {
+    #[must_use]
+    pub fn count(self, class: Class) -> u32 {
         let striped = self.mebibytes - self.plain;
         let groups = striped.div_ceil(STRIPE);
         match class {
@@ -120,7 +125,8 @@ impl SlotLayout {
     }
 
     /// The class for a block of `length` bytes.
-    pub(super) fn class_for(self, length: u32) -> Class {
+    #[must_use]
+    pub fn class_for(self, length: u32) -> Class {
         match length <= SMALL_SLOT && self.plain < self.mebibytes {
             true => Class::Small,
             false => Class::Large,
@@ -138,7 +144,8 @@ impl SlotLayout {
     }
 
     /// The slot that has `rank` others of its class before it.
-    pub(super) fn slot(self, class: Class, rank: u32) -> u32 {
+    #[must_use]
+    pub fn slot(self, class: Class, rank: u32) -> u32 {
         match class {
             Class::Small => {
                 let (stripe, place) = (rank / SMALL_PER_STRIPE, rank % SMALL_PER_STRIPE);

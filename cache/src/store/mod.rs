@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
+//! | `key`, `object`, `packed_meta`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
 //! | `bay` | the place of each drive, also while it is being opened |
 //! | `layout` | where each slot lies in the slab |
@@ -55,6 +55,7 @@ mod object_log;
 mod object_record;
 mod owners;
 mod pace;
+mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
@@ -82,6 +83,7 @@ use thiserror::Error;
 pub use block::{PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
+pub use layout::{Class, SMALL_SLOT, SlotLayout};
 pub use listing::{Cursor, DriveShare, ListOrder, ListQuery, NoCursor, ObjectPage};
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
@@ -229,6 +231,8 @@ pub struct Store {
     /// One per `[[drive]]`, in the order of the configuration.
     bays: Vec<ArcSwap<Bay>>,
     options: StoreOptions,
+    /// Held by who opens a drive anew: two would open it twice.
+    reopening: Mutex<()>,
     /// Nothing is stored any more.
     closed: AtomicBool,
     /// The last verification that was ordered.
@@ -253,6 +257,7 @@ impl Store {
             shared,
             bays,
             options: options.clone(),
+            reopening: Mutex::default(),
             closed: AtomicBool::new(false),
             verification: Mutex::default(),
         }
@@ -440,8 +445,7 @@ impl Store {
     /// # Errors
     /// [`OnlineError`]: there is nothing to be done.
     pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
-        // One at a time: two would open the drive twice.
-        let _one = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
         let (index, place) = place.ok_or(OnlineError::Unknown)?;
         let bay = place.load();

@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 
 use super::BLOCK;
 use super::extents::Extents;
 use super::key::ObjectKey;
-use super::object_record::PackedMeta;
+use super::packed_meta::PackedMeta;
 use crate::time::hour;
 
 /// What a stored response needs besides its bytes.
@@ -33,6 +33,9 @@ pub struct ObjectMeta {
     /// Until when it may be served without asking the origin: seconds since 1970.
     pub fresh_until: u64,
 }
+
+/// By how many seconds what the origin said may lie in the future: clocks are set a little now and then.
+const CLOCK_SLACK: u64 = 300;
 
 impl ObjectMeta {
     /// Whether `other` is certain to describe the same bytes: equal length, and equal strong entity
@@ -56,15 +59,11 @@ pub struct Object {
     key: ObjectKey,
     number: u64,
     length: u64,
-    /// `None` until somebody asks for what was found on a drive.
-    meta: ArcSwapOption<ObjectMeta>,
-    /// What was found on a drive: a small part of the size of what it is unpacked to, which for most
-    /// objects of a large cache nobody asks for.
-    packed: Option<PackedMeta>,
+    meta: ArcSwap<PackedMeta>,
     blocks: BlockTable,
     /// Bytes of each block that were fetched and have not been sent to anybody. Made when the first
     /// one is fetched: not for what was found on a drive.
-    unsent: OnceLock<Extents>,
+    unsent: OnceLock<Box<Extents>>,
     recency: AtomicU64,
     stored: AtomicU64,
     retired: AtomicBool,
@@ -76,28 +75,18 @@ pub struct Object {
 
 impl Object {
     /// What an origin has just said.
-    pub(super) fn new(key: ObjectKey, number: u64, meta: ObjectMeta) -> Self {
-        let length = meta.length;
-        Self {
-            meta: ArcSwapOption::from_pointee(meta),
-            recency: AtomicU64::new(u64::MAX),
-            ..Self::bare(key, number, length)
-        }
+    pub(super) fn new(key: ObjectKey, number: u64, meta: &ObjectMeta) -> Self {
+        let packed = PackedMeta::pack(meta);
+        Self { recency: u64::MAX.into(), ..Self::found(key, number, meta.length, packed) }
     }
 
     /// What was found on a drive.
-    pub(super) fn found(key: ObjectKey, number: u64, packed: PackedMeta) -> Self {
-        let length = packed.length();
-        Self { packed: Some(packed), ..Self::bare(key, number, length) }
-    }
-
-    fn bare(key: ObjectKey, number: u64, length: u64) -> Self {
+    pub(super) fn found(key: ObjectKey, number: u64, length: u64, meta: PackedMeta) -> Self {
         Self {
             key,
             number,
             length,
-            meta: ArcSwapOption::empty(),
-            packed: None,
+            meta: ArcSwap::from_pointee(meta),
             blocks: BlockTable::new(length),
             unsent: OnceLock::new(),
             recency: AtomicU64::new(number),
@@ -127,21 +116,28 @@ impl Object {
         self.length
     }
 
-    /// What the origin said, as of its last answer.
+    /// What the origin said, as of its last answer. Put together for each call.
     #[must_use]
     pub fn meta(&self) -> Arc<ObjectMeta> {
-        if let Some(meta) = self.meta.load_full() {
-            return meta;
-        }
-        let unpacked = self.peek_meta();
-        let before = self.meta.compare_and_swap(&None::<Arc<ObjectMeta>>, Some(unpacked.clone()));
-        before.clone().unwrap_or(unpacked)
+        Arc::new(self.meta.load().unpack(self.length))
     }
 
-    /// The same, for who looks at many objects once: nothing is kept unpacked.
-    pub(super) fn peek_meta(&self) -> Arc<ObjectMeta> {
-        let unpack = || self.packed.as_ref().map(PackedMeta::unpack).unwrap_or_default();
-        self.meta.load_full().unwrap_or_else(|| Arc::new(unpack()))
+    /// Until when it may be served without asking the origin: seconds since 1970.
+    pub(super) fn fresh_until(&self) -> u64 {
+        self.meta.load().fresh_until
+    }
+
+    /// Whether it may be served at `now` (seconds since 1970) without asking the origin. Not when it is from
+    /// the future: the clock was set back, and was wrong when the origin was asked, or is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let meta = self.meta.load();
+        meta.fresh_until > now && meta.stored_at <= now.saturating_add(CLOCK_SLACK)
+    }
+
+    /// When the origin last sent or confirmed it: seconds since 1970.
+    pub(super) fn stored_at(&self) -> u64 {
+        self.meta.load().stored_at
     }
 
     /// What a drive says under a lower number is older than this generation: its own number, or that
@@ -213,24 +209,20 @@ impl Object {
     /// most as long as it could be served without asking the origin, which would have renewed it.
     pub(super) fn last_asked(&self, now: u32) -> u32 {
         match self.asked.load(Ordering::Relaxed) {
-            0 => hour(self.peek_meta().fresh_until).min(now),
+            0 => hour(self.fresh_until()).min(now),
             asked => asked,
         }
     }
 
     /// Takes over the freshness and header fields of an answer about this same generation.
     pub(super) fn renew(&self, answer: &ObjectMeta) {
-        let unpacked = self.meta();
         self.meta.rcu(|current| {
-            let current = current.as_ref().unwrap_or(&unpacked);
-            Some(Arc::new(ObjectMeta {
-                length: current.length,
-                etag: current.etag.clone(),
-                last_modified: current.last_modified.clone(),
-                headers: answer.headers.clone(),
-                stored_at: answer.stored_at,
-                fresh_until: answer.fresh_until,
-            }))
+            let current = current.unpack(self.length);
+            PackedMeta::pack(&ObjectMeta {
+                etag: current.etag,
+                last_modified: current.last_modified,
+                ..answer.clone()
+            })
         });
     }
 
@@ -243,7 +235,7 @@ impl Object {
     /// Block `index` comes from the origin, now or anew: the next bytes of it that are sent, as many as
     /// it has, are those that had to be fetched.
     pub(crate) fn note_fetch(&self, index: u32) {
-        let unsent = self.unsent.get_or_init(|| Extents::new(self.length, 0));
+        let unsent = self.unsent.get_or_init(|| Box::new(Extents::new(self.length, 0)));
         if let (Some(unsent), Some(length)) =
             (unsent.get_or_allocate(index), self.block_length(index))
         {
@@ -394,7 +386,7 @@ mod tests {
     fn block_lengths_add_up_to_the_length() {
         for length in [0, 1, u64::from(BLOCK) - 1, u64::from(BLOCK), 5 * u64::from(BLOCK) + 17] {
             let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
-            let object = Object::new(key, 1, meta(length, None, None));
+            let object = Object::new(key, 1, &meta(length, None, None));
             let sum: u64 =
                 (0..object.blocks()).map(|i| u64::from(object.block_length(i).unwrap())).sum();
             assert_eq!(sum, length);
@@ -405,7 +397,7 @@ mod tests {
     #[test]
     fn each_fetched_byte_counts_for_one_sent_byte() {
         let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
-        let object = Object::new(key, 1, meta(u64::from(BLOCK) + 10, None, None));
+        let object = Object::new(key, 1, &meta(u64::from(BLOCK) + 10, None, None));
         assert_eq!(object.note_sent(1, 10), 0, "it was here before");
         object.note_fetch(1);
         assert_eq!([4, 4, 4, 4].map(|bytes| object.note_sent(1, bytes)), [4, 4, 2, 0]);

@@ -10,6 +10,7 @@ use mcc_config::HostName;
 
 use super::key::ObjectKey;
 use super::object::ObjectMeta;
+use super::packed_meta::PackedMeta;
 
 /// Begins each entry.
 const MAGIC: [u8; 4] = *b"mcO1";
@@ -42,37 +43,13 @@ pub enum Scan {
     Incomplete,
 }
 
-/// An entry as the restart takes it in: checked, but not unpacked.
+/// An entry as the restart takes it in.
 #[derive(Debug)]
 pub(super) struct FoundObject {
     pub(super) number: u64,
     pub(super) key: ObjectKey,
-    pub(super) packed: PackedMeta,
-}
-
-/// An [`ObjectMeta`] as it stands in the log: a tenth of the memory.
-#[derive(Debug)]
-pub(super) struct PackedMeta {
-    length: u64,
-    stored_at: u64,
-    fresh_until: u64,
-    /// Validators and header fields, which were found to be well formed.
-    fields: Box<[u8]>,
-}
-
-impl PackedMeta {
-    /// Length of the whole content in bytes.
-    pub(super) fn length(&self) -> u64 {
-        self.length
-    }
-
-    pub(super) fn unpack(&self) -> ObjectMeta {
-        let mut meta = decode_fields(&self.fields).unwrap_or_default();
-        meta.length = self.length;
-        meta.stored_at = self.stored_at;
-        meta.fresh_until = self.fresh_until;
-        meta
-    }
+    pub(super) length: u64,
+    pub(super) meta: PackedMeta,
 }
 
 /// What stands at the beginning of some bytes of the log: like [`Scan`], without a look into the body.
@@ -159,11 +136,8 @@ impl ObjectRecord {
 impl FoundObject {
     /// Takes in the body of an entry; `None` when there is no sense in it.
     pub(super) fn from_body(body: &[u8]) -> Option<Self> {
-        let mut rest = body;
-        let Head { number, length, stored_at, fresh_until, key } = Head::take(&mut rest)?;
-        decode_fields(rest)?;
-        let packed = PackedMeta { length, stored_at, fresh_until, fields: rest.into() };
-        Some(Self { number, key, packed })
+        let ObjectRecord { number, key, meta } = ObjectRecord::decode_body(body)?;
+        Some(Self { number, key, length: meta.length, meta: PackedMeta::pack(&meta) })
     }
 }
 
@@ -367,8 +341,7 @@ mod tests {
             let EntryScan::Body(body, size) = scan_entry(&bytes, true) else { panic!() };
             prop_assert_eq!((size, number_of(body)), (bytes.len(), Some(record.number)));
             let found = FoundObject::from_body(body).unwrap();
-            prop_assert_eq!(found.packed.length(), record.meta.length);
-            let unpacked = found.packed.unpack();
+            let unpacked = found.meta.unpack(found.length);
             prop_assert_eq!(ObjectRecord { number: found.number, key: found.key, meta: unpacked }, record);
         }
     }

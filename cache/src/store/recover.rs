@@ -22,7 +22,7 @@ use super::bay::{Progress, Shared};
 use super::checkpoint::{Change, Checkpoint, Syncer};
 use super::disk::{Disk, DiskFile};
 use super::drive::{Counts, Drive};
-use super::fault::Part;
+use super::fault::{Operation, Part};
 use super::inventory::{Inventory, Suspect};
 use super::keeper::{Keeper, Task};
 use super::layout::SlotLayout;
@@ -41,6 +41,10 @@ use super::{BLOCK, StoreOptions};
 
 /// Smallest slab in MiB. The configuration asks for more.
 const FEWEST_MEBIBYTES: u64 = 16;
+/// Space reserved for the object log: one byte for so many of the slab, as a power of two, ...
+const LOG_SHARE: u32 = 17;
+/// ... but no less than this (64 KiB).
+const LEAST_LOG: u64 = 64 << 10;
 /// Records read at once (1 MiB).
 const PIECE: u32 = 32 << 10;
 
@@ -116,7 +120,7 @@ pub(super) fn prepare(
     let (folder, size) = (config.path.as_path(), config.size.bytes());
     let index = u8::try_from(index).ok().filter(|index| usize::from(*index) < Location::MAX_DRIVES);
     let index = index.ok_or(OpenError::TooMany)?;
-    let disk = Disk::new(folder, options.faults.clone());
+    let disk = Disk::new(folder, options.faults.clone(), Arc::clone(&progress.watch));
     let lock = disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::Missing,
         io::ErrorKind::NotADirectory => OpenError::NoFolder,
@@ -131,7 +135,11 @@ pub(super) fn prepare(
     let mut notes = Vec::new();
     let known = read_meta(&disk, &mut notes)?;
     let uuid = known.map(|known| known.uuid);
-    let admission = Admission::new(&shared.ledger, &shared.folders);
+    let admission = {
+        // It looks at the folders of all drives.
+        let _busy = disk.watch().begin(Part::Meta, Operation::Open);
+        Admission::new(&shared.ledger, &shared.folders)
+    };
     notes.extend(admission.admit(folder, uuid, config.allow_root).map_err(OpenError::Refused)?);
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
     let layout = SlotLayout::new(wanted, known.map_or(0, |known| known.plain));
@@ -160,6 +168,12 @@ pub(super) fn prepare(
         slab.set_length(layout.bytes()).map_err(failed("shortening the slab"))?;
     }
 
+    let room = (layout.bytes() >> LOG_SHARE).max(LEAST_LOG);
+    let reserved = log.reserve(&disk, room);
+    if let Err(error) = reserved.and_then(|()| disk.reserve_replacement(Part::Meta, LEAST_LOG)) {
+        notes.push(format!("no space could be reserved for its records: {error}"));
+    }
+
     let (tasks, inbox) = sync_channel(options.write_queue.max(1));
     let syncer = Syncer::start_thread(index, tasks.clone()).map_err(failed("starting threads"))?;
     let drive = Arc::new(Drive {
@@ -174,6 +188,7 @@ pub(super) fn prepare(
         readers: Readers::start(index, options.readers).map_err(failed("starting threads"))?,
         tasks,
         sweep: false.into(),
+        joined: Arc::clone(&shared.joined),
         abandoned: false.into(),
         offline: OnceLock::new(),
         gone: CancellationToken::new(),

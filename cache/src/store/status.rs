@@ -151,7 +151,7 @@ pub struct ObjectSummary {
 
 impl From<&Object> for ObjectSummary {
     fn from(object: &Object) -> Self {
-        let meta = object.peek_meta();
+        let meta = object.meta();
         let text = |value: &Option<HeaderValue>| {
             value.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned)
         };

@@ -45,15 +45,17 @@ pub(super) struct Stuck {
     pub(super) operation: Operation,
 }
 
-impl Watch {
-    pub(super) fn new() -> Self {
+impl Default for Watch {
+    fn default() -> Self {
         Self {
             entries: [const { AtomicU64::new(0) }; ENTRIES],
             looks: AtomicU64::new(0),
             slow: AtomicU64::new(0),
         }
     }
+}
 
+impl Watch {
     /// How long to wait between two looks, when an operation may take `limit`.
     pub(super) fn turn(limit: Duration) -> Duration {
         (limit / LOOKS as u32).max(Duration::from_millis(1))
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_operation_that_does_not_come_back_is_found() {
-        let watch = Watch::new();
+        let watch = Watch::default();
         let fast = watch.begin(Part::Slab, Operation::Write);
         assert_eq!(look(&watch, 5), None);
         let hangs = watch.begin(Part::Slots, Operation::Read);
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_sync_may_take_longer_and_a_reservation_as_long_as_it_takes() {
-        let watch = Watch::new();
+        let watch = Watch::default();
         let _reservation = watch.begin(Part::Slab, Operation::Allocate);
         let sync = watch.begin(Part::Slab, Operation::Sync);
         assert_eq!(look(&watch, 120), None);
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn more_operations_than_entries_do_no_harm() {
-        let watch = Watch::new();
+        let watch = Watch::default();
         let all: Vec<_> = (0..100).map(|_| watch.begin(Part::Slab, Operation::Read)).collect();
         assert_eq!(watch.busy(), ENTRIES);
         drop(all);

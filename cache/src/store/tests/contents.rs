@@ -306,3 +306,16 @@ fn readers_never_see_a_wrong_byte() {
     assert!(right > 0);
     assert!(only_drive(&store).counts.errors == 0 && only_drive(&store).counts.corrupt == 0);
 }
+
+#[test]
+fn what_the_origin_said_in_the_future_is_not_fresh() {
+    let store = opened(&[], &options());
+    let said = |stored_at, fresh_until| {
+        let meta = ObjectMeta { stored_at, fresh_until, ..meta(1, 1) };
+        store.publish(&key(&format!("/{stored_at}")), &meta)
+    };
+    assert!(said(1000, 2000).is_fresh(1999) && !said(1000, 2000).is_fresh(2000));
+    assert!(said(1000, 2000).is_fresh(800), "clocks are set a little");
+    // The clock stood years ahead when the origin was asked.
+    assert!(!said(400_000_000, 400_003_600).is_fresh(5000));
+}

@@ -43,8 +43,9 @@ async fn what_was_not_verified_stays_suspect_over_orderly_restarts() {
         assert!(!store.block(&object, 1).unwrap().is_trusted());
         store.close();
     }
-    copy.flip(Part::Slab, 1000);
+    // The first large slots lie behind the small ones.
     copy.flip(Part::Slab, BLOCK as usize + 1000);
+    copy.flip(Part::Slab, 2 * BLOCK as usize + 1000);
     let store = open(&copy);
     let object = store.object(&key("/a")).unwrap();
     let block = store.block(&object, 1).unwrap();

@@ -193,3 +193,44 @@ fn a_message_that_finds_the_queue_full_is_made_up_for() {
     store.flush();
     assert_eq!(only_drive(&store).blocks, 0);
 }
+
+fn no_space() -> Effect {
+    Effect::Error(Errno::NOSPC.raw_os_error())
+}
+
+#[tokio::test]
+async fn a_log_without_space_is_written_anew_and_the_oldest_objects_go_if_need_be() {
+    // How often a write finds no space: the append, then each rewriting.
+    for (times, kept) in [(1, 8), (2, 6), (3, 4)] {
+        let (folder, faults) = (Folder::new(), Faults::armed());
+        let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+        for n in 0..7 {
+            write_all(&store, &store.publish(&key(&format!("/{n}")), &meta(1, 1000)));
+        }
+        faults.inject(fault(&folder, Part::Objects, Operation::Write, times, no_space()));
+        write_all(&store, &store.publish(&key("/7"), &meta(1, 1000)));
+        let status = only_drive(&store);
+        assert_eq!((status.counts.errors, status.blocks), (0, kept), "{times} times");
+        store.flush();
+        let store = open(&folder.snapshot());
+        let urls: Vec<String> = store
+            .list(&ListQuery { limit: 10, ..ListQuery::default() })
+            .objects
+            .into_iter()
+            .map(|object| object.url)
+            .collect();
+        let newest: Vec<String> = (8 - kept..8).map(|n| format!("dl.example/{n}")).collect();
+        assert_eq!(urls, newest);
+        assert_eq!(check_all(&store).await as u64, kept);
+    }
+}
+
+#[tokio::test]
+async fn a_drive_without_space_to_reserve_for_its_records_says_so_and_works() {
+    let (folder, faults) = (Folder::new(), Faults::armed());
+    faults.inject(fault(&folder, Part::Objects, Operation::Allocate, 9, no_space()));
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+    assert!(only_drive(&store).note.unwrap().contains("no space could be reserved"));
+    write_all(&store, &store.publish(&key("/a"), &meta(1, blocks(2))));
+    assert_eq!(check_all(&open(&folder.snapshot())).await, 2);
+}

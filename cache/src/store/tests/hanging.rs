@@ -60,11 +60,15 @@ async fn readers_of_a_drive_that_hangs_are_sent_away_and_no_other() {
 #[test]
 fn what_waits_for_a_keeper_that_hangs_is_given_back() {
     let (folder, faults) = (Folder::new(), Faults::armed());
-    let store = opened(&[folder.config(SLOTS)], &impatient(&faults));
+    let patience = Duration::from_millis(600);
+    let store = opened(&[folder.config(SLOTS)], &StoreOptions { patience, ..faulty(&faults) });
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, Effect::Hang));
     let publish = |n: u32| store.publish(&key(&format!("/{n}")), &meta(1, blocks(1)));
     let objects: Vec<_> = (0..12).map(publish).collect();
-    objects.iter().for_each(|object| write(&store, object, 0).unwrap());
+    let data = Bytes::from(vec![7; BLOCK as usize]);
+    for object in &objects {
+        store.write(object, 0, vec![data.clone()]).unwrap();
+    }
     faults.await_hanging(1);
     given_up(&store, 0);
     // Each was in the catalog, here, and in the queue; one is in the hands of the keeper.
@@ -75,6 +79,32 @@ fn what_waits_for_a_keeper_that_hangs_is_given_back() {
     assert_eq!(write(&store, &objects[0], 0), Err(NotStored::NoDrive));
     assert_eq!(store.online(folder.path()), Err(OnlineError::Held));
     faults.release();
+}
+
+#[tokio::test]
+async fn a_drive_that_hangs_while_it_is_opened_holds_up_nobody() {
+    let (bad, good, faults) = (Folder::new(), Folder::new(), Faults::armed());
+    let drives = [bad.config(SLOTS), good.config(SLOTS)];
+    let store = opened(&drives, &options());
+    let on_good = filled(&store, 16)
+        .iter()
+        .filter(|object| object.block_table().get(0).unwrap().drive() == 1)
+        .count();
+    store.close();
+    drop(store);
+    faults.inject(fault(&bad, Part::Slots, Operation::Read, 1, Effect::Hang));
+    let store = opened(&drives, &impatient(&faults));
+    let words = offline(&store, 0).unwrap();
+    assert!(words.reason.contains("it hangs: a read of its file `slots`"), "{words:?}");
+    assert!(store.flush());
+    assert_eq!(check_all(&store).await, on_good);
+    assert_eq!(store.online(bad.path()), Err(OnlineError::Held));
+    faults.release();
+    while store.online(bad.path()) == Err(OnlineError::Held) {
+        thread::yield_now();
+    }
+    assert!(store.wait_for_drives(Duration::from_secs(60)));
+    assert_eq!(check_all(&store).await, 16);
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! The store as a whole, on real files. What the parts promise by themselves is tested beside them.
 
 mod away;
+mod classes;
 mod contents;
 mod crash;
 mod failing;
 mod hanging;
+mod joining;
 mod keeping;
+mod moving;
 mod opening;
+mod power;
 mod scrubbing;
 
 use std::fs;

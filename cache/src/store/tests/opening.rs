@@ -10,7 +10,7 @@ fn refused(drive: &mcc_config::Drive, reason: &str) {
     let store = opened(std::slice::from_ref(drive), &options());
     let words = offline(&store, 0).expect("offline");
     assert!(words.reason.contains(reason), "{words:?}");
-    let ways = ["restart the node", &format!("mcc cache online {}", drive.path.display())];
+    let ways = ["restart the node", &format!("`mcc cache online {}`", drive.path.display())];
     assert!(ways.iter().any(|way| words.action.ends_with(way)), "{words:?}");
 }
 
@@ -73,23 +73,6 @@ fn content_of_a_later_release_is_left_alone() {
     refused(&folder.config(SLOTS), "format 9");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(fs::read(folder.path().join("slots")).unwrap(), before);
-}
-
-#[tokio::test]
-async fn a_drive_grows_and_does_not_shrink() {
-    let folder = Folder::new();
-    let store = open(&folder);
-    write_all(&store, &store.publish(&key("/a"), &meta(1, blocks(3))));
-    store.close();
-    drop(store);
-    for (configured, slots, noted) in [(64, 64, false), (SLOTS, 64, true)] {
-        let store = opened(&[folder.config(configured)], &options());
-        let status = only_drive(&store);
-        assert_eq!((status.size, status.note.is_some()), (blocks(slots), noted), "{status:?}");
-        assert_eq!(check_all(&store).await, 3);
-        assert_eq!(fs::metadata(folder.path().join("slab")).unwrap().len(), blocks(slots));
-        store.close();
-    }
 }
 
 #[tokio::test]
