@@ -57,8 +57,12 @@ const OPENING_ADVICE: &str =
     "nothing to do, it joins by itself; until then what it holds is fetched";
 
 fn opening_words(opening: Opening) -> String {
-    let Opening { read, records } = opening;
-    format!("is being opened, {} of its index read", crate::text::percent(read, records))
+    match opening {
+        Opening { records: 0, .. } => "is being opened".to_owned(),
+        Opening { read, records } => {
+            format!("is being opened, {} of its index read", crate::text::percent(read, records))
+        }
+    }
 }
 
 /// `GET /v1/status`

@@ -233,7 +233,7 @@ impl Prefill<'_> {
         ticket: &Ticket,
         known: Option<&Arc<Object>>,
     ) -> Result<Arc<Object>, PrefillError> {
-        if let Some(object) = known.filter(|known| known.meta().fresh_until > unix_now()) {
+        if let Some(object) = known.filter(|known| known.is_fresh(unix_now())) {
             return Ok(Arc::clone(object));
         }
         let last = u64::from(self.rate.blocks()) * u64::from(BLOCK) - 1;

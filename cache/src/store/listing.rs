@@ -50,7 +50,7 @@ impl ListOrder {
             Self::Url => 0,
             Self::Size => object.length(),
             Self::Stored => object.stored_bytes(),
-            Self::Recent => object.meta().stored_at,
+            Self::Recent => object.stored_at(),
         }
     }
 }

@@ -135,7 +135,7 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
             State::Up => {}
             State::Opening { read, records } => writeln!(
                 out,
-                "\n{path} is being opened, {} of its index read: nothing to do, it joins by itself",
+                "\n{path} is being opened ({} of its index read): nothing to do, it joins by itself",
                 text::percent(*read, *records)
             )?,
             State::Offline { reason, action, since } => writeln!(
