@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use mcc_cache::{Cache, FillRate, PrefillProgress};
+use mcc_cache::{Cache, FillRate, PrefillProgress, Prefilled};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -206,12 +206,13 @@ async fn one(
     work().insert(place, (url.clone(), Arc::clone(&progress)));
     let outcome = cache.prefill(&url, rate, &progress).await;
     work().remove(&place);
-    let (length, fetched_bytes) = (progress.length(), progress.fetched());
-    let (outcome, error) = match outcome {
-        Ok(Ok(prefilled)) if prefilled.fetched == 0 => (PrefillOutcome::AlreadyStored, None),
-        Ok(Ok(_)) => (PrefillOutcome::Fetched, None),
-        Ok(Err(error)) => (PrefillOutcome::Failed, Some(error.to_string())),
-        Err(error) => (PrefillOutcome::Failed, Some(error.to_string())),
+    let length = progress.length();
+    let failed = |error: String| (PrefillOutcome::Failed, progress.fetched(), Some(error));
+    let (outcome, fetched_bytes, error) = match outcome {
+        Ok(Ok(Prefilled { fetched: 0, .. })) => (PrefillOutcome::AlreadyStored, 0, None),
+        Ok(Ok(Prefilled { fetched, .. })) => (PrefillOutcome::Fetched, fetched, None),
+        Ok(Err(error)) => failed(error.to_string()),
+        Err(error) => failed(error.to_string()),
     };
     PrefilledObject { url, outcome, length, fetched_bytes, error }
 }

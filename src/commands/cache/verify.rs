@@ -38,7 +38,8 @@ pub(super) async fn run(
     };
     let Seen { bars, damaged, state, .. } = seen;
     drop(bars);
-    let verdict = Verdict::of(broken_off.is_none() && state.damaged() == 0);
+    let is_whole = broken_off.is_none() && !state.drives.is_empty();
+    let verdict = Verdict::of(is_whole && state.damaged() == 0);
     if common.json {
         let drives = &state.drives;
         print_json(&json!({ "drives": drives, "damaged": damaged, "broken_off": broken_off }))?;
