@@ -282,7 +282,7 @@ impl Cache {
         CacheStatus {
             draining: self.is_draining(),
             store: self.server.store.status(),
-            pins: self.pins().len() as u64,
+            pins: self.server.store.pin_count(),
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
             byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,

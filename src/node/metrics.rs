@@ -202,13 +202,13 @@ impl NodeCollector {
     }
 
     fn drives(&self, page: &mut Page<'_>) -> fmt::Result {
-        let store = self.0.cache.status().store;
+        let mcc_cache::CacheStatus { store, pins, .. } = self.0.cache.status();
         page.gauge(
             "cache_objects",
             "Objects known, also those without a stored block",
             store.objects,
         )?;
-        page.gauge("cache_pins", "Pinned objects", self.0.cache.pins().len() as u64)?;
+        page.gauge("cache_pins", "Pinned objects", pins)?;
         let drives = store.drives;
         let of = |number: fn(&DriveStatus) -> u64| {
             drives.iter().map(move |d| ([("drive", d.path.display().to_string())], number(d)))

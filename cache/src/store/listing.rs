@@ -135,6 +135,12 @@ impl Store {
         ObjectPage { objects, next }
     }
 
+    /// How many objects are pinned.
+    #[must_use]
+    pub fn pin_count(&self) -> u64 {
+        self.shared.ledger.pins().len() as u64
+    }
+
     /// The current generation of `key`, for who only looks: it does not count as asked for.
     #[must_use]
     pub fn peek(&self, key: &ObjectKey) -> Option<Arc<Object>> {
