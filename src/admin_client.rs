@@ -95,6 +95,29 @@ impl AdminClient {
         Ok(self.checked(request.send().await).await?.json().await?)
     }
 
+    /// `POST path` with a JSON body, for what it answers.
+    pub(crate) async fn tell<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        // What waits for a drive may take a minute.
+        let sent = request.timeout(Duration::from_secs(120)).send().await;
+        Ok(self.checked(sent).await?.json().await?)
+    }
+
+    /// `POST path` with a JSON body, for lines of JSON that come as long as there are any.
+    pub(crate) async fn tell_for_events(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<Events> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        let response = self.checked(request.timeout(NO_END).send().await).await?;
+        Ok(Events { response, buffer: Vec::new() })
+    }
+
     async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {
         let response = sent.map_err(|error| {
             if error.is_connect() {
@@ -118,6 +141,32 @@ impl AdminClient {
             return Err(WrongUse(why).into());
         }
         bail!(why)
+    }
+}
+
+/// Lines of JSON that come while something goes on in the node. Dropped, they have it stopped.
+pub(crate) struct Events {
+    response: Response,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    /// The next one; `None` when the node has ended them. Dropped while it waits, it loses none.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let event = serde_json::from_slice(&line);
+                return Ok(Some(
+                    event
+                        .context("the node told something that is not from this version of mcc")?,
+                ));
+            }
+            match self.response.chunk().await.context("the node has broken it off")? {
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The command line: what can be asked, and nothing about how it is answered.
 
+mod cache;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+
+pub(crate) use cache::{CacheCommand, CacheLs, CachePrefill, CachePurge, CacheSort, CacheVerify};
 
 /// The open Connected Cache for internet providers.
 ///
@@ -50,6 +54,9 @@ pub(crate) enum Command {
     /// Ask the BGP speaker
     #[command(subcommand)]
     Bgp(BgpCommand),
+    /// Ask about what is stored, and change it
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Show the prefixes that the node serves
     Footprint(Footprint),
     /// Ask the control plane which node serves an address, and why

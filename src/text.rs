@@ -161,6 +161,16 @@ pub(crate) fn addresses(n: u64) -> String {
     format!("{} {}", count(n), if n == 1 { "address" } else { "addresses" })
 }
 
+/// A number of objects.
+pub(crate) fn objects(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "object" } else { "objects" })
+}
+
+/// A number of blocks.
+pub(crate) fn blocks(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "block" } else { "blocks" })
+}
+
 /// Bytes in decimal units with three digits: `1.50 GB`.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -13,6 +13,8 @@ mod support;
 
 #[path = "e2e/bird.rs"]
 mod bird;
+#[path = "e2e/cache.rs"]
+mod cache;
 #[path = "e2e/cli.rs"]
 mod cli;
 #[path = "e2e/control.rs"]

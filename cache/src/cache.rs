@@ -1,5 +1,7 @@
 //! The cache as a node sees it: open, serve, ask, close.
 
+mod by_url;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +23,11 @@ use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
 use crate::serve::{EgressGate, NodeId, PaceLimits, ServeLimits, Server};
 use crate::store::{
-    ObjectKey, ObjectPage, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
-    StoreStatus, TooManyPins, Verification,
+    ObjectKey, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions, StoreStatus,
+    TooManyPins, Verification, VerifyError,
 };
+
+pub use by_url::ObjectDetail;
 
 /// Seconds in a day.
 const DAY: u64 = 24 * 3600;
@@ -149,6 +153,8 @@ pub struct CacheStatus {
     pub draining: bool,
     /// Drives and what is on them.
     pub store: StoreStatus,
+    /// Pinned objects.
+    pub pins: u64,
     /// Share of the content bytes sent that did not have to be fetched for it, 0 to 1; `None` before the first
     /// byte. Where all that is fetched is sent, it is 1 - `fill_bytes` / `egress_bytes`.
     pub byte_hit_ratio: Option<f64>,
@@ -295,6 +301,7 @@ impl Cache {
         CacheStatus {
             draining: self.is_draining(),
             store: self.server.store.status(),
+            pins: self.server.store.pin_count(),
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
             byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,
@@ -326,12 +333,6 @@ impl Cache {
     #[must_use]
     pub fn counters(&self) -> CountersSnapshot {
         self.server.counters.snapshot(&self.server.origins)
-    }
-
-    /// Up to `limit` stored objects whose `host/path?query` begins with `prefix`, in order, after `after`.
-    #[must_use]
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
-        self.server.store.list(prefix, after, limit)
     }
 
     /// Removes stored content. Lookups miss it when this returns; a crash within the next seconds may bring
@@ -384,6 +385,18 @@ impl Cache {
         self.server.store.pins()
     }
 
+    /// Has all drives, or one, compare all they hold with its checksums now, at full speed, and returns at once.
+    /// One that is running is returned as it is.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: there is no such drive, or it is not up.
+    pub fn verify(&self, drive: Option<&Path>) -> Result<Verification, VerifyError> {
+        match drive {
+            Some(path) => self.server.store.verify_one(path),
+            None => Ok(self.server.store.verify()),
+        }
+    }
+
     /// An operator says that the drive in `path` (as configured), which is offline, is well: it is opened anew,
     /// without a restart. Returns at once; [`Cache::status`] tells what becomes of it.
     ///
@@ -391,13 +404,6 @@ impl Cache {
     /// [`OnlineError`]: there is nothing to be done.
     pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
         self.server.store.online(path)
-    }
-
-    /// Has all drives compare all they hold with its checksums now, at full speed, and returns at once. One that is
-    /// running is returned as it is.
-    #[must_use]
-    pub fn verify(&self) -> Verification {
-        self.server.store.verify()
     }
 
     /// The verification that was ordered last, running or not.
@@ -414,17 +420,7 @@ impl Cache {
     }
 
     fn one(&self, url: &str) -> Result<ObjectKey, PurgeError> {
-        let bad = || PurgeError::Url(url.to_owned());
-        let bare = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let (host, target) = bare.unwrap_or(url).split_once('/').ok_or_else(bad)?;
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
-        let name: HostName = host.parse().map_err(|_| bad())?;
-        let unknown = || PurgeError::Origin(host.to_owned());
-        let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
-        Ok(origin.key(&name, &format!("/{path}"), query))
+        Ok(self.locate(url)?.1)
     }
 
     fn prefix(&self, url: &str) -> Result<Selector, PurgeError> {

@@ -16,10 +16,11 @@ pub mod store;
 mod time;
 
 pub use cache::{
-    Cache, CacheError, CacheSettings, CacheStatus, Limits, OriginStatus, PinError, Purge,
-    PurgeError,
+    Cache, CacheError, CacheSettings, CacheStatus, Limits, ObjectDetail, OriginStatus, PinError,
+    Purge, PurgeError,
 };
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
+pub use fill::{FillRate, PrefillError, PrefillProgress, Prefilled};
 pub use serve::tls::{CertificateFiles, TlsError};
 
 /// The eviction policy of a drive, by itself: for the simulator in `benches/eviction`, which holds it against others.

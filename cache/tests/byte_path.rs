@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use mcc_cache::Purge;
-use mcc_cache::store::{Effect, Fault, Faults, Operation, Part, StoreOptions};
+use mcc_cache::store::{Effect, Fault, Faults, ListQuery, Operation, Part, StoreOptions};
 use mcc_config::ByteSize;
 use proptest::prelude::*;
 use support::{HOST, Node, TestOrigin, content, settings, until};
@@ -343,8 +343,10 @@ async fn ranges_far_into_an_object_of_100_gb() {
     ] {
         for stored in [false, true] {
             if stored {
+                let query =
+                    ListQuery { prefix: format!("{HOST}/huge"), limit: 1, ..ListQuery::default() };
                 until(|| {
-                    let page = node.cache.list(&format!("{HOST}/huge"), None, 1);
+                    let page = node.cache.list(&query);
                     page.objects.first().is_some_and(|o| o.stored >= expected.len() as u64)
                 })
                 .await;

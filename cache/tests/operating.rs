@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use mcc_cache::store::OnlineError;
+use mcc_cache::store::{ListQuery, OnlineError};
 use mcc_cache::{PinError, Purge};
 use support::{HOST, Node, TestOrigin, content, settings, until};
 use tempfile::TempDir;
@@ -29,7 +29,8 @@ async fn filled(paths: &[&str]) -> (TempDir, TestOrigin, Node) {
 }
 
 fn urls(node: &Node) -> Vec<String> {
-    node.cache.list("", None, 100).objects.into_iter().map(|object| object.url).collect()
+    let query = ListQuery { limit: 100, ..ListQuery::default() };
+    node.cache.list(&query).objects.into_iter().map(|object| object.url).collect()
 }
 
 /// What a crash of the machine would leave.
@@ -89,7 +90,7 @@ async fn a_verification_and_a_healthy_drive() {
     let cache = &node.cache;
     // What the slot table does not know yet is left out.
     cache.purge_for_good(&Purge::Url(format!("{HOST}/nothing"))).await.unwrap();
-    let verification = cache.verify();
+    let verification = cache.verify(None).unwrap();
     until(|| verification.is_finished()).await;
     let progress = cache.last_verification().unwrap().progress();
     assert_eq!((progress.blocks, progress.done, progress.mismatches), (2, 2, 0));

@@ -1,6 +1,7 @@
 //! The commands, one file each. A command says what it found and whether that is good.
 
 mod bgp;
+mod cache;
 mod config;
 mod control;
 mod enrol;
@@ -57,6 +58,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict> {
         Command::Status => status::run(common).await,
         Command::List => list::run(common).await,
         Command::Bgp(command) => bgp::run(common, command).await,
+        Command::Cache(command) => cache::run(common, command).await,
         Command::Footprint(arguments) => footprint::run(common, arguments).await,
         Command::Steer(arguments) => steer::run(common, arguments).await,
         Command::Config(command) => config::run(common, command),

@@ -10,7 +10,7 @@ use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::session::State;
 use mcc_bgp::speaker::DynamicRefusals;
 use mcc_cache::HistogramSnapshot;
-use mcc_cache::store::DriveState;
+use mcc_cache::store::{DriveState, DriveStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
@@ -30,6 +30,45 @@ pub(super) fn encode(view: Arc<View>) -> Result<String, fmt::Error> {
     text::encode(&mut out, &registry)?;
     Ok(out)
 }
+
+/// What there is to know of a drive: a name, what it means, and where to find it.
+type DriveMetric = (&'static str, &'static str, fn(&DriveStatus) -> u64);
+
+const DRIVE_GAUGES: &[DriveMetric] = &[
+    ("drive_up", "1 if the drive takes part", |d| u64::from(d.state == DriveState::Up)),
+    ("drive_opening", "1 while what is on the drive is being read, before it takes part", |d| {
+        u64::from(matches!(d.state, DriveState::Opening(_)))
+    }),
+    ("drive_size_bytes", "Bytes given to the cache", |d| d.size),
+    ("drive_used_bytes", "Bytes of content on the drive", |d| d.used),
+    ("drive_blocks", "Blocks on the drive", |d| d.blocks),
+    ("drive_pinned_blocks", "Blocks that are kept because their objects are pinned", |d| d.pinned),
+    ("drive_scrub_percent", "How much of the drive this pass of the scrubber has been over", |d| {
+        u64::from(d.scrub.percent)
+    }),
+    (
+        "drive_last_scrub_timestamp_seconds",
+        "When the scrubber was last over the whole drive; 0: never",
+        |d| d.scrub.last_pass.unwrap_or(0),
+    ),
+];
+
+const DRIVE_COUNTERS: &[DriveMetric] = &[
+    ("drive_errors", "Operations that the drive failed", |d| d.counts.errors),
+    ("drive_slow_operations", "Operations that took longer than a second", |d| d.counts.slow),
+    ("drive_hung_operations", "Operations that did not come back", |d| d.counts.hung),
+    ("drive_corrupt_blocks", "Blocks dropped for a wrong checksum", |d| d.counts.corrupt),
+    ("drive_dropped_records", "Records dropped at start: torn, damaged or unknown", |d| {
+        d.counts.records_dropped
+    }),
+    ("drive_evicted_blocks", "Blocks evicted to make room", |d| d.counts.evicted),
+    ("drive_refused_blocks", "Blocks not stored because the drive could not keep up", |d| {
+        d.counts.refused
+    }),
+    ("drive_written_blocks", "Blocks written", |d| d.counts.written),
+    ("drive_scrubbed_blocks", "Blocks that the scrubber has compared", |d| d.scrub.checked),
+    ("drive_checkpoints", "Checkpoints completed", |d| d.counts.checkpoints),
+];
 
 struct NodeCollector(Arc<View>);
 
@@ -164,63 +203,28 @@ impl NodeCollector {
             [("hit", &counters.first_byte_hit), ("miss", &counters.first_byte_miss)],
         )?;
 
-        let drives = self.0.cache.status().store.drives;
-        let per_drive = |number: fn(&mcc_cache::store::DriveStatus) -> u64| {
+        self.drives(page)
+    }
+
+    fn drives(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mcc_cache::CacheStatus { store, pins, .. } = self.0.cache.status();
+        page.gauge(
+            "cache_objects",
+            "Objects known, also those without a stored block",
+            store.objects,
+        )?;
+        page.gauge("cache_pins", "Pinned objects", pins)?;
+        let drives = store.drives;
+        let of = |number: fn(&DriveStatus) -> u64| {
             drives.iter().map(move |d| ([("drive", d.path.display().to_string())], number(d)))
         };
-        page.gauges(
-            "drive_up",
-            "1 if the drive takes part",
-            per_drive(|d| u64::from(d.state == DriveState::Up)),
-        )?;
-        page.gauges("drive_size_bytes", "Bytes given to the cache", per_drive(|d| d.size))?;
-        page.gauges("drive_used_bytes", "Bytes of content on the drive", per_drive(|d| d.used))?;
-        page.counters(
-            "drive_errors",
-            "Operations that the drive failed",
-            per_drive(|d| d.counts.errors),
-        )?;
-        page.counters(
-            "drive_corrupt_blocks",
-            "Blocks dropped for a wrong checksum",
-            per_drive(|d| d.counts.corrupt),
-        )?;
-        page.counters(
-            "drive_evicted_blocks",
-            "Blocks evicted to make room",
-            per_drive(|d| d.counts.evicted),
-        )?;
-        page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))?;
-        page.counters(
-            "drive_refused_blocks",
-            "Blocks not stored because the drive could not keep up",
-            per_drive(|d| d.counts.refused),
-        )?;
-        page.counters(
-            "drive_slow_operations",
-            "Operations that took longer than a second",
-            per_drive(|d| d.counts.slow),
-        )?;
-        page.counters(
-            "drive_hung_operations",
-            "Operations that did not come back",
-            per_drive(|d| d.counts.hung),
-        )?;
-        page.gauges(
-            "drive_pinned_blocks",
-            "Blocks kept because an operator has pinned their objects",
-            per_drive(|d| d.pinned),
-        )?;
-        page.counters(
-            "drive_scrubbed_blocks",
-            "Blocks compared with their checksums by the scrubber",
-            per_drive(|d| d.scrub.checked),
-        )?;
-        page.gauges(
-            "drive_last_scrub_timestamp_seconds",
-            "When the last pass of the scrubber over the whole drive ended; 0: never",
-            per_drive(|d| d.scrub.last_pass.unwrap_or(0)),
-        )
+        for (name, help, number) in DRIVE_GAUGES {
+            page.gauges(name, help, of(*number))?;
+        }
+        for (name, help, number) in DRIVE_COUNTERS {
+            page.counters(name, help, of(*number))?;
+        }
+        Ok(())
     }
 
     fn exports(&self, page: &mut Page<'_>) -> fmt::Result {

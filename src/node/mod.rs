@@ -7,9 +7,11 @@ mod control_link;
 mod exports;
 mod metrics;
 mod neighbor_report;
+pub(crate) mod prefill;
 mod report;
 pub(crate) mod status;
 mod token_file;
+pub(crate) mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
-use mcc_cache::{Cache, CacheSettings, CertificateFiles, Limits};
+use mcc_cache::{Cache, CacheError, CacheSettings, CertificateFiles, Limits};
 use mcc_config::{Bgp, NodeConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,9 @@ use exports::Exports;
 
 /// How long running downloads may go on after the node was told to stop.
 const DOWNLOADS_MAY_RUN: Duration = Duration::from_secs(30);
+
+/// How long the start waits for the drives.
+const DRIVES_MAY_OPEN: Duration = Duration::from_millis(500);
 
 /// A running node.
 pub(crate) struct Node {
@@ -159,7 +164,14 @@ async fn open_cache(config: &NodeConfig) -> Result<Cache> {
         ipv6: config.node.ipv6,
         limits: Limits::default(),
     };
-    Ok(tokio::task::spawn_blocking(move || Cache::open(settings)).await??)
+    let opened = tokio::task::spawn_blocking(move || {
+        let cache = Cache::open(settings)?;
+        // Most drives join at once: then the first word to the control plane is that the node is
+        // ready. What takes longer joins while the node serves.
+        cache.wait_for_drives(DRIVES_MAY_OPEN);
+        Ok::<_, CacheError>(cache)
+    });
+    Ok(opened.await??)
 }
 
 /// Makes heartbeats, and the egress rate between one and the next.

@@ -1,10 +1,12 @@
 //! What the node says of itself, made from snapshots at the moment it is asked.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
-use mcc_cache::store::{DriveState, DriveStatus};
+use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
 use serde::Serialize;
 
@@ -24,14 +26,43 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
     }
     // A node that cannot store would fetch everything for everyone: clients are better off with
     // another node, or with the CDN.
-    if !cache.store.drives.iter().any(|drive| drive.state == DriveState::Up) {
-        let opening = |drive: &DriveStatus| matches!(drive.state, DriveState::Opening(_));
-        reasons.push(match cache.store.drives.iter().any(opening) {
-            true => "no drive is up yet: `mcc status` says how far their opening is".to_owned(),
-            false => "no drive is up: `mcc status` says why".to_owned(),
-        });
+    let drives = &cache.store.drives;
+    if !drives.iter().any(|drive| drive.state == DriveState::Up) {
+        let troubles: Vec<String> = drives.iter().filter_map(drive_trouble).collect();
+        reasons.push(format!("no drive is up: {}", troubles.join("; ")));
     }
     reasons
+}
+
+/// What is not as it should be, though the node is fit to serve.
+pub(super) fn warnings(view: &View) -> Vec<String> {
+    view.cache.status().store.drives.iter().filter_map(drive_trouble).collect()
+}
+
+/// Why a drive does not take part, and what to do about it; `None`: it does.
+fn drive_trouble(drive: &DriveStatus) -> Option<String> {
+    let path = drive.path.display();
+    match &drive.state {
+        DriveState::Up => None,
+        DriveState::Opening(opening) => {
+            Some(format!("drive {path} {}: {OPENING_ADVICE}", opening_words(*opening)))
+        }
+        DriveState::Offline(Offline { reason, action, .. }) => {
+            Some(format!("drive {path} is offline: {reason}: {action}"))
+        }
+    }
+}
+
+const OPENING_ADVICE: &str =
+    "nothing to do, it joins by itself; until then what it holds is fetched";
+
+fn opening_words(opening: Opening) -> String {
+    match opening {
+        Opening { records: 0, .. } => "is being opened".to_owned(),
+        Opening { read, records } => {
+            format!("is being opened, {} of its index read", crate::text::percent(read, records))
+        }
+    }
 }
 
 /// `GET /v1/status`
@@ -198,17 +229,14 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
         (DriveState::Opening(opening), _) => Part {
             name,
             state: PartState::Warning,
-            since_seconds: Some(up),
-            detail: match opening.records {
-                0 => "being opened".to_owned(),
-                records => format!("being opened: {} % read", opening.read * 100 / records),
-            },
-            advice: Some("it joins when that is done; until then others do its work".to_owned()),
+            since_seconds: None,
+            detail: opening_words(*opening),
+            advice: Some(OPENING_ADVICE.to_owned()),
         },
         (DriveState::Offline(offline), _) => Part {
             name,
             state: PartState::Down,
-            since_seconds: None,
+            since_seconds: Some(seconds_since(UNIX_EPOCH + Duration::from_secs(offline.since))),
             detail: offline.reason.clone(),
             advice: Some(offline.action.clone()),
         },
@@ -273,7 +301,8 @@ fn drive_report(drive: &DriveStatus) -> DriveReport {
         size_bytes: drive.size,
         used_bytes: drive.used,
         error: match &drive.state {
-            DriveState::Up | DriveState::Opening(_) => None,
+            DriveState::Up => None,
+            DriveState::Opening(opening) => Some(opening_words(*opening)),
             DriveState::Offline(offline) => Some(offline.reason.clone()),
         },
     }

@@ -183,10 +183,12 @@ fn what_is_broken_is_named_with_what_to_do_and_harms_nothing_else() {
     assert_eq!(http::get(&node.url("/"), &[]).unwrap().status, 403);
     assert_eq!(node.admin("/healthz").text(), "ok\n");
     let ready = node.admin("/readyz");
-    assert_eq!(
-        (ready.status.as_u16(), ready.json()),
-        (200, json!({ "ready": true, "reasons": [] }))
-    );
+    assert_eq!(ready.status, 200);
+    let ready = ready.json();
+    assert_eq!((&ready["ready"], &ready["reasons"]), (&json!(true), &json!([])));
+    // What is broken is named here too.
+    let warning = ready["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("drive /nonexistent/cache is offline: "), "{ready}");
 
     // What was entered by hand is served without any router.
     let csv = node.ask("footprint --csv").good().stdout;

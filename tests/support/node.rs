@@ -83,6 +83,12 @@ listen = ["{bgp}"]
         let mut process = Process::mcc_in(folder, &args, &[("mcc.toml", &file)]);
         let alive = format!("http://{}/healthz", self.admin);
         process.wait_for("answer of /healthz", |_| http::get(&alive, &[]));
+        // What is on a drive is missing until it has joined.
+        let cache = format!("http://{}/v1/cache", self.admin);
+        process.wait_for("drives", |_| {
+            let answer = http::get(&cache, &[])?;
+            if answer.text().contains("\"opening\"") { Err(answer.text()) } else { Ok(()) }
+        });
         Node { setup: self, process }
     }
 }

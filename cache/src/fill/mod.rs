@@ -10,6 +10,7 @@ mod coordinator;
 mod flight;
 mod freshness;
 mod open;
+mod prefill;
 mod reader;
 mod run;
 mod ticket;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(fuzzing)]
 pub use answer::claim;
 pub(crate) use answer::passed_on;
+pub use prefill::{FillRate, PrefillError, PrefillProgress, Prefilled};
 pub(crate) use reader::{Chunk, Content, Delivery, ObjectReader, Source};
 pub(crate) use ticket::Ticket;
 
@@ -173,6 +175,11 @@ impl Fills {
     /// Objects being fetched now.
     pub(crate) fn objects_in_flight(&self) -> usize {
         self.coordinators.len()
+    }
+
+    /// Whether something of `key` is being fetched now, or waits for a drive to write it.
+    pub(crate) fn is_in_flight(&self, key: &ObjectKey) -> bool {
+        self.coordinators.pin().contains_key(key)
     }
 
     /// Asks the origin what `key` is, unless somebody is asking already. `first` and `last` are the bytes

@@ -262,7 +262,8 @@ impl Keeper {
         let next = slot.and_then(|slot| {
             let (object, block) = self.inventory.owner(slot)?;
             let (number, length) = (object.number(), object.block_length(block)?);
-            Some(Next { pin: Pin::quiet(&self.drive, slot)?, number, block, length })
+            let (pin, key) = (Pin::quiet(&self.drive, slot)?, object.key().clone());
+            Some(Next { pin, key, number, block, length })
         });
         let _ = reply.try_send(next);
     }

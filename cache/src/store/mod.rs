@@ -22,6 +22,7 @@
 //! | `checkpoint`, `unrecorded` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
+//! | `status`, `listing` | what operators are told |
 //! | `disk`, `fault` | input and output |
 //! | `residency` | what memory has of a file |
 //! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
@@ -48,6 +49,7 @@ mod keeper;
 mod key;
 mod layout;
 mod ledger;
+mod listing;
 mod meta;
 mod mounts;
 mod object;
@@ -71,7 +73,6 @@ mod unrecorded;
 mod verify;
 mod watch;
 
-use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -87,15 +88,16 @@ pub use block::{Loading, PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
 pub use layout::{Class, SMALL_SLOT, SlotLayout};
+pub use listing::{Cursor, DriveShare, ListOrder, ListQuery, NoCursor, ObjectPage};
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Opening,
-    PinnedObject, Purged, ScrubStatus, Selector, StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Opening, PinnedObject, Purged,
+    ScrubStatus, Selector, StoreStatus,
 };
-pub use verify::{DriveVerifyProgress, Verification, VerifyProgress};
+pub use verify::{Damage, DriveVerifyProgress, Verification, VerifyProgress};
 
 use bay::{Bay, Shared, Standing};
 use catalog::Published;
@@ -212,6 +214,20 @@ pub enum OnlineError {
     Held,
 }
 
+/// Why a drive was not verified.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum VerifyError {
+    /// No drive has this path.
+    #[error("no `[[drive]]` has this path; the drives are: {known}")]
+    Unknown {
+        /// The paths that there are.
+        known: String,
+    },
+    /// It is offline, or still being opened.
+    #[error("the drive is not up: `mcc cache status` says why")]
+    Down,
+}
+
 /// The content on all drives.
 #[derive(Debug)]
 pub struct Store {
@@ -264,7 +280,8 @@ impl Store {
         true
     }
 
-    fn is_opening(&self) -> bool {
+    /// Whether a drive is still being opened.
+    pub(crate) fn is_opening(&self) -> bool {
         self.bays.iter().any(|bay| bay.load().is_opening())
     }
 
@@ -451,11 +468,28 @@ impl Store {
     /// Has all drives compare all their blocks with their checksums now, at full speed. When that is being
     /// done already, nothing new begins. What is damaged is dropped, and fetched anew when asked for.
     pub fn verify(&self) -> Verification {
+        self.verify_drives(self.up().collect())
+    }
+
+    /// The same for the one drive in `path`.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: there is nothing to compare.
+    pub fn verify_one(&self, path: &Path) -> Result<Verification, VerifyError> {
+        let Some(bay) = self.bays.iter().find(|bay| bay.load().path() == path) else {
+            let known = self.bays.iter().map(|bay| bay.load().path().display().to_string());
+            return Err(VerifyError::Unknown { known: known.collect::<Vec<_>>().join(", ") });
+        };
+        let drive = bay.load().up().cloned();
+        Ok(self.verify_drives(vec![drive.ok_or(VerifyError::Down)?]))
+    }
+
+    fn verify_drives(&self, drives: Vec<Arc<Drive>>) -> Verification {
         let mut last = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = last.as_ref().filter(|running| !running.is_finished()) {
+        let is_running = |last: &&Verification| !last.is_finished() && !last.is_cancelled();
+        if let Some(running) = last.as_ref().filter(is_running) {
             return running.clone();
         }
-        let drives: Vec<Arc<Drive>> = self.up().collect();
         let runs: Vec<_> = drives.iter().map(|drive| Arc::new(DriveRun::new(drive))).collect();
         let verification = Verification::new(runs.clone());
         for (drive, run) in drives.into_iter().zip(runs) {
@@ -493,29 +527,6 @@ impl Store {
             used: up().map(|drive| drive.used).sum(),
             drives,
         }
-    }
-
-    /// Up to `limit` objects in the order of their URLs (`host/path?query`): those that begin with
-    /// `prefix` and come after `after`. Looks at every object; holds no more than `limit` of them.
-    #[must_use]
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
-        let mut first: BinaryHeap<ByKey> = BinaryHeap::new();
-        let mut more = false;
-        self.shared.catalog.for_each(|object| {
-            let url = object.key().as_str();
-            if !url.starts_with(prefix) || after.is_some_and(|after| url <= after) {
-                return;
-            }
-            first.push(ByKey(Arc::clone(object)));
-            if first.len() > limit {
-                first.pop();
-                more = true;
-            }
-        });
-        let objects: Vec<ObjectSummary> =
-            first.into_sorted_vec().iter().map(|ByKey(object)| object.as_ref().into()).collect();
-        let next = objects.last().filter(|_| more).map(|object| object.url.clone());
-        ObjectPage { objects, next }
     }
 
     /// Makes a last checkpoint on every drive and marks them clean. Blocks the thread; a drive that
@@ -600,28 +611,5 @@ impl Drop for Store {
     /// Ends the drives' threads as a crash would: without a checkpoint.
     fn drop(&mut self) {
         self.bays.iter().for_each(|bay| bay.load().abandon());
-    }
-}
-
-/// Objects in a heap, where their keys decide.
-struct ByKey(Arc<Object>);
-
-impl PartialEq for ByKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key() == other.0.key()
-    }
-}
-
-impl Eq for ByKey {}
-
-impl PartialOrd for ByKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for ByKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.key().cmp(other.0.key())
     }
 }

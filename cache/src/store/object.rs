@@ -200,6 +200,11 @@ impl Object {
         }
     }
 
+    /// The hour in which it was last asked for, in seconds since 1970; `None`: not since the node started.
+    pub(super) fn asked_at(&self) -> Option<u64> {
+        Some(u64::from(self.asked.load(Ordering::Relaxed)) * 3600).filter(|at| *at > 0)
+    }
+
     /// The last hour in which it may have been asked for: what was not since the node started was at
     /// most as long as it could be served without asking the origin, which would have renewed it.
     pub(super) fn last_asked(&self, now: u32) -> u32 {

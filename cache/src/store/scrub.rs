@@ -19,6 +19,7 @@ use super::disk::DiskFile;
 use super::drive::{Drive, Pin, count};
 use super::fault::Part;
 use super::keeper::Task;
+use super::key::ObjectKey;
 use super::ledger::ScrubMark;
 use super::pace::Pace;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
@@ -51,6 +52,7 @@ pub(super) struct Scrub {
 /// The next block to look at, as the keeper knows it.
 pub(super) struct Next {
     pub(super) pin: Pin,
+    pub(super) key: ObjectKey,
     pub(super) number: u64,
     pub(super) block: u32,
     pub(super) length: u32,
@@ -257,7 +259,7 @@ impl Scrubber {
                 count(&drive.counts.corrupt);
                 drive.drop_block(slot);
                 if let Some(run) = run {
-                    run.note_mismatch();
+                    run.note_mismatch(&block.key, block.block);
                 }
                 let drive = drive.disk.path().display();
                 tracing::warn!(%drive, slot, "scrubbing: checksum wrong, block dropped");
@@ -266,7 +268,7 @@ impl Scrubber {
                 drive.drop_block(slot);
                 drive.failed("scrubbing", &error);
                 if let Some(run) = run {
-                    run.note_error();
+                    run.note_error(&block.key, block.block);
                 }
             }
         }

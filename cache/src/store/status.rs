@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
 use super::key::ObjectKey;
@@ -136,23 +137,35 @@ pub struct ObjectSummary {
     pub stored: u64,
     /// The entity tag, if it is text.
     pub etag: Option<String>,
+    /// `Last-Modified` as the origin sent it, if it is text.
+    pub last_modified: Option<String>,
     /// When the origin last sent or confirmed it: seconds since 1970.
     pub stored_at: u64,
     /// Until when it is served without asking the origin: seconds since 1970.
     pub fresh_until: u64,
+    /// The hour in which it was last asked for: seconds since 1970; `None`: not since the node started.
+    pub asked_at: Option<u64>,
+    /// Whether an operator wants it kept.
+    pub pinned: bool,
 }
 
 impl From<&Object> for ObjectSummary {
     fn from(object: &Object) -> Self {
         let meta = object.meta();
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
         Self {
             url: object.key().to_string(),
             number: object.number(),
             length: object.length(),
             stored: object.stored_bytes(),
-            etag: meta.etag.as_ref().and_then(|etag| etag.to_str().ok()).map(str::to_owned),
+            etag: text(&meta.etag),
+            last_modified: text(&meta.last_modified),
             stored_at: meta.stored_at,
             fresh_until: meta.fresh_until,
+            asked_at: object.asked_at(),
+            pinned: object.is_pinned(),
         }
     }
 }
@@ -164,15 +177,6 @@ pub struct PinnedObject {
     pub url: String,
     /// What is known of it; `None` before it was first asked for.
     pub object: Option<ObjectSummary>,
-}
-
-/// A part of a listing, in the order of the URLs.
-#[derive(Debug, Clone, Serialize)]
-pub struct ObjectPage {
-    /// The objects.
-    pub objects: Vec<ObjectSummary>,
-    /// Ask with this as `after` for the next page; `None` on the last page.
-    pub next: Option<String>,
 }
 
 /// What to purge.

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 
 use super::drive::{Drive, count};
+use super::key::ObjectKey;
+
+/// Damaged blocks of a drive that are kept by name until somebody takes them.
+const MOST_DAMAGES: usize = 1024;
 
 /// A verification under way, or at its end. Clones are the same one.
 #[derive(Debug, Clone)]
@@ -28,6 +32,20 @@ pub(super) struct DriveRun {
     mismatches: AtomicU64,
     errors: AtomicU64,
     ended: AtomicBool,
+    damages: Mutex<Vec<Damage>>,
+}
+
+/// A block that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The drive's folder.
+    pub drive: PathBuf,
+    /// The object's host, path and key query.
+    pub url: String,
+    /// The block's index in the object.
+    pub block: u32,
+    /// It could not be read; else its checksum was wrong.
+    pub unreadable: bool,
 }
 
 /// How far a verification is.
@@ -93,6 +111,13 @@ impl Verification {
         self.0.drives.iter().all(|run| run.is_finished())
     }
 
+    /// The blocks that were found damaged since the last call. Of one drive no more than 1024 are kept
+    /// until then; those that are left out are counted all the same.
+    #[must_use]
+    pub fn take_damages(&self) -> Vec<Damage> {
+        self.0.drives.iter().flat_map(|run| std::mem::take(&mut *run.damages())).collect()
+    }
+
     /// Breaks it off: it ends within a block.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Release);
@@ -113,6 +138,19 @@ impl DriveRun {
             mismatches: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            damages: Mutex::default(),
+        }
+    }
+
+    fn damages(&self) -> MutexGuard<'_, Vec<Damage>> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_damage(&self, url: &ObjectKey, block: u32, unreadable: bool) {
+        let mut damages = self.damages();
+        if damages.len() < MOST_DAMAGES {
+            let (drive, url) = (self.path.clone(), url.to_string());
+            damages.push(Damage { drive, url, block, unreadable });
         }
     }
 
@@ -120,12 +158,14 @@ impl DriveRun {
         count(&self.done);
     }
 
-    pub(super) fn note_mismatch(&self) {
+    pub(super) fn note_mismatch(&self, url: &ObjectKey, block: u32) {
         count(&self.mismatches);
+        self.note_damage(url, block, false);
     }
 
-    pub(super) fn note_error(&self) {
+    pub(super) fn note_error(&self, url: &ObjectKey, block: u32) {
         count(&self.errors);
+        self.note_damage(url, block, true);
     }
 
     pub(super) fn end(&self) {

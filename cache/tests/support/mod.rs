@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcc_cache::store::StoreOptions;
+use mcc_cache::store::{ListQuery, StoreOptions};
 use mcc_cache::{Cache, CacheSettings, Limits};
 use mcc_config::{ByteSize, Drive};
 use tokio::net::TcpListener;
@@ -90,9 +90,9 @@ impl Node {
 
     /// Waits until `blocks` blocks of `path` are on the drive.
     pub async fn written(&self, path: &str, blocks: u64) {
-        let url = format!("{HOST}{path}");
+        let query = ListQuery { prefix: format!("{HOST}{path}"), limit: 1, ..ListQuery::default() };
         until(|| {
-            let page = self.cache.list(&url, None, 1);
+            let page = self.cache.list(&query);
             page.objects.first().is_some_and(|o| o.stored.div_ceil(1 << 20) >= blocks)
         })
         .await;

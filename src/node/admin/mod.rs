@@ -1,20 +1,19 @@
 //! The admin API of a node: what `mcc status`, `mcc bgp …` and monitoring ask.
 
 mod bgp;
+mod cache;
 mod footprint;
 mod problem;
 mod route_query;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use mcc_cache::Purge;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -41,8 +40,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/v1/status", get(status))
         .merge(bgp::router())
         .merge(footprint::router())
-        .route("/v1/cache", get(cache))
-        .route("/v1/cache/purge", post(purge))
+        .merge(cache::router())
         .route("/v1/drain", post(drain))
         .route("/v1/undrain", post(undrain))
         .fallback(unknown)
@@ -62,14 +60,18 @@ async fn wrong_method(request: Request) -> Problem {
 #[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    /// Why it is not.
     reasons: Vec<String>,
+    /// What is not as it should be all the same.
+    warnings: Vec<String>,
 }
 
 async fn readyz(State(view): State<Arc<View>>) -> impl IntoResponse {
     let reasons = report::not_ready(&view);
+    let warnings = report::warnings(&view);
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, reasons }))
+    (status, Json(Readiness { ready, reasons, warnings }))
 }
 
 async fn metrics(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Problem> {
@@ -81,36 +83,6 @@ async fn metrics(State(view): State<Arc<View>>) -> Result<impl IntoResponse, Pro
 
 async fn status(State(view): State<Arc<View>>) -> impl IntoResponse {
     Json(report::status(&view))
-}
-
-async fn cache(State(view): State<Arc<View>>) -> impl IntoResponse {
-    Json(view.cache.status())
-}
-
-/// `POST /v1/cache/purge`: exactly one of the three.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum PurgeBody {
-    Url(String),
-    Origin(String),
-    All(bool),
-}
-
-async fn purge(
-    State(view): State<Arc<View>>,
-    body: Result<Json<PurgeBody>, JsonRejection>,
-) -> Result<impl IntoResponse, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let Json(body) = body.map_err(|error| bad(error.body_text()))?;
-    let what = match body {
-        PurgeBody::Url(url) => Purge::Url(url),
-        PurgeBody::Origin(host) => Purge::Origin(host),
-        PurgeBody::All(true) => Purge::All,
-        PurgeBody::All(false) => return Err(bad("`all` is true or absent".to_owned())),
-    };
-    let purged = view.cache.purge(&what).map_err(|error| bad(error.to_string()))?;
-    tracing::info!(objects = purged.objects, bytes = purged.bytes, "purged");
-    Ok(Json(purged))
 }
 
 async fn drain(State(view): State<Arc<View>>) -> StatusCode {

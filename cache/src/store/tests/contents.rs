@@ -128,7 +128,7 @@ async fn purged_objects_are_gone_for_good() {
         let purged = store.purge(&selector);
         assert_eq!(purged, Purged { objects: gone, bytes: 1000 * gone, durable: false });
         let found = |store: &Store| -> Vec<String> {
-            let page = store.list("", None, 10);
+            let page = store.list(&ListQuery { limit: 10, ..ListQuery::default() });
             page.objects.iter().map(|object| object.url.clone()).collect()
         };
         let left: Vec<String> = left.iter().map(|path| format!("dl.example{path}")).collect();
@@ -194,24 +194,60 @@ fn what_cannot_be_stored_is_refused_with_the_reason() {
     assert_eq!(write(&nowhere, &object, 0), Err(NotStored::NoDrive));
 }
 
+/// The paths of a listing, page by page.
+fn listed(store: &Store, mut query: ListQuery) -> Vec<String> {
+    let mut paths = Vec::new();
+    loop {
+        let page = store.list(&query);
+        assert!(page.objects.len() <= query.limit);
+        let urls = page.objects.into_iter().map(|object| object.url);
+        paths.extend(urls.map(|url| url.strip_prefix("dl.example").unwrap().to_owned()));
+        match page.next {
+            Some(next) => query.after = Some(next.parse().unwrap()),
+            None => return paths,
+        }
+    }
+}
+
 #[test]
 fn a_listing_comes_in_pages_in_order() {
     let store = opened(&[], &options());
     for number in (0..25).rev() {
         store.publish(&key(&format!("/{number:02}")), &meta(1, 1));
     }
-    let (mut urls, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.list("dl.example/", after.as_deref(), 10);
-        assert!(page.objects.len() <= 10);
-        urls.extend(page.objects.into_iter().map(|object| object.url));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
+    let query = ListQuery { prefix: "dl.example/".to_owned(), limit: 10, ..ListQuery::default() };
+    assert_eq!(
+        listed(&store, query.clone()),
+        (0..25).map(|n| format!("/{n:02}")).collect::<Vec<_>>()
+    );
+    let query = ListQuery { prefix: "dl.example/1".to_owned(), ..query };
+    assert_eq!(listed(&store, query).len(), 10);
+}
+
+#[test]
+fn a_listing_by_size_comes_with_the_longest_first_and_equals_by_url() {
+    let store = Store::open(&[], &options());
+    for (path, length) in [("/b", 5), ("/d", 7), ("/a", 5), ("/c", 5), ("/e", 10)] {
+        store.publish(&key(path), &meta(1, length));
     }
-    assert_eq!(urls, (0..25).map(|n| format!("dl.example/{n:02}")).collect::<Vec<_>>());
-    assert_eq!(store.list("dl.example/1", None, 100).objects.len(), 10);
+    for limit in 1..7 {
+        let query = ListQuery { order: ListOrder::Size, limit, ..ListQuery::default() };
+        assert_eq!(listed(&store, query), ["/e", "/d", "/a", "/b", "/c"], "{limit} a page");
+    }
+    assert_eq!("x".parse::<Cursor>(), Err(NoCursor));
+    assert_eq!("x y".parse::<Cursor>(), Err(NoCursor));
+}
+
+#[test]
+fn the_shares_of_an_object_are_what_its_drives_hold() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    let object = store.publish(&key("/x"), &meta(1, 2 * u64::from(BLOCK) + 7));
+    assert_eq!(store.shares(&object), []);
+    write_all(&store, &object);
+    let share = &store.shares(&object)[0];
+    assert_eq!((share.blocks, share.bytes), (3, object.length()));
+    assert_eq!(share.path, only_drive(&store).path);
 }
 
 #[test]

@@ -213,8 +213,12 @@ async fn a_log_without_space_is_written_anew_and_the_oldest_objects_go_if_need_b
         assert_eq!((status.counts.errors, status.blocks), (0, kept), "{times} times");
         store.flush();
         let store = open(&folder.snapshot());
-        let urls: Vec<String> =
-            store.list("", None, 10).objects.into_iter().map(|object| object.url).collect();
+        let urls: Vec<String> = store
+            .list(&ListQuery { limit: 10, ..ListQuery::default() })
+            .objects
+            .into_iter()
+            .map(|object| object.url)
+            .collect();
         let newest: Vec<String> = (8 - kept..8).map(|n| format!("dl.example/{n}")).collect();
         assert_eq!(urls, newest);
         assert_eq!(check_all(&store).await as u64, kept);

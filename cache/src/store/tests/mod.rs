@@ -151,7 +151,7 @@ async fn read(block: &PinnedBlock) -> Result<Vec<u8>, ReadError> {
 /// how many were right.
 async fn check_all(store: &Store) -> usize {
     let mut right = 0;
-    for summary in store.list("", None, usize::MAX).objects {
+    for summary in store.list(&ListQuery { limit: usize::MAX, ..ListQuery::default() }).objects {
         let path = summary.url.strip_prefix("dl.example").unwrap().to_owned();
         let Some(object) = store.object(&key(&path)) else { continue };
         for index in 0..object.blocks() {
