@@ -1,6 +1,12 @@
 //! Byte for byte what the origin has, over real sockets: random requests, pipelined, read at any pace or not to the end,
 //! while blocks are evicted and purged, and drives fail.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panic"
+)]
 
 mod support;
 

@@ -260,8 +260,14 @@ impl Server {
             ObjectReader::new(fills, object, ticket, range, outlet.delivery())
         };
         let mut reader = read(ticket, first_range);
-        let chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
+        let mut chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
         let source = chunk.source;
+        if chunk.content.len() as u64 == sent {
+            match ContentBody::short(chunk.content, chunk.fetched, &meter) {
+                Ok(body) => return Ok((source, body)),
+                Err(content) => chunk.content = content,
+            }
+        }
         let mut segments = VecDeque::new();
         segments.push_back(Segment::Content(chunk));
         segments.push_back(Segment::Range(Box::new(reader)));

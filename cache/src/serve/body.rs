@@ -163,6 +163,17 @@ impl ContentBody {
         Self { kind, remaining: Some(length), _admission: None }
     }
 
+    /// `content` and nothing else, if it is in memory and may go at once; else it comes back.
+    pub(crate) fn short(content: Content, fetched: u32, meter: &Meter) -> Result<Self, Content> {
+        match content {
+            Content::Memory(bytes) if !meter.egress.is_limited() => {
+                meter.content(bytes.len(), fetched);
+                Ok(Self::memory(bytes))
+            }
+            content => Err(content),
+        }
+    }
+
     /// The same body, which gives `admission` back at its end.
     pub(crate) fn admitted(self, admission: Admission) -> Self {
         Self { _admission: Some(admission), ..self }
@@ -302,7 +313,7 @@ impl Body for ContentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.kind, Kind::Memory(bytes) if bytes.is_empty())
+        self.remaining == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {

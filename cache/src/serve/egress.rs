@@ -94,6 +94,11 @@ impl EgressGate {
         Self(max_mbps.map(shaper))
     }
 
+    /// Whether there is a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Admits one more response; `None` when the running ones need all there is.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Admission> {
         let Some(shaper) = &self.0 else { return Some(Admission(None)) };

@@ -77,7 +77,7 @@ async fn another_generation_takes_the_place_of_the_old_one() {
     assert!(read(&pinned).await.unwrap() == content(&old, 1), "its slot was not refilled");
     let (slab, offset) = pinned.location();
     let mut bytes = vec![0; BLOCK as usize];
-    std::os::unix::fs::FileExt::read_exact_at(&*slab, &mut bytes, offset).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(slab, &mut bytes, offset).unwrap();
     assert!(bytes == content(&old, 1), "the same for who sends from the slab");
     assert!(check_all(&store).await > 0);
 }
