@@ -1,12 +1,12 @@
 //! The cache as a node sees it: open, serve, ask, close.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mcc_config::{Drive, HostName, NodeName, Origin};
+use mcc_config::{CacheKeeping, Drive, HostName, NodeName, Origin};
 use rustls::ServerConfig;
 use serde::Serialize;
 use thiserror::Error;
@@ -20,7 +20,13 @@ use crate::fill::{FillLimits, Fills, Shared};
 use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
 use crate::serve::{EgressGate, NodeId, ServeLimits, Server};
-use crate::store::{ObjectPage, Purged, Selector, Store, StoreOptions, StoreStatus};
+use crate::store::{
+    ObjectKey, ObjectPage, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
+    StoreStatus, TooManyPins, Verification,
+};
+
+/// Seconds in a day.
+const DAY: u64 = 24 * 3600;
 
 /// How long fills get to end when the cache closes.
 const FILL_END: Duration = Duration::from_secs(2);
@@ -36,6 +42,8 @@ pub struct CacheSettings {
     pub data_dir: PathBuf,
     /// The drives.
     pub drives: Vec<Drive>,
+    /// How they are kept.
+    pub keeping: CacheKeeping,
     /// Origins beside the built-in allow-list.
     pub origins: Vec<Origin>,
     /// The operator's certificate; without it the node signs its own.
@@ -97,6 +105,8 @@ pub enum CacheError {
 pub enum Purge {
     /// One object: `host/path?query`, with or without `http://`. Of the query only what belongs to the key counts.
     Url(String),
+    /// All objects whose URL begins with this: `host/path`, with or without `http://`.
+    Prefix(String),
     /// Everything of an origin, asked for by its host or one of its aliases.
     Origin(String),
     /// Everything.
@@ -112,6 +122,17 @@ pub enum PurgeError {
     /// The host is on no list, so nothing of it is stored.
     #[error("`{0}` is no origin of this node")]
     Origin(String),
+}
+
+/// Why an object was not pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PinError {
+    /// It cannot name anything that is stored.
+    #[error(transparent)]
+    Name(#[from] PurgeError),
+    /// Too much is pinned already.
+    #[error(transparent)]
+    TooMany(#[from] TooManyPins),
 }
 
 /// The state of a cache.
@@ -161,7 +182,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the drives, which takes seconds for terabytes and blocks the thread, and makes ready to serve.
+    /// Begins to open the drives and makes ready to serve. What a drive holds is missing until it has
+    /// joined, seconds later for terabytes; [`Cache::status`] says how far it is.
     ///
     /// # Errors
     /// [`CacheError`]: what the operator has configured cannot be used.
@@ -172,7 +194,14 @@ impl Cache {
         let limits = settings.limits;
         let id = NodeId::new(&settings.node_name);
         let origins = Arc::new(Origins::new(&settings.origins));
-        let store = Arc::new(Store::open(&settings.drives, &StoreOptions::default()));
+        let keeping = &settings.keeping;
+        let options = StoreOptions {
+            data_dir: Some(settings.data_dir.clone()),
+            scrub_rate: u64::from(keeping.scrub_rate) * 1_000_000,
+            max_age: keeping.max_age.map(|days| Duration::from_secs(u64::from(days) * DAY)),
+            ..StoreOptions::default()
+        };
+        let store = Arc::new(Store::open(&settings.drives, &options));
         let counters = Arc::new(Counters::default());
         let via = id.via().clone();
         let client = OriginClient::new(origins.clone(), settings.ipv6, via, limits.first_byte);
@@ -207,6 +236,12 @@ impl Cache {
             connections: TaskTracker::new(),
         });
         Ok(Self { server, fills, tls })
+    }
+
+    /// Waits until every drive has joined or failed to, but no longer than `patience`. False when one
+    /// is still being opened. Blocks the thread. Nobody needs to wait in order to serve.
+    pub fn wait_for_drives(&self, patience: Duration) -> bool {
+        self.server.store.wait_for_drives(patience)
     }
 
     /// Serves plain HTTP/1.1 on `listener` until `shutdown` or [`Cache::close`]. Returns when no more is accepted;
@@ -280,7 +315,8 @@ impl Cache {
         self.server.store.list(prefix, after, limit)
     }
 
-    /// Removes stored content. Lookups miss it when this returns.
+    /// Removes stored content. Lookups miss it when this returns; a crash within the next seconds may bring
+    /// it back. [`Cache::purge_for_good`] rules that out.
     ///
     /// # Errors
     /// [`PurgeError`]: it cannot name anything that is stored.
@@ -288,9 +324,67 @@ impl Cache {
         let selector = match what {
             Purge::All => Selector::All,
             Purge::Origin(host) => Selector::Origin(self.canonical(host)?),
-            Purge::Url(url) => self.one(url)?,
+            Purge::Prefix(url) => self.prefix(url)?,
+            Purge::Url(url) => Selector::Url(self.one(url)?),
         };
         Ok(self.server.store.purge(&selector))
+    }
+
+    /// Like [`Cache::purge`], and waits until the drives have forgotten it, for a minute at most. When
+    /// [`Purged::durable`] is false, a drive has failed to: the log and [`Cache::status`] say which.
+    ///
+    /// # Errors
+    /// [`PurgeError`]: it cannot name anything that is stored.
+    pub async fn purge_for_good(&self, what: &Purge) -> Result<Purged, PurgeError> {
+        let purged = self.purge(what)?;
+        let store = self.server.store.clone();
+        let durable = tokio::task::spawn_blocking(move || store.flush()).await.unwrap_or(false);
+        Ok(Purged { durable, ..purged })
+    }
+
+    /// Has the drives keep the object under `url`, stored now or later, whatever else is asked for. The pin
+    /// outlives restarts and new generations; purging the object does not end it.
+    ///
+    /// # Errors
+    /// [`PinError`]: not understood, or pins would take more than half of the drives.
+    pub fn pin(&self, url: &str) -> Result<(), PinError> {
+        Ok(self.server.store.pin(&self.one(url)?)?)
+    }
+
+    /// Ends a pin. False when there was none.
+    ///
+    /// # Errors
+    /// [`PurgeError`]: it cannot name anything that is stored.
+    pub fn unpin(&self, url: &str) -> Result<bool, PurgeError> {
+        Ok(self.server.store.unpin(&self.one(url)?))
+    }
+
+    /// All pins in the order of their URLs, with what is stored of each.
+    #[must_use]
+    pub fn pins(&self) -> Vec<PinnedObject> {
+        self.server.store.pins()
+    }
+
+    /// An operator says that the drive in `path` (as configured), which is offline, is well: it is opened anew,
+    /// without a restart. Returns at once; [`Cache::status`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`OnlineError`]: there is nothing to be done.
+    pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
+        self.server.store.online(path)
+    }
+
+    /// Has all drives compare all they hold with its checksums now, at full speed, and returns at once. One that is
+    /// running is returned as it is.
+    #[must_use]
+    pub fn verify(&self) -> Verification {
+        self.server.store.verify()
+    }
+
+    /// The verification that was ordered last, running or not.
+    #[must_use]
+    pub fn last_verification(&self) -> Option<Verification> {
+        self.server.store.last_verification()
     }
 
     fn canonical(&self, host: &str) -> Result<String, PurgeError> {
@@ -300,7 +394,7 @@ impl Cache {
         Ok(origin.key(&name, "/", None).host().to_owned())
     }
 
-    fn one(&self, url: &str) -> Result<Selector, PurgeError> {
+    fn one(&self, url: &str) -> Result<ObjectKey, PurgeError> {
         let bad = || PurgeError::Url(url.to_owned());
         let bare = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         let (host, target) = bare.unwrap_or(url).split_once('/').ok_or_else(bad)?;
@@ -311,7 +405,12 @@ impl Cache {
         let name: HostName = host.parse().map_err(|_| bad())?;
         let unknown = || PurgeError::Origin(host.to_owned());
         let origin = self.server.origins.find(&name).ok_or_else(unknown)?;
-        Ok(Selector::Url(origin.key(&name, &format!("/{path}"), query)))
+        Ok(origin.key(&name, &format!("/{path}"), query))
+    }
+
+    fn prefix(&self, url: &str) -> Result<Selector, PurgeError> {
+        let key = self.one(url)?;
+        Ok(Selector::Prefix { host: key.host().to_owned(), path: key.target().to_owned() })
     }
 
     /// Answers new connections with 503, lets running downloads finish for up to `deadline`, breaks those that are

@@ -16,7 +16,8 @@ pub mod store;
 mod time;
 
 pub use cache::{
-    Cache, CacheError, CacheSettings, CacheStatus, Limits, OriginStatus, Purge, PurgeError,
+    Cache, CacheError, CacheSettings, CacheStatus, Limits, OriginStatus, PinError, Purge,
+    PurgeError,
 };
 pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
 pub use serve::tls::{CertificateFiles, TlsError};

@@ -128,6 +128,10 @@ pub(crate) const NODE: &[Key] = &[
     value("drive.path", FOLDER).required(),
     value("drive.size", "a number and a unit, such as `\"500GB\"` or `\"64MiB\"`; at least 64 MiB")
         .required(),
+    value("drive.allow_root", BOOLEAN),
+    section("cache"),
+    value("cache.max_age", "days, 1 to 4294967295; no key: no limit"),
+    value("cache.scrub_rate", "megabytes per second, 0 to 4294967295; 0: off"),
     sections("origin"),
     value("origin.host", HOST).required(),
     value("origin.aliases", "a list of host names, such as `[\"cdn2.downloads.example\"]`"),

@@ -35,7 +35,8 @@ pub use load::is_of_control_plane;
 pub use name::{HostName, NameError, NodeName};
 pub use neighbor::{Asn, ImpossibleValue, MaxPrefixesAction, Neighbor};
 pub use node::{
-    Admin, Bgp, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig, Origin,
+    Admin, Bgp, CacheKeeping, ControlLink, Drive, FootprintSettings, Http, Https, Node, NodeConfig,
+    Origin,
 };
 pub use role::BgpRole;
 pub use secret::Secret;

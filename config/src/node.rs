@@ -27,6 +27,9 @@ pub struct NodeConfig {
     /// The drives of the cache, at least one.
     #[serde(default, rename = "drive")]
     pub drives: Vec<Drive>,
+    /// How the drives are kept.
+    #[serde(default)]
+    pub cache: CacheKeeping,
     /// Origins beside the built-in allow-list.
     #[serde(default, rename = "origin")]
     pub origins: Vec<Origin>,
@@ -127,6 +130,26 @@ pub struct Drive {
     pub path: PathBuf,
     /// How much of it the cache takes, at least 64 MiB; taken at once, not as it fills.
     pub size: ByteSize,
+    /// Takes the folder even when the mount that should be there is missing.
+    #[serde(default)]
+    pub allow_root: bool,
+}
+
+/// `[cache]`: how the drives are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheKeeping {
+    /// Days after which content that nobody has asked for goes first; none: it has no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
+    /// Megabytes (10^6 bytes) per second that are read on each drive to look for damage; 0: none.
+    pub scrub_rate: u32,
+}
+
+impl Default for CacheKeeping {
+    fn default() -> Self {
+        Self { max_age: None, scrub_rate: 10 }
+    }
 }
 
 /// `[[origin]]`: a host that content may be fetched from.

@@ -185,7 +185,37 @@ impl NodeCollector {
             "Blocks evicted to make room",
             per_drive(|d| d.counts.evicted),
         )?;
-        page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))
+        page.counters("drive_written_blocks", "Blocks written", per_drive(|d| d.counts.written))?;
+        page.counters(
+            "drive_refused_blocks",
+            "Blocks not stored because the drive could not keep up",
+            per_drive(|d| d.counts.refused),
+        )?;
+        page.counters(
+            "drive_slow_operations",
+            "Operations that took longer than a second",
+            per_drive(|d| d.counts.slow),
+        )?;
+        page.counters(
+            "drive_hung_operations",
+            "Operations that did not come back",
+            per_drive(|d| d.counts.hung),
+        )?;
+        page.gauges(
+            "drive_pinned_blocks",
+            "Blocks kept because an operator has pinned their objects",
+            per_drive(|d| d.pinned),
+        )?;
+        page.counters(
+            "drive_scrubbed_blocks",
+            "Blocks compared with their checksums by the scrubber",
+            per_drive(|d| d.scrub.checked),
+        )?;
+        page.gauges(
+            "drive_last_scrub_timestamp_seconds",
+            "When the last pass of the scrubber over the whole drive ended; 0: never",
+            per_drive(|d| d.scrub.last_pass.unwrap_or(0)),
+        )
     }
 
     fn exports(&self, page: &mut Page<'_>) -> fmt::Result {

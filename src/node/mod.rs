@@ -152,6 +152,7 @@ async fn open_cache(config: &NodeConfig) -> Result<Cache> {
         addresses: vec![config.node.address],
         data_dir: config.node.data_dir.clone(),
         drives: config.drives.clone(),
+        keeping: config.cache.clone(),
         origins: config.origins.clone(),
         certificate,
         max_egress_mbps: config.node.max_egress_mbps,

@@ -25,7 +25,11 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
     // A node that cannot store would fetch everything for everyone: clients are better off with
     // another node, or with the CDN.
     if !cache.store.drives.iter().any(|drive| drive.state == DriveState::Up) {
-        reasons.push("no drive is up: `mcc status` says why".to_owned());
+        let opening = |drive: &DriveStatus| matches!(drive.state, DriveState::Opening(_));
+        reasons.push(match cache.store.drives.iter().any(opening) {
+            true => "no drive is up yet: `mcc status` says how far their opening is".to_owned(),
+            false => "no drive is up: `mcc status` says why".to_owned(),
+        });
     }
     reasons
 }
@@ -191,6 +195,16 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
             detail: filled(),
             advice: Some(note.clone()),
         },
+        (DriveState::Opening(opening), _) => Part {
+            name,
+            state: PartState::Warning,
+            since_seconds: Some(up),
+            detail: match opening.records {
+                0 => "being opened".to_owned(),
+                records => format!("being opened: {} % read", opening.read * 100 / records),
+            },
+            advice: Some("it joins when that is done; until then others do its work".to_owned()),
+        },
         (DriveState::Offline(offline), _) => Part {
             name,
             state: PartState::Down,
@@ -259,7 +273,7 @@ fn drive_report(drive: &DriveStatus) -> DriveReport {
         size_bytes: drive.size,
         used_bytes: drive.used,
         error: match &drive.state {
-            DriveState::Up => None,
+            DriveState::Up | DriveState::Opening(_) => None,
             DriveState::Offline(offline) => Some(offline.reason.clone()),
         },
     }

@@ -122,7 +122,7 @@ impl Server {
         let ticket = Ticket::new(request.target.clone(), carried, block_of(first), last_block);
         let known = self.store.object(&request.key);
         if let Some(object) = &known
-            && object.meta().fresh_until > unix_now()
+            && object.is_fresh(unix_now())
         {
             return Ok(Opening::Found(Found { object: object.clone(), how: None, ticket }));
         }

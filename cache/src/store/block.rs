@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::drive::{Drive, Pin};
+use super::drive::Pin;
 use super::key::ObjectKey;
 use super::reader::{Failure, ReadJob};
 
@@ -109,10 +109,12 @@ impl PinnedBlock {
             range,
             reply,
         };
-        let read = match drive.readers.read(job).await {
-            Ok(()) => answer.await.unwrap_or(Err(Failure::Gone)),
-            Err(failure) => Err(failure),
+        let read = async {
+            drive.readers.read(job).await?;
+            answer.await.unwrap_or(Err(Failure::Gone))
         };
+        // From a drive that goes offline there may never be an answer.
+        let read = drive.gone.run_until_cancelled(read).await.unwrap_or(Err(Failure::Gone));
         read.map_err(|failure| self.error(failure))
     }
 
@@ -120,7 +122,7 @@ impl PinnedBlock {
     /// [`is_trusted`](Self::is_trusted).
     #[cfg_attr(not(test), expect(dead_code, reason = "the sendfile path of the server takes it"))]
     pub(crate) fn location(&self) -> (Arc<File>, u64) {
-        (Arc::clone(self.pin.drive.slab.raw()), Drive::offset(self.pin.slot))
+        (Arc::clone(self.pin.drive.slab.raw()), self.pin.drive.offset(self.pin.slot))
     }
 
     /// Whether the block needs no verification before it is sent past [`read`](Self::read).

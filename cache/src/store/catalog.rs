@@ -10,6 +10,7 @@ use papaya::{Compute, HashMap, Operation};
 
 use super::key::ObjectKey;
 use super::object::{Object, ObjectMeta};
+use super::object_record::FoundObject;
 
 /// Objects without a stored block that are kept before a sweep is worth its while.
 const EMPTY_OBJECTS: usize = 4096;
@@ -18,6 +19,8 @@ const EMPTY_OBJECTS: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Catalog {
     objects: HashMap<ObjectKey, Arc<Object>>,
+    /// Keys whose objects an operator wants kept, those included that are not stored.
+    pins: HashMap<ObjectKey, ()>,
     next_number: AtomicU64,
     /// New objects since the last sweep, and at how many the next one is due.
     born: AtomicUsize,
@@ -39,6 +42,7 @@ impl Catalog {
     pub(super) fn new(first_number: u64) -> Self {
         Self {
             objects: HashMap::new(),
+            pins: HashMap::new(),
             next_number: AtomicU64::new(first_number),
             born: AtomicUsize::new(0),
             sweep_at: AtomicUsize::new(EMPTY_OBJECTS),
@@ -59,14 +63,36 @@ impl Catalog {
         self.next_number.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Numbers that are given out from now on are not lower.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    /// Pins `key`, or ends that. Returns its current generation.
+    pub(super) fn set_pinned(&self, key: &ObjectKey, pinned: bool) -> Option<Arc<Object>> {
+        let pins = self.pins.pin();
+        let _ = if pinned { pins.insert(key.clone(), ()) } else { pins.remove(key) };
+        let object = self.get(key)?;
+        object.set_pinned(pinned);
+        Some(object)
+    }
+
+    /// `object` has become the current generation of its key. Looked up only now: a pin that is set at
+    /// the same time finds the object, or is found here.
+    fn note_pin(&self, object: &Object) {
+        if self.pins.pin().contains_key(object.key()) {
+            object.set_pinned(true);
+        }
+    }
+
     pub(super) fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Published {
         if let Some(current) = self.get(key).filter(|current| current.meta().same_content(meta)) {
-            current.renew(meta);
+            current.confirm(meta);
             return Published::Renewed(current);
         }
         self.sweep_if_due();
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let new = Arc::new(Object::new(key.clone(), number, meta));
         let objects = self.objects.pin();
         let outcome = objects.compute(key.clone(), |entry| match entry {
             // Somebody else has published the same, or even a later generation, meanwhile.
@@ -77,52 +103,66 @@ impl Catalog {
         });
         match outcome {
             Compute::Aborted(current) => {
-                current.renew(meta);
+                current.confirm(meta);
                 Published::Renewed(current)
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
+                self.note_pin(&new);
                 Published::Replaced { new, old: Arc::clone(old) }
             }
-            Compute::Inserted(..) | Compute::Removed(..) => Published::New(new),
+            Compute::Inserted(..) | Compute::Removed(..) => {
+                self.note_pin(&new);
+                Published::New(new)
+            }
         }
     }
 
-    /// Takes in an object that a drive holds blocks of. The highest number wins the key, and what
-    /// it replaces is retired. `None`: another drive has a newer generation, or a different object
-    /// under the same number.
-    pub(super) fn adopt(
-        &self,
-        key: &ObjectKey,
-        number: u64,
-        meta: &ObjectMeta,
-    ) -> Option<Arc<Object>> {
+    /// Takes in an object that a drive holds blocks of, and returns the generation that these are
+    /// blocks of: the current one, when it is certain to be the same content, or the drive's own, when
+    /// that is the most recent one known. `None`: what the drive holds is out of date.
+    ///
+    /// What the origin has said in this run is more recent than whatever a drive says, and among
+    /// drives the highest number is.
+    pub(super) fn adopt(&self, found: FoundObject) -> Option<Arc<Object>> {
+        let FoundObject { number, key, length, meta } = found;
         self.skip_number(number);
-        let new = Arc::new(Object::new(key.clone(), number, meta.clone()));
+        let new = Arc::new(Object::found(key.clone(), number, length, meta));
         let objects = self.objects.pin();
-        let outcome = objects.compute(key.clone(), |entry| match entry {
-            Some((_, current)) if current.number() >= number => {
-                Operation::Abort(Arc::clone(current))
+        let outcome = objects.compute(key, |entry| match entry {
+            Some((_, current)) if is_same(current, &new) => {
+                Operation::Abort(Some(Arc::clone(current)))
             }
+            Some((_, current)) if current.recency() >= number => Operation::Abort(None),
             _ => Operation::Insert(Arc::clone(&new)),
         });
         match outcome {
             Compute::Aborted(current) => {
-                let known = current.meta();
-                let same = current.number() == number
-                    && (known.length, &known.etag, &known.last_modified)
-                        == (meta.length, &meta.etag, &meta.last_modified);
-                if same && meta.stored_at > known.stored_at {
-                    current.renew(meta);
+                let current = current?;
+                let of_this_run = current.recency() == u64::MAX;
+                current.raise_recency(number);
+                if !of_this_run && new.stored_at() > current.stored_at() {
+                    current.renew(&new.meta());
                 }
-                same.then_some(current)
+                Some(current)
             }
             Compute::Updated { old: (_, old), .. } => {
                 old.retire();
+                self.note_pin(&new);
                 Some(new)
             }
-            Compute::Inserted(..) | Compute::Removed(..) => Some(new),
+            Compute::Inserted(..) | Compute::Removed(..) => {
+                self.note_pin(&new);
+                Some(new)
+            }
         }
+    }
+
+    /// Removes and retires `object`, if it is still the current generation.
+    pub(super) fn remove_exactly(&self, object: &Arc<Object>) {
+        let objects = self.objects.pin();
+        let _ = objects.remove_if(object.key(), |_, current| Arc::ptr_eq(current, object));
+        object.retire();
     }
 
     /// Removes and retires every object that `doomed` names, and returns them.
@@ -162,4 +202,15 @@ impl Catalog {
         });
         self.sweep_at.store(self.objects.len().max(EMPTY_OBJECTS), Ordering::Relaxed);
     }
+}
+
+/// Whether a generation that is known and one found on a drive are about the same bytes: by what the
+/// origin said, or because it is the same generation, which several drives may hold blocks of.
+fn is_same(known: &Object, found: &Object) -> bool {
+    let (known_meta, found_meta) = (known.meta(), found.meta());
+    let validators =
+        |meta: &ObjectMeta| (meta.length, meta.etag.clone(), meta.last_modified.clone());
+    let one =
+        known.number() == found.number() && validators(&known_meta) == validators(&found_meta);
+    one || known_meta.same_content(&found_meta)
 }

@@ -10,18 +10,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
-use super::disk::DiskFile;
+use super::disk::{DiskFile, is_full};
 use super::drive::count;
 use super::fault::Part;
 use super::keeper::{Keeper, Task};
+use super::layout::{Class, PerClass, SlotLayout};
 use super::meta::DriveMeta;
+use super::object::Object;
 use super::object_log::ObjectLog;
 use super::object_record::ObjectRecord;
 use super::slot_record::{SLOT_RECORD, SlotRecord};
+
+/// How often the oldest quarter of the objects is given up before a checkpoint fails for want of space.
+const SHRINKINGS: usize = 8;
 
 /// What the slot table does not know yet about a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +46,11 @@ pub(super) struct Checkpoint {
     pub(super) changes: BTreeMap<u32, Change>,
     /// Numbers of objects whose entry is missing in the log or outdated.
     pub(super) unlogged: BTreeSet<u64>,
+    layout: SlotLayout,
     /// Emptied slots that are not free yet: in `changes`, under way, or still pinned.
-    pub(super) emptied: u32,
+    emptied: PerClass<u32>,
     /// Slots that are empty on the drive but still pinned.
-    pinned: Vec<u32>,
+    pinned: PerClass<Vec<u32>>,
     /// Who waits for the next checkpoint.
     pub(super) waiters: Vec<SyncSender<()>>,
     under_way: Option<UnderWay>,
@@ -62,7 +69,7 @@ struct UnderWay {
 
 /// What is being synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Blocks,
     Records,
 }
@@ -70,12 +77,13 @@ enum Stage {
 impl Checkpoint {
     pub(super) fn new(meta: DriveMeta, log: ObjectLog, syncer: Syncer) -> Self {
         Self {
+            layout: SlotLayout::new(meta.mebibytes, meta.plain),
             meta,
             log,
             changes: BTreeMap::new(),
             unlogged: BTreeSet::new(),
-            emptied: 0,
-            pinned: Vec::new(),
+            emptied: PerClass::default(),
+            pinned: PerClass::default(),
             waiters: Vec::new(),
             under_way: None,
             last: Instant::now(),
@@ -86,16 +94,36 @@ impl Checkpoint {
     /// `slot` holds nothing any more.
     pub(super) fn empty(&mut self, slot: u32) {
         self.changes.insert(slot, Change::Emptied);
-        self.emptied += 1;
+        *self.emptied.of_mut(self.layout.rank(slot).0) += 1;
     }
 
-    /// Whether there are emptied slots that a new checkpoint would set free.
-    pub(super) fn has_emptied(&self) -> bool {
-        self.under_way.is_none() && self.emptied as usize > self.pinned.len()
+    /// Emptied slots of `class` that are not free yet.
+    pub(super) fn emptied(&self, class: Class) -> u32 {
+        *self.emptied.of(class)
     }
 
-    fn has_work(&self) -> bool {
+    /// Whether the slot table is yet to be told about `slot`.
+    pub(super) fn is_pending(&self, slot: u32) -> bool {
+        let under_way = self.under_way.as_ref();
+        self.changes.contains_key(&slot)
+            || under_way.is_some_and(|under_way| under_way.changes.contains_key(&slot))
+    }
+
+    /// Whether there are emptied slots of `class` that a new checkpoint would set free.
+    pub(super) fn has_emptied(&self, class: Class) -> bool {
+        let pinned = self.pinned.of(class).len();
+        self.under_way.is_none() && self.emptied(class) as usize > pinned
+    }
+
+    /// Whether there is anything to persist.
+    pub(super) fn has_work(&self) -> bool {
         !self.changes.is_empty() || !self.unlogged.is_empty()
+    }
+
+    /// What the checkpoint under way waits for.
+    #[cfg(test)]
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.under_way.as_ref().map(|under_way| under_way.stage)
     }
 
     /// Whether to begin one now.
@@ -186,22 +214,47 @@ impl Keeper {
 
     fn write_log(&mut self) -> io::Result<()> {
         let Self { checkpoint, inventory, drive, .. } = self;
-        let record = |object: &super::Object| {
-            let meta = object.meta().as_ref().clone();
-            // Too long to be written: `Store::write` takes no blocks of such an object, and when
-            // only new headers made it so, its last entry stays.
-            ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
+        let written = if checkpoint.log.is_mostly_dead(inventory.object_count()) {
+            self.rewrite_log()
+        } else {
+            let objects = checkpoint.unlogged.iter().filter_map(|number| inventory.object(*number));
+            let entries: Vec<Vec<u8>> = objects.filter_map(|object| log_entry(object)).collect();
+            if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&drive.disk, &entries) }
         };
-        if checkpoint.log.is_mostly_dead(inventory.object_count()) {
-            let objects = inventory.objects().filter_map(|object| record(object));
-            return checkpoint.log.rewrite(&drive.disk, objects);
+        match written {
+            Err(error) if is_full(&error) => self.shrink_log(error),
+            written => written,
         }
-        let entries: Vec<Vec<u8>> = checkpoint
-            .unlogged
-            .iter()
-            .filter_map(|number| record(inventory.object(*number)?))
-            .collect();
-        if entries.is_empty() { Ok(()) } else { checkpoint.log.append(&entries) }
+    }
+
+    fn rewrite_log(&mut self) -> io::Result<()> {
+        let entries = self.inventory.objects().filter_map(|object| log_entry(object));
+        self.checkpoint.log.rewrite(&self.drive.disk, entries)
+    }
+
+    /// The file system is full: makes do with the space there is. What is about objects that are gone
+    /// goes first, then the objects that came first.
+    fn shrink_log(&mut self, mut error: io::Error) -> io::Result<()> {
+        let drive = Arc::clone(&self.drive);
+        let drive = drive.disk.path().display();
+        for _ in 0..SHRINKINGS {
+            tracing::warn!(%drive, %error, "no space for the object log: writing it anew");
+            match self.rewrite_log() {
+                Err(again) if is_full(&again) => error = again,
+                written => return written,
+            }
+            let mut numbers: Vec<u64> =
+                self.inventory.objects().map(|object| object.number()).collect();
+            numbers.sort_unstable();
+            let dropped = numbers.len().div_ceil(4);
+            tracing::warn!(%drive, dropped, "no space for the object log: dropping the oldest objects");
+            for number in numbers.into_iter().take(dropped) {
+                if let Some(object) = self.inventory.object(number).cloned() {
+                    self.release_object(&object);
+                }
+            }
+        }
+        Err(error)
     }
 
     /// Writes the records of all changes, neighbors together.
@@ -232,7 +285,8 @@ impl Keeper {
         let Some(under_way) = self.checkpoint.under_way.take() else { return };
         for (slot, change) in under_way.changes {
             if change == Change::Emptied {
-                self.checkpoint.pinned.push(slot);
+                let class = self.checkpoint.layout.rank(slot).0;
+                self.checkpoint.pinned.of_mut(class).push(slot);
             }
         }
         self.free_unpinned();
@@ -241,21 +295,22 @@ impl Keeper {
     }
 
     fn free_unpinned(&mut self) {
-        let Self { checkpoint, inventory, drive, .. } = self;
-        checkpoint.pinned.retain(|slot| {
-            let pinned = drive.states.is_pinned(*slot);
-            if !pinned {
-                inventory.free.insert(*slot);
-                checkpoint.emptied -= 1;
-            }
-            pinned
-        });
+        let Self { checkpoint: Checkpoint { pinned, emptied, .. }, inventory, drive, .. } = self;
+        for class in Class::ALL {
+            pinned.of_mut(class).retain(|slot| {
+                let pinned = drive.states.is_pinned(*slot);
+                if !pinned {
+                    inventory.set_free(*slot);
+                    *emptied.of_mut(class) -= 1;
+                }
+                pinned
+            });
+        }
     }
 
     /// The records did not get through. What they say is still true, unless it changed since.
     fn try_again_later(&mut self) {
-        let waiters = self.put_back();
-        tell(&waiters);
+        drop(self.put_back());
     }
 
     /// A failed sync says that some blocks are not on the drive, not which; and the kernel takes
@@ -272,10 +327,11 @@ impl Keeper {
         for slot in unsure {
             self.empty(slot);
         }
-        tell(&waiters);
+        drop(waiters);
     }
 
-    /// Leaves the checkpoint under way to the next one. Returns who waited for it.
+    /// Leaves the checkpoint under way to the next one. Returns who waited for it: they learn that it
+    /// has failed when they are dropped.
     fn put_back(&mut self) -> Vec<SyncSender<()>> {
         let Some(under_way) = self.checkpoint.under_way.take() else { return Vec::new() };
         for (slot, change) in under_way.changes {
@@ -304,6 +360,13 @@ impl Keeper {
         drop(self.lock);
         tell(std::slice::from_ref(done));
     }
+}
+
+/// What the log says of an object; `None` if that is too long to be written: `Store::write` takes no
+/// blocks of such an object, and when only new headers made it so, its last entry stays.
+fn log_entry(object: &Object) -> Option<Vec<u8>> {
+    let meta = object.meta().as_ref().clone();
+    ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
 }
 
 /// Whoever no longer waits has no need to know.

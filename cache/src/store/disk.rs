@@ -1,22 +1,29 @@
 //! All input and output on a drive goes through here: the folder, its lock, and its four files.
-//! Faults are injected here, and nowhere else.
+//! Each operation is watched here and meets its faults here, and nowhere else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::io::Errno;
 
 use super::fault::{Effect, Faults, Operation, Part};
+use super::watch::{Busy, Watch};
+
+/// Bytes of a file that is written as a whole until it is synced: a sync never has more to do.
+const SYNC_EVERY: u64 = 64 << 20;
 
 /// The folder of a drive.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     path: Arc<Path>,
     faults: Faults,
+    watch: Arc<Watch>,
 }
 
 /// The right to use a folder, which one process at a time has. Dropping it gives it up.
@@ -26,8 +33,21 @@ pub(super) struct Lock {
 }
 
 impl Disk {
-    pub(super) fn new(path: &Path, faults: Faults) -> Self {
-        Self { path: path.into(), faults }
+    pub(super) fn new(path: &Path, faults: Faults, watch: Arc<Watch>) -> Self {
+        Self { path: path.into(), faults, watch }
+    }
+
+    /// What is being done on the drive.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// The operation at hand begins. Whatever makes it fail is met with its guard held: an injected
+    /// hang is seen like a real one.
+    fn begin(&self, part: Part, operation: Operation) -> io::Result<(Busy<'_>, Option<Effect>)> {
+        let busy = self.watch.begin(part, operation);
+        let effect = self.faults.meet(&self.path, part, operation)?;
+        Ok((busy, effect))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -36,6 +56,7 @@ impl Disk {
 
     /// Locks the folder, which must exist; `None` when another process has it.
     pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+        let (_busy, _) = self.begin(Part::Meta, Operation::Open)?;
         let folder = File::open(&self.path)?;
         if !folder.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::NotADirectory));
@@ -49,15 +70,25 @@ impl Disk {
 
     /// Opens a file of the drive for reading and writing; creates it when it is missing.
     pub(super) fn open(&self, part: Part) -> io::Result<DiskFile> {
-        let path = self.file(part);
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(DiskFile { file: Arc::new(options), part, disk: self.clone() })
+        self.open_with(part, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+    }
+
+    /// Opens a file to read what the drive itself has of it, past the page cache. What is read, and
+    /// from where to where, must be aligned to 4 KiB. Fails where the file system cannot do that.
+    pub(super) fn open_direct(&self, part: Part) -> io::Result<DiskFile> {
+        let direct = OFlags::DIRECT.bits().cast_signed();
+        self.open_with(part, OpenOptions::new().read(true).custom_flags(direct))
+    }
+
+    fn open_with(&self, part: Part, options: &OpenOptions) -> io::Result<DiskFile> {
+        let (_busy, _) = self.begin(part, Operation::Open)?;
+        let file = Arc::new(options.open(self.file(part))?);
+        Ok(DiskFile { file, part, disk: self.clone() })
     }
 
     /// The content of a small file; `None` when it is missing.
     pub(super) fn read(&self, part: Part) -> io::Result<Option<Vec<u8>>> {
-        self.faults.meet(&self.path, part, Operation::Read)?;
+        let (_busy, _) = self.begin(part, Operation::Read)?;
         match fs::read(self.file(part)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -65,26 +96,80 @@ impl Disk {
         }
     }
 
-    /// Replaces a file as a whole: after a crash the drive has the old one or the new one.
+    /// Replaces a file as a whole: after a crash the drive has the old one or the new one. What was
+    /// [reserved](Self::reserve_replacement) for it is used.
     pub(super) fn replace(
         &self,
         part: Part,
         write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let path = self.file(part);
-        let new = path.with_added_extension("new");
         self.faults.meet(&self.path, part, Operation::Write)?;
-        let mut out = io::BufWriter::with_capacity(1 << 20, File::create(&new)?);
+        let file = NewFile { file: self.replacement(part)?, disk: self, part, unsynced: 0 };
+        let mut out = io::BufWriter::with_capacity(1 << 20, file);
         write(&mut out)?;
         out.flush()?;
-        self.faults.meet(&self.path, part, Operation::Sync)?;
-        out.get_ref().sync_data()?;
-        fs::rename(&new, &path)?;
+        out.get_mut().sync()?;
+        let (_busy, _) = self.begin(part, Operation::Open)?;
+        fs::rename(self.new_file(part), self.file(part))?;
         File::open(&self.path)?.sync_all()
+    }
+
+    /// Reserves `bytes` of space for the next replacement of a file, so that a full file system cannot
+    /// prevent it.
+    pub(super) fn reserve_replacement(&self, part: Part, bytes: u64) -> io::Result<()> {
+        let (_busy, _) = self.begin(part, Operation::Allocate)?;
+        let file = self.replacement(part)?;
+        Ok(rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
+    /// The file that is to replace another one, empty. Space that it has already stays with it.
+    fn replacement(&self, part: Part) -> io::Result<File> {
+        let path = self.new_file(part);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
+        Ok(file)
+    }
+
+    fn new_file(&self, part: Part) -> PathBuf {
+        self.file(part).with_added_extension("new")
     }
 
     fn file(&self, part: Part) -> PathBuf {
         self.path.join(part.file_name())
+    }
+}
+
+/// A file that is to replace another one.
+struct NewFile<'a> {
+    file: File,
+    disk: &'a Disk,
+    part: Part,
+    unsynced: u64,
+}
+
+impl NewFile<'_> {
+    fn sync(&mut self) -> io::Result<()> {
+        let (_busy, _) = self.disk.begin(self.part, Operation::Sync)?;
+        self.unsynced = 0;
+        self.file.sync_data()
+    }
+}
+
+impl io::Write for NewFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.unsynced >= SYNC_EVERY {
+            self.sync()?;
+        }
+        let _busy = self.disk.watch.begin(self.part, Operation::Write);
+        let written = self.file.write(bytes)?;
+        self.unsynced += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -113,8 +198,14 @@ impl DiskFile {
 
     /// Makes the file `bytes` long with all its space taken, so that it can never run out later.
     pub(super) fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.meet(Operation::Allocate)?;
+        let (_busy, _) = self.begin(Operation::Allocate)?;
         Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, bytes)?)
+    }
+
+    /// Takes space for the file to grow to `bytes` without changing its length.
+    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let (_busy, _) = self.begin(Operation::Allocate)?;
+        Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
     }
 
     /// Tells the kernel that reads go all over the file: its own read-ahead would be waste.
@@ -123,9 +214,14 @@ impl DiskFile {
         let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Random);
     }
 
+    /// Tells the kernel that the file is about to be read from its beginning to its end.
+    pub(super) fn expect_sequential_reads(&self) {
+        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Sequential);
+    }
+
     /// Fills `buffer` from `offset`.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let effect = self.meet(Operation::Read)?;
+        let (_busy, effect) = self.begin(Operation::Read)?;
         if effect == Some(Effect::Short) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
@@ -138,7 +234,8 @@ impl DiskFile {
 
     /// Writes all of `bytes` at `offset`.
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        match self.meet(Operation::Write)? {
+        let (_busy, effect) = self.begin(Operation::Write)?;
+        match effect {
             Some(Effect::Short) => {
                 let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
                 self.file.write_all_at(half, offset)?;
@@ -160,6 +257,7 @@ impl DiskFile {
         if self.disk.faults.is_armed() {
             return self.write(&pieces.concat(), offset);
         }
+        let (_busy, _) = self.begin(Operation::Write)?;
         for pieces in pieces.chunks(PIECES) {
             let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
             let mut rest = slices.as_mut_slice();
@@ -168,7 +266,7 @@ impl DiskFile {
                 let written = match rustix::io::pwritev(&*self.file, rest, offset) {
                     Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
                     Ok(written) => written,
-                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(Errno::INTR) => continue,
                     Err(error) => return Err(error.into()),
                 };
                 offset += written as u64;
@@ -180,12 +278,34 @@ impl DiskFile {
 
     /// Returns when everything written has reached the drive.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.meet(Operation::Sync)?;
+        let (_busy, _) = self.begin(Operation::Sync)?;
         self.file.sync_data()
     }
 
-    fn meet(&self, operation: Operation) -> io::Result<Option<Effect>> {
-        self.disk.faults.meet(&self.disk.path, self.part, operation)
+    /// Has the kernel begin to write out what was written here, so that the next [`sync`](Self::sync)
+    /// finds little left to do, and reads meanwhile do not wait behind a flood of writes.
+    #[expect(unsafe_code, reason = "no safe crate has sync_file_range(2)")]
+    pub(super) fn begin_write_back(&self, offset: u64, length: u64) {
+        let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+        let _busy = self.disk.watch.begin(self.part, Operation::Write);
+        // SAFETY: the call takes numbers only, and the descriptor is open for as long as `self`.
+        // It is a hint: an error stays with the pages, and the sync that follows reports it.
+        unsafe {
+            let descriptor = self.file.as_raw_fd();
+            libc::sync_file_range(descriptor, offset, length, libc::SYNC_FILE_RANGE_WRITE);
+        }
+    }
+
+    /// Tells the kernel that nobody will want these bytes soon: pages of them that are written out
+    /// can go.
+    pub(super) fn forget_pages(&self, offset: u64, length: u64) {
+        // Advice, as above.
+        let length = std::num::NonZeroU64::new(length);
+        let _ = rustix::fs::fadvise(&*self.file, offset, length, Advice::DontNeed);
+    }
+
+    fn begin(&self, operation: Operation) -> io::Result<(Busy<'_>, Option<Effect>)> {
+        self.disk.begin(self.part, operation)
     }
 }
 
@@ -194,4 +314,9 @@ fn flip_middle(bytes: &mut [u8]) {
     if let Some(byte) = bytes.get_mut(middle) {
         *byte = !*byte;
     }
+}
+
+/// Whether an operation failed for want of space: no fault of the drive.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }

@@ -5,22 +5,29 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
+
+use super::NotStored;
 use super::disk::{Disk, DiskFile};
-use super::health::{ERRORS, ErrorWindow, WINDOW};
+use super::health::{ERRORS, ErrorWindow, Verdict, WINDOW};
 use super::keeper::Task;
+use super::layout::SlotLayout;
+use super::ledger::Ledger;
 use super::placement::Candidate;
 use super::reader::Readers;
+use super::scrub::Scrub;
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
-use super::{BLOCK, NotStored};
 
 /// A drive that was opened. It may have gone offline since.
 pub(super) struct Drive {
     pub(super) index: u8,
     pub(super) disk: Disk,
     pub(super) candidate: Candidate,
+    pub(super) layout: SlotLayout,
     pub(super) slab: DiskFile,
     pub(super) table: DiskFile,
     pub(super) states: SlotStates,
@@ -31,10 +38,22 @@ pub(super) struct Drive {
     pub(super) tasks: SyncSender<Task>,
     /// The keeper has missed a message and is to look at everything it holds.
     pub(super) sweep: AtomicBool,
+    /// Drives of the store that have joined: with each more the keeper is to look as well.
+    pub(super) joined: Arc<AtomicU64>,
     /// The store is gone: the keeper ends without a checkpoint.
     pub(super) abandoned: AtomicBool,
     pub(super) offline: OnceLock<Offline>,
+    /// Cancelled when it goes offline: whoever waits for it need not wait any longer.
+    pub(super) gone: CancellationToken,
+    /// It went offline by its own fault, and is not used again after a restart.
+    pub(super) given_up: AtomicBool,
+    /// It is offline, and its keeper has let go of its folder and of all that it held.
+    pub(super) let_go: AtomicBool,
     pub(super) errors: Mutex<ErrorWindow>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) scrub: Scrub,
+    /// The thread that looks after it.
+    pub(super) carer: OnceLock<Thread>,
 }
 
 /// [`DriveCounts`] in the making, and what the drive holds.
@@ -46,6 +65,8 @@ pub(super) struct Counts {
     pub(super) evicted: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) errors: AtomicU64,
+    pub(super) hung: AtomicU64,
+    pub(super) pinned: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) records_dropped: AtomicU64,
     pub(super) checkpoints: AtomicU64,
@@ -76,8 +97,13 @@ impl Drive {
     }
 
     /// Where `slot` begins in the slab.
-    pub(super) fn offset(slot: u32) -> u64 {
-        u64::from(slot) * u64::from(BLOCK)
+    pub(super) fn offset(&self, slot: u32) -> u64 {
+        self.layout.offset(slot)
+    }
+
+    /// How many blocks of full size it has room for.
+    pub(super) fn slots(&self) -> u64 {
+        u64::from(self.candidate.weight)
     }
 
     /// Hands a block to the keeper, or refuses it.
@@ -104,7 +130,8 @@ impl Drive {
         self.tell(Task::Dropped(slot));
     }
 
-    /// Takes note of a failed operation; too many take the drive offline.
+    /// Takes note of a failed operation; too many take the drive offline. A file system without space
+    /// is no fault of the drive: what it holds is well, and it tries again.
     pub(super) fn failed(&self, doing: &str, error: &io::Error) {
         count(&self.counts.errors);
         if !self.is_up() {
@@ -113,17 +140,25 @@ impl Drive {
         let drive = self.disk.path().display();
         tracing::warn!(%drive, %error, doing, "drive error");
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        if errors.note(Instant::now()) {
+        if errors.note(error, Instant::now()) == Verdict::TooMany {
             let window = WINDOW.as_secs();
-            self.take_offline(Offline {
-                reason: format!(
-                    "{ERRORS} errors within {window} s, the last when {doing}: {error}"
-                ),
-                action: "look at `dmesg` and the drive's SMART values; when it is repaired or \
-                         replaced, and mounted, restart the node"
-                    .to_owned(),
-            });
+            self.give_up(format!(
+                "{ERRORS} errors within {window} s, the last when {doing}: {error}"
+            ));
         }
+    }
+
+    /// An operation on it does not come back.
+    pub(super) fn hangs(&self, reason: String) {
+        count(&self.counts.hung);
+        self.give_up(reason);
+    }
+
+    /// Ends the drive's part in the store because it is bad: a restart of the node does not use it
+    /// again, until an operator says so, it was replaced, or the machine was rebooted.
+    fn give_up(&self, reason: String) {
+        self.given_up.store(true, Ordering::Release);
+        self.take_offline(Offline::new(reason, advice(self.disk.path())));
     }
 
     /// Ends the drive's part in the store. The keeper gives up what it holds.
@@ -131,7 +166,23 @@ impl Drive {
         let offline = self.offline.get_or_init(|| offline);
         let drive = self.disk.path().display();
         tracing::error!(%drive, reason = offline.reason, "drive is offline");
+        self.gone.cancel();
         self.tell(Task::Wake);
+        if let Some(carer) = self.carer.get() {
+            carer.unpark();
+        }
+    }
+
+    /// What an operator should know although it is up.
+    fn note(&self) -> Option<String> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = errors.is_without_space(Instant::now()).then(|| {
+            "its file system is full: what is new on the drive does not outlive a restart; free \
+             space on it"
+                .to_owned()
+        });
+        let notes: Vec<String> = self.note.iter().cloned().chain(full).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     pub(super) fn status(&self) -> DriveStatus {
@@ -140,21 +191,34 @@ impl Drive {
         DriveStatus {
             path: self.disk.path().to_owned(),
             state: self.offline.get().map_or(DriveState::Up, |o| DriveState::Offline(o.clone())),
-            note: self.note.clone(),
-            size: u64::from(self.candidate.weight) * u64::from(BLOCK),
+            note: self.note(),
+            size: self.layout.bytes(),
             used: get(&counts.used),
             blocks: get(&counts.blocks),
+            pinned: get(&counts.pinned),
+            scrub: self.scrub.status(self.states.len()),
             counts: DriveCounts {
                 written: get(&counts.written),
                 evicted: get(&counts.evicted),
                 refused: get(&counts.refused),
                 errors: get(&counts.errors),
+                slow: self.disk.watch().slow(),
+                hung: get(&counts.hung),
                 corrupt: get(&counts.corrupt),
                 records_dropped: get(&counts.records_dropped),
                 checkpoints: get(&counts.checkpoints),
             },
         }
     }
+}
+
+/// What to do about the drive in `path`, which was given up.
+pub(super) fn advice(path: &std::path::Path) -> String {
+    let path = path.display();
+    format!(
+        "look at `dmesg` and the drive's SMART values; when it is well and mounted, `mcc cache online \
+         {path}`; a replaced drive is taken at a restart of the node, too, and any after a reboot"
+    )
 }
 
 impl fmt::Debug for Drive {
@@ -174,6 +238,11 @@ impl Pin {
     /// Pins `slot` and counts a hit; `None` when it holds no block.
     pub(super) fn hit(drive: &Arc<Drive>, slot: u32) -> Option<Self> {
         drive.states.pin(slot).then(|| Self { drive: Arc::clone(drive), slot })
+    }
+
+    /// Pins `slot` without counting a hit; `None` when it holds no block.
+    pub(super) fn quiet(drive: &Arc<Drive>, slot: u32) -> Option<Self> {
+        drive.states.pin_quietly(slot).then(|| Self { drive: Arc::clone(drive), slot })
     }
 
     /// One more pin on the same slot; `None` when its block was found to be damaged.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The files of a drive.
@@ -20,6 +20,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Slab, Self::Slots, Self::Objects, Self::Meta];
+
     /// Its name in the drive's folder.
     #[must_use]
     pub fn file_name(self) -> &'static str {
@@ -43,12 +46,31 @@ pub enum Operation {
     Sync,
     /// Preallocation.
     Allocate,
+    /// Opening it.
+    Open,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Sync, Self::Allocate, Self::Open];
+
+    /// As said of a drive: "it hangs in ...".
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "a read",
+            Self::Write => "a write",
+            Self::Sync => "a sync",
+            Self::Allocate => "a reservation of space",
+            Self::Open => "opening a file",
+        }
+    }
 }
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The operation does nothing and fails with this error number.
+    /// The operation does nothing and fails with this error number: EIO, ENOSPC, EROFS, ...
     Error(i32),
     /// Half of it is done, then it fails as at the end of the file.
     Short,
@@ -56,6 +78,8 @@ pub enum Effect {
     Flip,
     /// It takes this much longer.
     Delay(Duration),
+    /// It does not come back until [`Faults::release`], and then goes well.
+    Hang,
 }
 
 /// One fault to come.
@@ -77,7 +101,36 @@ pub struct Fault {
 
 /// The faults that a store is to meet. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Option<Arc<Mutex<Vec<Fault>>>>);
+pub struct Faults(Option<Arc<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    state: Mutex<State>,
+    /// Somebody hangs, or need not hang any more.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Vec<Fault>,
+    hanging: usize,
+    releases: u64,
+}
+
+impl Board {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hang(&self) {
+        let mut state = self.state();
+        let release = state.releases;
+        state.hanging += 1;
+        self.changed.notify_all();
+        let waited = self.changed.wait_while(state, |state| state.releases == release);
+        waited.unwrap_or_else(PoisonError::into_inner).hanging -= 1;
+    }
+}
 
 impl Faults {
     /// A switchboard to inject faults through; `Faults::default()` can never inject any.
@@ -88,8 +141,24 @@ impl Faults {
 
     /// Adds a fault. Without effect unless [armed](Faults::armed).
     pub fn inject(&self, fault: Fault) {
-        if let Some(faults) = &self.0 {
-            faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        if let Some(board) = &self.0 {
+            board.state().faults.push(fault);
+        }
+    }
+
+    /// Lets all operations go on that hang now.
+    pub fn release(&self) {
+        if let Some(board) = &self.0 {
+            board.state().releases += 1;
+            board.changed.notify_all();
+        }
+    }
+
+    /// Returns when so many operations hang. Returns at once unless [armed](Faults::armed).
+    pub fn await_hanging(&self, operations: usize) {
+        if let Some(board) = &self.0 {
+            let hang = board.changed.wait_while(board.state(), |state| state.hanging < operations);
+            drop(hang);
         }
     }
 
@@ -97,18 +166,18 @@ impl Faults {
         self.0.is_some()
     }
 
-    /// The effect that the operation at hand is to have; counts it. Errors and delays are carried
-    /// out here, the others are the caller's to carry out.
+    /// The effect that the operation at hand is to have; counts it. Errors, delays and hanging are
+    /// carried out here, the others are the caller's to carry out.
     pub(super) fn meet(
         &self,
         drive: &Path,
         part: Part,
         operation: Operation,
     ) -> io::Result<Option<Effect>> {
-        let Some(faults) = &self.0 else { return Ok(None) };
+        let Some(board) = &self.0 else { return Ok(None) };
         let mut effect = None;
         {
-            let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
+            let faults = &mut board.state().faults;
             let hits =
                 |f: &&mut Fault| f.drive == drive && f.part == part && f.operation == operation;
             for fault in faults.iter_mut().filter(hits) {
@@ -125,6 +194,10 @@ impl Faults {
             Some(Effect::Error(number)) => Err(io::Error::from_raw_os_error(number)),
             Some(Effect::Delay(time)) => {
                 std::thread::sleep(time);
+                Ok(None)
+            }
+            Some(Effect::Hang) => {
+                board.hang();
                 Ok(None)
             }
             other => Ok(other),

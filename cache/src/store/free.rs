@@ -1,10 +1,10 @@
-//! The free slots of a drive: one bit each. Slots are given out in rising order from where the last
+//! The free slots of one class of a drive: one bit each. Slots are given out in rising order from where the last
 //! one was taken, so that what is filled together lies together.
 
 /// A set of slots.
 #[derive(Debug)]
 pub(super) struct FreeSlots {
-    words: Vec<u64>,
+    words: Box<[u64]>,
     count: u32,
     /// The word to look into next.
     cursor: usize,
@@ -13,7 +13,7 @@ pub(super) struct FreeSlots {
 impl FreeSlots {
     /// None of `slots` slots is free.
     pub(super) fn none(slots: u32) -> Self {
-        Self { words: vec![0; slots.div_ceil(64) as usize], count: 0, cursor: 0 }
+        Self { words: vec![0; slots.div_ceil(64) as usize].into(), count: 0, cursor: 0 }
     }
 
     /// How many are free.

@@ -1,35 +1,33 @@
 //! What a drive holds: which block is in which slot, which slots are free, and what to evict. The
 //! keeper's own; no input or output here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::drive::Drive;
 use super::free::FreeSlots;
 use super::key::mix;
+use super::layout::{Class, PerClass, SlotLayout};
 use super::object::{Location, Object};
-use super::s3fifo::S3Fifo;
+use super::owners::Owners;
+use super::s3fifo::{S3Fifo, Usage};
+use super::slots::SlotStates;
 
 /// Slots, their blocks, and the objects that these belong to.
 pub(super) struct Inventory {
+    layout: SlotLayout,
     /// The block in each slot.
-    owners: Vec<Owner>,
+    owners: Owners,
     objects: Vec<Option<Held>>,
-    by_number: HashMap<u64, u32>,
+    by_number: HashMap<u64, u32, foldhash::fast::RandomState>,
     vacant: Vec<u32>,
-    fifo: S3Fifo,
-    pub(super) free: FreeSlots,
+    /// By the slots' ranks in their class, as are the free ones.
+    fifos: PerClass<S3Fifo>,
+    free: PerClass<FreeSlots>,
+    /// Slots that are in no queue because their objects are pinned: at most half of each class.
+    kept: PerClass<HashSet<u32, foldhash::fast::RandomState>>,
 }
-
-/// Eight bytes that say which block a slot holds.
-#[derive(Debug, Clone, Copy)]
-struct Owner {
-    /// Place in `objects`, or `NOBODY`.
-    object: u32,
-    block: u32,
-}
-
-const NOBODY: u32 = u32::MAX;
 
 /// An object with blocks on this drive.
 struct Held {
@@ -39,14 +37,16 @@ struct Held {
 
 impl Inventory {
     /// Nothing is held, and nothing is free yet.
-    pub(super) fn new(slots: u32) -> Self {
+    pub(super) fn new(layout: SlotLayout) -> Self {
         Self {
-            owners: vec![Owner { object: NOBODY, block: 0 }; slots as usize],
+            layout,
+            owners: Owners::none(layout),
             objects: Vec::new(),
-            by_number: HashMap::new(),
+            by_number: HashMap::default(),
             vacant: Vec::new(),
-            fifo: S3Fifo::new(slots),
-            free: FreeSlots::none(slots),
+            fifos: PerClass::new(|class| S3Fifo::new(layout.count(class))),
+            free: PerClass::new(|class| FreeSlots::none(layout.count(class))),
+            kept: PerClass::default(),
         }
     }
 
@@ -66,16 +66,71 @@ impl Inventory {
         self.objects.get(place as usize)?.as_ref().map(|held| &held.object)
     }
 
+    /// Whether blocks of `object` can be held. Not those of two objects with the same number, which
+    /// there are only when the clock went back between two runs.
+    pub(super) fn accepts(&self, object: &Arc<Object>) -> bool {
+        self.object(object.number()).is_none_or(|held| Arc::ptr_eq(held, object))
+    }
+
     /// The block in `slot`.
     pub(super) fn owner(&self, slot: u32) -> Option<(&Arc<Object>, u32)> {
-        let owner = self.owners.get(slot as usize)?;
-        let held = self.objects.get(owner.object as usize)?.as_ref()?;
-        Some((&held.object, owner.block))
+        let (place, block) = self.owners.get(slot)?;
+        let held = self.objects.get(place as usize)?.as_ref()?;
+        Some((&held.object, block))
     }
 
     /// All slots that hold a block.
     pub(super) fn taken(&self) -> impl Iterator<Item = u32> {
-        (0..).zip(&self.owners).filter(|(_, owner)| owner.object != NOBODY).map(|(slot, _)| slot)
+        self.owners.taken()
+    }
+
+    /// How many slots of `class` are free.
+    pub(super) fn free(&self, class: Class) -> u32 {
+        self.free.of(class).count()
+    }
+
+    /// Takes the next free slot of `class`.
+    pub(super) fn take_free(&mut self, class: Class) -> Option<u32> {
+        let rank = self.free.of_mut(class).take()?;
+        Some(self.layout.slot(class, rank))
+    }
+
+    /// `slot` can be filled.
+    pub(super) fn set_free(&mut self, slot: u32) {
+        let (class, rank) = self.layout.rank(slot);
+        self.free.of_mut(class).insert(rank);
+    }
+
+    /// The first slot from `from` on that holds a block and that `skip` does not name.
+    pub(super) fn next_taken(&self, from: u32, skip: impl Fn(u32) -> bool) -> Option<u32> {
+        self.owners.taken_from(from).find(|slot| !skip(*slot))
+    }
+
+    /// Takes `slot` out of the eviction queues, or puts it in, as its object is pinned or not. Beyond half
+    /// of the slots of a class pins do not count.
+    pub(super) fn settle(&mut self, drive: &Drive, slot: u32) {
+        let Some((object, _)) = self.owner(slot) else { return };
+        let pinned = object.is_pinned();
+        let (class, rank) = self.layout.rank(slot);
+        let most = self.layout.count(class) as usize / 2;
+        let kept = self.kept.of_mut(class);
+        match (pinned, kept.contains(&slot)) {
+            (true, false) if kept.len() < most => {
+                kept.insert(slot);
+                self.fifos.of_mut(class).remove(rank);
+            }
+            (false, true) => {
+                kept.remove(&slot);
+                self.fifos.of_mut(class).restore(rank);
+            }
+            _ => return,
+        }
+        self.count_kept(drive);
+    }
+
+    fn count_kept(&self, drive: &Drive) {
+        let kept: usize = Class::ALL.iter().map(|class| self.kept.of(*class).len()).sum();
+        drive.counts.pinned.store(kept as u64, Ordering::Relaxed);
     }
 
     /// Block `index` of `object` lies in `slot` from now on, for everyone to find. True when it is
@@ -89,77 +144,104 @@ impl Inventory {
         restored: Option<Suspect>,
     ) -> bool {
         let Some(location) = Location::new(drive.index, slot) else { return false };
-        let first = !self.by_number.contains_key(&object.number());
-        let place = self.hold(object);
-        if let Some(owner) = self.owners.get_mut(slot as usize) {
-            *owner = Owner { object: place, block: index };
-        }
+        let (place, first) = self.hold(object);
+        self.owners.set(slot, place, index);
+        let (class, rank) = self.layout.rank(slot);
         match restored {
-            Some(_) => self.fifo.restore(slot),
-            None => self.fifo.insert(slot, block_hash(object, index)),
+            Some(_) => self.fifos.of_mut(class).restore(rank),
+            None => self.fifos.of_mut(class).insert(rank, block_hash(object, index)),
         }
         drive.states.fill(slot, restored == Some(Suspect::Yes));
         object.block_table().set(index, location);
         let length = object.block_length(index).unwrap_or(0);
         object.count_stored(length);
         drive.counts.took(length);
+        self.settle(drive, slot);
         first
     }
 
-    fn hold(&mut self, object: &Arc<Object>) -> u32 {
-        let known = self.by_number.get(&object.number()).copied();
-        let place = known.or_else(|| self.vacant.pop()).unwrap_or(self.objects.len() as u32);
-        if self.objects.len() as u32 == place {
-            self.objects.push(None);
-        }
+    /// The object's place, with one more block, and whether that is its first one.
+    fn hold(&mut self, object: &Arc<Object>) -> (u32, bool) {
+        let (objects, vacant) = (&mut self.objects, &mut self.vacant);
+        let mut first = false;
+        let place = *self.by_number.entry(object.number()).or_insert_with(|| {
+            first = true;
+            vacant.pop().unwrap_or_else(|| {
+                objects.push(None);
+                objects.len() as u32 - 1
+            })
+        });
         if let Some(entry) = self.objects.get_mut(place as usize) {
             let held = entry.get_or_insert_with(|| Held { object: Arc::clone(object), blocks: 0 });
             held.blocks += 1;
         }
-        self.by_number.insert(object.number(), place);
-        place
+        (place, first)
     }
 
     /// Takes the block out of `slot`: nobody finds it any more. The slot is not free by that.
     /// False when there was none.
     pub(super) fn release(&mut self, drive: &Drive, slot: u32) -> bool {
-        let Some((object, index)) = self.owner(slot) else { return false };
-        let object = Arc::clone(object);
+        let Some((place, index)) = self.owners.get(slot) else { return false };
+        let Some(Some(held)) = self.objects.get_mut(place as usize) else { return false };
+        let object = Arc::clone(&held.object);
+        held.blocks -= 1;
+        if held.blocks == 0
+            && let Some(entry) = self.objects.get_mut(place as usize)
+        {
+            *entry = None;
+            self.by_number.remove(&object.number());
+            self.vacant.push(place);
+        }
         if let Some(location) = Location::new(drive.index, slot) {
             object.block_table().clear(index, location);
         }
         drive.states.kill(slot);
-        self.fifo.remove(slot);
+        self.owners.clear(slot);
+        let (class, rank) = self.layout.rank(slot);
+        self.fifos.of_mut(class).remove(rank);
+        if self.kept.of_mut(class).remove(&slot) {
+            self.count_kept(drive);
+        }
         let length = object.block_length(index).unwrap_or(0);
         object.count_freed(length);
         drive.counts.gave(length);
-        let Some(owner) = self.owners.get_mut(slot as usize) else { return true };
-        let place = owner.object;
-        owner.object = NOBODY;
-        if let Some(entry) = self.objects.get_mut(place as usize)
-            && let Some(held) = entry
-        {
-            held.blocks -= 1;
-            if held.blocks == 0 {
-                *entry = None;
-                self.by_number.remove(&object.number());
-                self.vacant.push(place);
-            }
-        }
         true
     }
 
-    /// The slot to empty next; `None` when all are pinned. It still holds its block.
-    pub(super) fn choose_victim(&mut self, drive: &Drive) -> Option<u32> {
-        let Self { fifo, owners, objects, .. } = self;
-        fifo.evict(&drive.states, |slot| {
-            let owner = owners.get(slot as usize);
-            let held = owner.and_then(|owner| Some((owner, objects.get(owner.object as usize)?)));
+    /// The slot of `class` to empty next; `None` when all are pinned. It still holds its block.
+    pub(super) fn choose_victim(&mut self, drive: &Drive, class: Class) -> Option<u32> {
+        let Self { layout, fifos, owners, objects, .. } = self;
+        let usage = ClassUsage { states: &drive.states, layout: *layout, class };
+        let rank = fifos.of_mut(class).evict(&usage, |rank| {
+            let owner = owners.get(layout.slot(class, rank));
+            let held = owner.and_then(|(place, block)| Some((objects.get(place as usize)?, block)));
             match held {
-                Some((owner, Some(held))) => block_hash(&held.object, owner.block),
-                _ => u64::from(slot),
+                Some((Some(held), block)) => block_hash(&held.object, block),
+                _ => u64::from(rank),
             }
-        })
+        })?;
+        Some(layout.slot(class, rank))
+    }
+}
+
+/// The states of one class of slots, by rank.
+struct ClassUsage<'a> {
+    states: &'a SlotStates,
+    layout: SlotLayout,
+    class: Class,
+}
+
+impl Usage for ClassUsage<'_> {
+    fn hits(&self, rank: u32) -> u32 {
+        self.states.hits(self.layout.slot(self.class, rank))
+    }
+
+    fn forget_hits(&self, rank: u32, hits: u32) {
+        self.states.forget_hits(self.layout.slot(self.class, rank), hits);
+    }
+
+    fn is_pinned(&self, rank: u32) -> bool {
+        self.states.is_pinned(self.layout.slot(self.class, rank))
     }
 }
 

@@ -7,23 +7,26 @@
 //!
 //! Checkpoints are in [`checkpoint`](super::checkpoint).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::ageing::Ageing;
 use super::checkpoint::{Change, Checkpoint};
 use super::disk::Lock;
-use super::drive::{Drive, count};
+use super::drive::{Drive, Pin, count};
 use super::inventory::Inventory;
+use super::layout::{Class, PerClass};
 use super::object::Object;
+use super::scrub::Next;
 use super::slot_record::SlotRecord;
 
-/// Slots kept free: one in so many, ...
+/// Slots of each class kept free: one in so many, ...
 const FREE_SHARE: u32 = 32;
-/// ... but no more than these (4 GiB).
+/// ... but no more than these (4 GiB of large ones).
 const FREE_MOST: u32 = 4096;
 /// Checkpoints made one after the other for a block that finds no free slot.
 const PATIENCE: usize = 3;
@@ -40,6 +43,10 @@ pub(super) enum Task {
     Dropped(u32),
     /// A reader has verified this block.
     Verified(SlotRecord),
+    /// An object was pinned, or is so no more.
+    Settle(Arc<Object>),
+    /// Say which block is the first in `from` or a later slot.
+    Next { from: u32, reply: SyncSender<Option<Next>> },
     /// Make a checkpoint and say so.
     Flush(SyncSender<()>),
     /// Make a last checkpoint, mark the drive clean, end, and say so.
@@ -57,7 +64,10 @@ pub(super) struct Keeper {
     pub(super) lock: Lock,
     pub(super) interval: Duration,
     /// Slots to keep free.
-    reserve: u32,
+    reserve: PerClass<u32>,
+    ageing: Option<Ageing>,
+    /// How many drives had joined when it last looked at everything.
+    joined: u64,
 }
 
 impl Keeper {
@@ -67,15 +77,20 @@ impl Keeper {
         checkpoint: Checkpoint,
         lock: Lock,
         interval: Duration,
+        ageing: Option<Ageing>,
     ) -> Self {
-        let reserve = (drive.candidate.weight / FREE_SHARE).clamp(2, FREE_MOST);
-        Self { drive, inventory, checkpoint, lock, interval, reserve }
+        let layout = drive.layout;
+        let reserve = PerClass::new(|class| (layout.count(class) / FREE_SHARE).clamp(2, FREE_MOST));
+        Self { drive, inventory, checkpoint, lock, interval, reserve, ageing, joined: 0 }
     }
 
     /// Works until the store is closed or gone.
-    pub(super) fn run(mut self, tasks: &Receiver<Task>) {
+    pub(super) fn run(mut self, tasks: &Mutex<Receiver<Task>>) {
         loop {
-            let task = match tasks.recv_timeout(self.checkpoint.wait(self.interval)) {
+            // Locked while it waits only: from a keeper that hangs others may take its tasks.
+            let wait = self.checkpoint.wait(self.interval);
+            let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(wait);
+            let task = match next {
                 Ok(task) => task,
                 Err(RecvTimeoutError::Timeout) => Task::Wake,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -88,21 +103,32 @@ impl Keeper {
             }
             match task {
                 Task::Store { object, index, data } => self.store(&object, index, &data),
-                Task::Retire(object) => self.release_object(&object),
+                Task::Retire(object) => {
+                    self.release_object(&object);
+                }
                 Task::Renew(object) => self.renewed(&object),
                 Task::Dropped(slot) => self.dropped(slot),
                 Task::Verified(record) => self.verified(record),
+                Task::Settle(object) => self.settle(&object),
+                Task::Next { from, reply } => self.tell_next(from, &reply),
                 Task::Flush(done) => self.checkpoint.waiters.push(done),
                 Task::Close(done) => return self.close(&done),
                 Task::Wake => {}
             }
-            if self.drive.sweep.swap(false, Ordering::AcqRel) {
+            let joined = self.drive.joined.load(Ordering::Acquire);
+            if self.drive.sweep.swap(false, Ordering::AcqRel) || joined != self.joined {
+                self.joined = joined;
                 self.sweep();
+            }
+            if let Some(ageing) = &mut self.ageing {
+                ageing.look(self.inventory.objects(), Instant::now());
             }
             self.make_room();
             self.step_checkpoint();
-            let starving = self.inventory.free.count() < self.reserve.div_ceil(2)
-                && self.checkpoint.has_emptied();
+            let starving = Class::ALL.into_iter().any(|class| {
+                self.inventory.free(class) < self.reserve.of(class).div_ceil(2)
+                    && self.checkpoint.has_emptied(class)
+            });
             if starving || self.checkpoint.is_due(self.interval, Instant::now()) {
                 self.begin_checkpoint();
             }
@@ -122,16 +148,21 @@ impl Keeper {
             }
             self.empty(place.slot());
         }
-        let Some(slot) = self.free_slot() else {
+        if !self.inventory.accepts(object) {
+            count(&self.drive.counts.refused);
+            return;
+        }
+        let Some(slot) = self.free_slot(self.drive.layout.class_for(length)) else {
             count(&self.drive.counts.refused);
             return;
         };
         let crc = data.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
-        if let Err(error) = self.drive.slab.write_pieces(data, Drive::offset(slot)) {
-            self.inventory.free.insert(slot);
+        if let Err(error) = self.drive.slab.write_pieces(data, self.drive.offset(slot)) {
+            self.inventory.set_free(slot);
             self.drive.failed("writing a block", &error);
             return;
         }
+        self.drive.slab.begin_write_back(self.drive.offset(slot), u64::from(length));
         if self.inventory.add(&self.drive, slot, object, index, None) {
             self.checkpoint.unlogged.insert(object.number());
         }
@@ -147,26 +178,36 @@ impl Keeper {
         count(&self.drive.counts.written);
     }
 
-    /// A free slot; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
+    /// A free slot of `class`; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
     /// and blocks are refused: the drive is slower than the network.
-    fn free_slot(&mut self) -> Option<u32> {
+    fn free_slot(&mut self, class: Class) -> Option<u32> {
         for _ in 0..PATIENCE {
-            if let Some(slot) = self.inventory.free.take() {
+            if let Some(slot) = self.inventory.take_free(class) {
                 return Some(slot);
             }
             self.make_room();
             self.begin_checkpoint();
             self.finish_checkpoint();
         }
-        self.inventory.free.take()
+        self.inventory.take_free(class)
     }
 
-    /// Evicts until the reserve is there, slots included that the next checkpoint sets free.
+    /// Evicts until the reserve is there, slots included that the next checkpoint sets free. What
+    /// there is too little of is made of its own kind only.
     fn make_room(&mut self) {
-        while self.inventory.free.count() + self.checkpoint.emptied < self.reserve {
-            let Some(slot) = self.inventory.choose_victim(&self.drive) else { return };
-            self.empty(slot);
-            count(&self.drive.counts.evicted);
+        for class in Class::ALL {
+            while self.inventory.free(class) + self.checkpoint.emptied(class)
+                < *self.reserve.of(class)
+            {
+                if let Some(object) = self.ageing.as_mut().and_then(|a| a.next(Instant::now())) {
+                    let freed = self.release_object(&object);
+                    self.drive.counts.evicted.fetch_add(freed, Ordering::Relaxed);
+                    continue;
+                }
+                let Some(slot) = self.inventory.choose_victim(&self.drive, class) else { break };
+                self.empty(slot);
+                count(&self.drive.counts.evicted);
+            }
         }
     }
 
@@ -177,15 +218,34 @@ impl Keeper {
         }
     }
 
-    fn release_object(&mut self, object: &Arc<Object>) {
-        let slots: Vec<u32> =
-            object.block_table().on_drive(self.drive.index).map(|(_, slot)| slot).collect();
-        for slot in slots {
-            self.empty(slot);
+    /// Returns how many slots it emptied.
+    pub(super) fn release_object(&mut self, object: &Arc<Object>) -> u64 {
+        let slots = self.slots_of(object);
+        slots.iter().for_each(|slot| self.empty(*slot));
+        slots.len() as u64
+    }
+
+    fn slots_of(&self, object: &Object) -> Vec<u32> {
+        object.block_table().on_drive(self.drive.index).map(|(_, slot)| slot).collect()
+    }
+
+    fn settle(&mut self, object: &Object) {
+        for slot in self.slots_of(object) {
+            self.inventory.settle(&self.drive, slot);
         }
     }
 
-    fn renewed(&mut self, object: &Arc<Object>) {
+    fn tell_next(&self, from: u32, reply: &SyncSender<Option<Next>>) {
+        let slot = self.inventory.next_taken(from, |slot| self.checkpoint.is_pending(slot));
+        let next = slot.and_then(|slot| {
+            let (object, block) = self.inventory.owner(slot)?;
+            let (number, length) = (object.number(), object.block_length(block)?);
+            Some(Next { pin: Pin::quiet(&self.drive, slot)?, number, block, length })
+        });
+        let _ = reply.try_send(next);
+    }
+
+    pub(super) fn renewed(&mut self, object: &Arc<Object>) {
         if self.inventory.object(object.number()).is_some() {
             self.checkpoint.unlogged.insert(object.number());
         }
@@ -223,25 +283,36 @@ impl Keeper {
         for slot in doomed {
             self.empty(slot);
         }
+        let left: Vec<u32> = self.inventory.taken().collect();
+        for slot in left {
+            self.inventory.settle(&self.drive, slot);
+        }
     }
 
     /// The drive has failed: its blocks are forgotten, so that other drives may take them, and
     /// nothing is written any more.
-    fn stay_offline(mut self, task: Task, tasks: &Receiver<Task>) {
-        let slots: Vec<u32> = self.inventory.taken().collect();
-        for slot in slots {
-            self.inventory.release(&self.drive, slot);
-        }
-        // Memory and lock are given back; whoever waits for a checkpoint learns that there is none.
-        let drive = Arc::clone(&self.drive);
-        drop(self);
+    fn stay_offline(self, task: Task, tasks: &Mutex<Receiver<Task>>) {
+        let drive = self.let_go();
         let mut next = Some(task);
         while let Some(task) = next {
             if matches!(task, Task::Close(_)) || drive.abandoned.load(Ordering::Acquire) {
                 return;
             }
             drop(task);
-            next = tasks.recv().ok();
+            next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         }
+    }
+
+    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// checkpoint learns that there is none.
+    pub(super) fn let_go(mut self) -> Arc<Drive> {
+        let slots: Vec<u32> = self.inventory.taken().collect();
+        for slot in slots {
+            self.inventory.release(&self.drive, slot);
+        }
+        let drive = Arc::clone(&self.drive);
+        drop(self);
+        drive.let_go.store(true, Ordering::Release);
+        drive
     }
 }

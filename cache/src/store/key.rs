@@ -10,6 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mcc_config::HostName;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Host, path and key query of an object. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +19,8 @@ pub struct ObjectKey {
     /// Host and target back to back: what people know as the URL without its scheme.
     text: Arc<str>,
     host_length: usize,
-    hash: u128,
+    /// The low and the high half: two words align better than one of 128 bits.
+    hash: [u64; 2],
 }
 
 impl ObjectKey {
@@ -31,7 +34,16 @@ impl ObjectKey {
             Some(query) => format!("{host}{slash}{path}?{query}"),
             None => format!("{host}{slash}{path}"),
         };
-        Self { hash: fnv1a_128(text.as_bytes()), text: text.into(), host_length: host.len() }
+        let hash = fnv1a_128(text.as_bytes());
+        let hash = [hash as u64, (hash >> 64) as u64];
+        Self { hash, text: text.into(), host_length: host.len() }
+    }
+
+    /// The key that [`as_str`](Self::as_str) wrote; `None` when `text` is no host and target.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (host, path) = text.split_once('/')?;
+        Some(Self::new(&host.parse().ok()?, path, None))
     }
 
     /// The canonical host.
@@ -56,13 +68,28 @@ impl ObjectKey {
     /// Not a secret and not collision-proof: equality always compares the text.
     #[must_use]
     pub fn stable_hash(&self) -> u128 {
-        self.hash
+        let [low, high] = self.hash;
+        u128::from(high) << 64 | u128::from(low)
     }
 }
 
 impl Hash for ObjectKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.hash);
+        state.write_u128(self.stable_hash());
+    }
+}
+
+/// As `host/path?query`.
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::from_text(&text).ok_or_else(|| D::Error::custom(format!("no host/path: `{text}`")))
     }
 }
 
@@ -108,6 +135,9 @@ mod tests {
         assert_eq!(key.target(), "/x/y.bin?P1=7");
         assert_eq!(key.as_str(), "a.example/x/y.bin?P1=7");
         assert_eq!(ObjectKey::new(&host("a.example"), "x", None).target(), "/x");
+        assert_eq!(ObjectKey::from_text(key.as_str()), Some(key));
+        assert_eq!(ObjectKey::from_text("a.example"), None);
+        assert_eq!(ObjectKey::from_text("no host/x"), None);
     }
 
     #[test]

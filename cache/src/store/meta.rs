@@ -1,22 +1,28 @@
 //! The `meta` file of a drive: whose it is, and whether it was closed in order. 64 bytes, replaced
-//! as a whole: magic (8), format, slot size, slots, epoch, suspect epoch, clean flag (4 each), uuid
-//! (16), zeros, and the CRC-32C of all before it.
+//! as a whole: magic (8), format, slot size, MiB of the slab, epoch, suspect epoch, clean flag (4
+//! each), uuid (16), MiB of the slab without small slots (4), zeros, and the CRC-32C of all before it.
+//!
+//! Format 1 had large slots only, and zeros where format 2 has the MiB without small slots. It is read
+//! as what it is, and becomes format 2 when the drive is opened.
 
 use super::BLOCK;
 
 const MAGIC: [u8; 8] = *b"mcc-disk";
 const SIZE: usize = 64;
 
-/// The format that this release writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// The format that this release writes. It reads this one and the one before.
+pub(super) const FORMAT: u32 = 2;
+const LARGE_SLOTS_ONLY: u32 = 1;
 
 /// What the `meta` file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriveMeta {
     /// Identity of the drive, random, given when it was first used. Placement goes by it.
     pub uuid: u128,
-    /// Slots in the slab.
-    pub slots: u32,
+    /// Size of the slab in MiB.
+    pub mebibytes: u32,
+    /// How many of them, from the beginning, are large slots and nothing else.
+    pub plain: u32,
     /// How often the drive has been opened.
     pub epoch: u32,
     /// Blocks whose record is of this epoch or an earlier one were there when the node stopped
@@ -33,7 +39,7 @@ pub enum MetaError {
     #[error("damaged")]
     Damaged,
     /// Another release wrote it.
-    #[error("format {0}, this release knows format {FORMAT}")]
+    #[error("format {0}, this release knows formats {LARGE_SLOTS_ONLY} to {FORMAT}")]
     Format(u32),
     /// Its slots have another size.
     #[error("slots of {0} bytes, this release has slots of {BLOCK}")]
@@ -47,10 +53,11 @@ impl DriveMeta {
         let mut bytes = Vec::with_capacity(SIZE);
         bytes.extend_from_slice(&MAGIC);
         let clean = u32::from(self.clean);
-        for field in [FORMAT, BLOCK, self.slots, self.epoch, self.suspect, clean] {
+        for field in [FORMAT, BLOCK, self.mebibytes, self.epoch, self.suspect, clean] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
         bytes.extend_from_slice(&self.uuid.to_le_bytes());
+        bytes.extend_from_slice(&self.plain.to_le_bytes());
         bytes.resize(SIZE - 4, 0);
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
@@ -71,15 +78,19 @@ impl DriveMeta {
             .map(|word| u32::from_le_bytes(word.try_into().unwrap_or_default()));
         let mut next = || words.next().unwrap_or_default();
         let (format, slot_size) = (next(), next());
-        if format != FORMAT {
+        if format != FORMAT && format != LARGE_SLOTS_ONLY {
             return Err(MetaError::Format(format));
         }
         if slot_size != BLOCK {
             return Err(MetaError::SlotSize(slot_size));
         }
-        let (slots, epoch, suspect, clean) = (next(), next(), next(), next() == 1);
+        let (mebibytes, epoch, suspect, clean) = (next(), next(), next(), next() == 1);
         let uuid = (0..4).fold(0, |uuid, word| uuid | u128::from(next()) << (32 * word));
-        Ok(Self { uuid, slots, epoch, suspect, clean })
+        let plain = match format {
+            LARGE_SLOTS_ONLY => mebibytes,
+            _ => next(),
+        };
+        Ok(Self { uuid, mebibytes, plain, epoch, suspect, clean })
     }
 }
 
@@ -92,9 +103,10 @@ mod tests {
     proptest! {
         #[test]
         fn it_comes_back_and_damage_is_seen(
-            uuid: u128, slots: u32, epoch: u32, suspect: u32, clean: bool, bit in 0_usize..512,
+            uuid: u128, mebibytes: u32, plain: u32, epoch: u32, suspect: u32, clean: bool,
+            bit in 0_usize..512,
         ) {
-            let meta = DriveMeta { uuid, slots, epoch, suspect, clean };
+            let meta = DriveMeta { uuid, mebibytes, plain, epoch, suspect, clean };
             let mut bytes = meta.encode();
             prop_assert_eq!(DriveMeta::decode(&bytes), Ok(meta));
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -107,12 +119,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_later_format_is_named() {
-        let mut bytes = DriveMeta { uuid: 1, slots: 1, epoch: 1, suspect: 0, clean: true }.encode();
-        bytes[8] = 2;
+    fn as_format(format: u8, meta: DriveMeta) -> Vec<u8> {
+        let mut bytes = meta.encode();
+        bytes[8] = format;
         let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
         bytes[60..].copy_from_slice(&crc);
-        assert_eq!(DriveMeta::decode(&bytes), Err(MetaError::Format(2)));
+        bytes
+    }
+
+    const META: DriveMeta =
+        DriveMeta { uuid: 1, mebibytes: 100, plain: 0, epoch: 1, suspect: 0, clean: true };
+
+    #[test]
+    fn a_later_format_is_named() {
+        assert_eq!(DriveMeta::decode(&as_format(3, META)), Err(MetaError::Format(3)));
+    }
+
+    #[test]
+    fn the_first_format_has_large_slots_only() {
+        let read = DriveMeta::decode(&as_format(1, META));
+        assert_eq!(read, Ok(DriveMeta { plain: 100, ..META }));
     }
 }

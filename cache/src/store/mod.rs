@@ -1,7 +1,7 @@
 //! The content on the drives.
 //!
-//! Each drive holds a preallocated file of 1 MiB slots (the slab), a table that says which block of
-//! which object lies in which slot, and a log of the objects. All of it is indexed in memory; a
+//! Each drive holds a preallocated file of slots (the slab), of 1 MiB and some of 64 KiB, a table that
+//! says which block of which object lies in which slot, and a log of the objects. All of it is indexed in memory; a
 //! lookup takes no lock. One keeper thread per drive is the only one that changes it: it stores and
 //! evicts blocks and makes checkpoints. A drive that fails takes its own content with it and
 //! nothing else.
@@ -12,17 +12,27 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `key`, `object`, `extents`, `catalog` | which objects there are, and which generation of each is current |
+//! | `key`, `object`, `packed_meta`, `extents`, `catalog` | which objects there are, and which generation of each is current |
 //! | `placement` | which drive a block goes to |
+//! | `bay` | the place of each drive, also while it is being opened |
+//! | `layout` | where each slot lies in the slab |
 //! | `drive`, `slots`, `block` | what the request side sees of a drive: pins, queues, counters |
 //! | `reader` | the threads that read |
-//! | `keeper`, `inventory`, `s3fifo`, `free` | the thread that stores and evicts |
+//! | `keeper`, `inventory`, `owners`, `s3fifo`, `free` | the thread that stores and evicts |
 //! | `checkpoint` | how that gets onto the drive |
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
-//! | `disk`, `fault`, `health` | input and output, and what happens when it fails |
+//! | `disk`, `fault` | input and output |
+//! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
+//! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
+//! | `scrub`, `pace`, `verify` | looking for damage |
+//! | `ageing` | what goes first because nobody asks for it |
 
+mod admission;
+mod ageing;
+mod bay;
 mod block;
+mod care;
 mod catalog;
 mod checkpoint;
 mod disk;
@@ -34,51 +44,65 @@ mod health;
 mod inventory;
 mod keeper;
 mod key;
+mod layout;
+mod ledger;
 mod meta;
+mod mounts;
 mod object;
 mod object_log;
 mod object_record;
+mod owners;
+mod pace;
+mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
 pub(crate) mod s3fifo;
+mod scrub;
 mod slot_record;
 mod slots;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod watch;
 
 use std::collections::BinaryHeap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use thiserror::Error;
 
 pub use block::{PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
 pub use key::ObjectKey;
+pub use layout::{Class, SMALL_SLOT, SlotLayout};
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Purged, Selector,
-    StoreStatus,
+    DriveCounts, DriveState, DriveStatus, ObjectPage, ObjectSummary, Offline, Opening,
+    PinnedObject, Purged, ScrubStatus, Selector, StoreStatus,
 };
+pub use verify::{DriveVerifyProgress, Verification, VerifyProgress};
 
-use catalog::{Catalog, Published};
+use bay::{Bay, Shared, Standing};
+use catalog::Published;
 use drive::{Drive, Pin};
 use keeper::Task;
+use ledger::Ledger;
+use verify::DriveRun;
+
+use crate::time::hour;
 
 /// Bytes in a block (1 MiB). The last block of an object is shorter.
-///
-/// Each block takes a slot of this size, however short it is. Slots of 64 KiB for short ones would
-/// be a second slab beside this one, with its own table.
 pub const BLOCK: u32 = 1 << 20;
 
 /// Blocks in an extent (64 MiB), the unit that drives are chosen for.
@@ -102,6 +126,16 @@ pub struct StoreOptions {
     pub readers: usize,
     /// Blocks (1 MiB of memory each) that may wait for a drive. More are refused, not waited for.
     pub write_queue: usize,
+    /// How long an operation on a drive may take before the drive is given up. A sync may take four
+    /// times as long.
+    pub patience: Duration,
+    /// Where the store keeps what it must remember beside the drives. Without it, only until it is
+    /// closed.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes per second that the scrubber reads on each drive; 0: it reads only when asked to.
+    pub scrub_rate: u64,
+    /// Objects that nobody has asked for in this time go first when room is needed.
+    pub max_age: Option<Duration>,
     /// Faults to meet, for tests.
     pub faults: Faults,
 }
@@ -112,6 +146,10 @@ impl Default for StoreOptions {
             checkpoint_interval: Duration::from_secs(5),
             readers: 4,
             write_queue: 256,
+            patience: Duration::from_secs(30),
+            data_dir: None,
+            scrub_rate: 10_000_000,
+            max_age: None,
             faults: Faults::default(),
         }
     }
@@ -137,70 +175,101 @@ pub enum NotStored {
     TooLarge,
 }
 
+/// More was to be pinned than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "pinned objects would take {wanted} MiB of drives where {most} MiB may be pinned, half of them: \
+     unpin others first"
+)]
+pub struct TooManyPins {
+    /// Slots that pinned objects would take with the new one.
+    pub wanted: u64,
+    /// Slots that they may take.
+    pub most: u64,
+}
+
+/// Why a drive was not opened anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum OnlineError {
+    /// No drive has this path.
+    #[error("no `[[drive]]` has this path")]
+    Unknown,
+    /// It is up.
+    #[error("the drive is up")]
+    Up,
+    /// That is being done.
+    #[error("the drive is being opened")]
+    Opening,
+    /// Operations that were begun before it went offline have not come back from the kernel.
+    #[error(
+        "operations on the drive still hang in the kernel: look at `dmesg`; when they do not come \
+         back, only a restart of the node or of the machine helps"
+    )]
+    Held,
+}
+
 /// The content on all drives.
 #[derive(Debug)]
 pub struct Store {
-    catalog: Catalog,
+    shared: Arc<Shared>,
     /// One per `[[drive]]`, in the order of the configuration.
-    bays: Vec<Bay>,
+    bays: Vec<ArcSwap<Bay>>,
+    options: StoreOptions,
+    /// Held by who opens a drive anew: two would open it twice.
+    reopening: Mutex<()>,
     /// Nothing is stored any more.
     closed: AtomicBool,
-}
-
-/// Where a drive belongs.
-#[derive(Debug)]
-enum Bay {
-    Opened(Arc<Drive>),
-    /// It could not be opened.
-    Empty {
-        path: PathBuf,
-        offline: Offline,
-    },
-}
-
-impl Bay {
-    /// Its drive, if it is up.
-    fn up(&self) -> Option<&Arc<Drive>> {
-        match self {
-            Self::Opened(drive) if drive.is_up() => Some(drive),
-            _ => None,
-        }
-    }
+    /// The last verification that was ordered.
+    verification: Mutex<Option<Verification>>,
 }
 
 impl Store {
-    /// Opens all drives, each by itself, and reads what they hold: seconds for terabytes. Blocks
-    /// the thread. Never fails as a whole; a drive that cannot be opened is offline, and
-    /// [`Store::status`] says why.
+    /// Begins to open all drives, each by itself, and returns at once: each joins when what it holds has
+    /// been read, which takes seconds for terabytes. Until then its content is missing, and what is
+    /// stored goes to the others. A drive that cannot be opened is offline, and [`Store::status`]
+    /// says why.
     #[must_use]
     pub fn open(drives: &[mcc_config::Drive], options: &StoreOptions) -> Self {
         // Numbers rise over restarts even when the drive that had the highest is missing.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let catalog = Catalog::new(u64::try_from(since_1970.as_micros()).unwrap_or(1));
-        let bays: Vec<Bay> = thread::scope(|scope| {
-            let openings: Vec<_> = drives
-                .iter()
-                .enumerate()
-                .map(|(index, drive)| {
-                    let (path, size, catalog) = (&drive.path, drive.size.bytes(), &catalog);
-                    let open = move || recover::open(index, path, size, catalog, options);
-                    (path, scope.spawn(open))
-                })
-                .collect();
-            openings.into_iter().map(|(path, opening)| bay(path, opening.join())).collect()
-        });
-        for drive in bays.iter().filter_map(Bay::up) {
-            // Another drive may have had newer generations of what this one holds.
-            drive.sweep.store(true, Ordering::Release);
-            drive.tell(Task::Wake);
+        let ledger = Ledger::open(options.data_dir.as_deref());
+        let clock = u64::try_from(since_1970.as_micros()).unwrap_or(1);
+        let shared = Arc::new(Shared::new(ledger, clock, drives));
+        let open = |(index, drive)| ArcSwap::from(Bay::open(index, drive, &shared, options));
+        let bays = drives.iter().enumerate().map(open).collect();
+        Self {
+            shared,
+            bays,
+            options: options.clone(),
+            reopening: Mutex::default(),
+            closed: AtomicBool::new(false),
+            verification: Mutex::default(),
         }
-        Self { catalog, bays, closed: AtomicBool::new(false) }
     }
 
-    /// The current generation of `key`. Takes no lock.
+    /// Waits until no drive is being opened any more, but no longer than `patience`. False when one
+    /// still is. Blocks the thread.
+    pub fn wait_for_drives(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while self.is_opening() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    fn is_opening(&self) -> bool {
+        self.bays.iter().any(|bay| bay.load().is_opening())
+    }
+
+    /// The current generation of `key`, which somebody asks for now. Takes no lock.
     #[must_use]
     pub fn object(&self, key: &ObjectKey) -> Option<Arc<Object>> {
-        self.catalog.get(key)
+        let object = self.shared.catalog.get(key)?;
+        object.note_asked(hour(self.shared.clock.at(Instant::now())));
+        Some(object)
     }
 
     /// Makes what the origin has just said about `key` its current generation. When the current one
@@ -208,7 +277,7 @@ impl Store {
     /// freshness and headers are renewed. Otherwise a new generation takes its place, and the old
     /// one's blocks are freed.
     pub fn publish(&self, key: &ObjectKey, meta: &ObjectMeta) -> Arc<Object> {
-        match self.catalog.publish(key, meta) {
+        match self.shared.catalog.publish(key, meta) {
             Published::New(object) => object,
             Published::Renewed(object) => {
                 self.tell_all(|| Task::Renew(Arc::clone(&object)));
@@ -223,7 +292,7 @@ impl Store {
 
     /// Takes over freshness and headers of the origin's confirmation (304) of this very generation.
     pub fn renew(&self, object: &Arc<Object>, meta: &ObjectMeta) {
-        object.renew(meta);
+        object.confirm(meta);
         self.tell_all(|| Task::Renew(Arc::clone(object)));
     }
 
@@ -231,8 +300,8 @@ impl Store {
     #[must_use]
     pub fn block(&self, object: &Object, index: u32) -> Option<PinnedBlock> {
         let location = object.block_table().get(index)?;
-        let drive = self.bays.get(location.drive())?.up()?;
-        let pin = Pin::hit(drive, location.slot())?;
+        let bay = self.bays.get(location.drive())?.load();
+        let pin = Pin::hit(bay.up()?, location.slot())?;
         // The slot was pinned after its place was looked up: it counts only if it is still there.
         if object.block_table().get(index) != Some(location) {
             return None;
@@ -245,15 +314,17 @@ impl Store {
     #[must_use]
     pub fn has_block(&self, object: &Object, index: u32) -> bool {
         object.block_table().get(index).is_some_and(|location| {
-            let drive = self.bays.get(location.drive()).and_then(Bay::up);
-            drive.is_some_and(|drive| drive.states.is_live(location.slot()))
+            let bay = self.bays.get(location.drive()).map(ArcSwap::load);
+            bay.as_ref()
+                .and_then(|bay| bay.up())
+                .is_some_and(|drive| drive.states.is_live(location.slot()))
         })
     }
 
     /// Whether any drive is up.
     #[must_use]
     pub fn has_drive(&self) -> bool {
-        self.bays.iter().any(|bay| bay.up().is_some())
+        self.bays.iter().any(|bay| bay.load().up().is_some())
     }
 
     /// Hands a complete block to its drive and never waits. It can be read some moments later.
@@ -279,7 +350,7 @@ impl Store {
         if object.block_length(index).is_none_or(|wanted| wanted as usize != length) {
             return Err(NotStored::WrongLength);
         }
-        let up = self.bays.iter().filter_map(Bay::up).map(|drive| (drive.candidate, drive));
+        let up = self.up().map(|drive| (drive.candidate, drive));
         let extent = index / EXTENT_BLOCKS;
         let drive = placement::choose(object.key().stable_hash(), extent, up);
         let object = Arc::clone(object);
@@ -287,33 +358,132 @@ impl Store {
     }
 
     /// Removes objects. They are gone for every lookup when this returns; the drives forget them
-    /// with their next checkpoint ([`Store::flush`] waits for it). A drive that is offline does not
-    /// learn of it.
+    /// with their next checkpoint ([`Store::flush`] waits for it). What a drive holds that is still
+    /// being opened is gone too, though not counted. A drive that is away learns of it when it comes
+    /// back.
     pub fn purge(&self, selector: &Selector) -> Purged {
+        // First, so that a drive that begins to come back now finds it there or below.
+        self.shared.ledger.purged(selector, self.shared.catalog.next_number(), &self.uuids_up());
+        if self.is_opening() {
+            self.shared.purges.note(selector);
+        } else {
+            self.shared.purges.forget();
+        }
         let gone: Vec<Arc<Object>> = match selector {
-            Selector::Url(key) => self.catalog.remove_one(key).into_iter().collect(),
-            _ => self.catalog.remove(|key| selector.matches(key)),
+            Selector::Url(key) => self.shared.catalog.remove_one(key).into_iter().collect(),
+            _ => self.shared.catalog.remove(|key| selector.matches(key)),
         };
         let bytes = gone.iter().map(|object| object.stored_bytes()).sum();
         for object in &gone {
             self.tell_all(|| Task::Retire(Arc::clone(object)));
         }
-        Purged { objects: gone.len() as u64, bytes }
+        Purged { objects: gone.len() as u64, bytes, durable: false }
     }
 
-    /// Waits until everything written and purged so far is on the drives, or has failed to get
-    /// there; at most a minute. Blocks the thread.
-    pub fn flush(&self) {
-        self.ask_all(Task::Flush);
+    /// Has the drives keep the object under `key`, stored now or later, whatever else is asked for, in all
+    /// its generations. On the drives before this returns.
+    ///
+    /// # Errors
+    /// [`TooManyPins`]: with it, pinned objects would take more than half of the drives.
+    pub fn pin(&self, key: &ObjectKey) -> Result<(), TooManyPins> {
+        let slots = |key: &ObjectKey| {
+            self.shared.catalog.get(key).map_or(1, |object| u64::from(object.blocks()))
+        };
+        let pins = self.shared.ledger.pins();
+        let pinned: u64 = pins.iter().filter(|pin| *pin != key).map(slots).sum();
+        let size: u64 = self.up().map(|drive| drive.slots()).sum();
+        let (wanted, most) = (pinned + slots(key), size / 2);
+        if wanted > most {
+            return Err(TooManyPins { wanted, most });
+        }
+        self.shared.ledger.pin(key);
+        if let Some(object) = self.shared.catalog.set_pinned(key, true) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        Ok(())
+    }
+
+    /// Ends a pin: the object is as any other. False when there was no such pin.
+    pub fn unpin(&self, key: &ObjectKey) -> bool {
+        let was = self.shared.ledger.unpin(key);
+        if let Some(object) = self.shared.catalog.set_pinned(key, false) {
+            self.tell_all(|| Task::Settle(Arc::clone(&object)));
+        }
+        was
+    }
+
+    /// All pins in the order of their URLs, with what is stored of each.
+    #[must_use]
+    pub fn pins(&self) -> Vec<PinnedObject> {
+        let pinned = |key: ObjectKey| {
+            let object = self.shared.catalog.get(&key).map(|object| object.as_ref().into());
+            PinnedObject { url: key.to_string(), object }
+        };
+        self.shared.ledger.pins().into_iter().map(pinned).collect()
+    }
+
+    /// An operator says that the drive in `path`, which is offline, is well: begins to open it anew, and
+    /// returns at once. [`Store::status`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`OnlineError`]: there is nothing to be done.
+    pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
+        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
+        let (index, place) = place.ok_or(OnlineError::Unknown)?;
+        let bay = place.load();
+        match bay.standing() {
+            Standing::Opening => return Err(OnlineError::Opening),
+            Standing::Up => return Err(OnlineError::Up),
+            Standing::Held => return Err(OnlineError::Held),
+            Standing::Empty => {}
+        }
+        self.shared.ledger.pardon(path);
+        bay.abandon();
+        place.store(Bay::open(index, bay.config(), &self.shared, &self.options));
+        Ok(())
+    }
+
+    /// Has all drives compare all their blocks with their checksums now, at full speed. When that is being
+    /// done already, nothing new begins. What is damaged is dropped, and fetched anew when asked for.
+    pub fn verify(&self) -> Verification {
+        let mut last = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = last.as_ref().filter(|running| !running.is_finished()) {
+            return running.clone();
+        }
+        let drives: Vec<Arc<Drive>> = self.up().collect();
+        let runs: Vec<_> = drives.iter().map(|drive| Arc::new(DriveRun::new(drive))).collect();
+        let verification = Verification::new(runs.clone());
+        for (drive, run) in drives.into_iter().zip(runs) {
+            drive.scrub.order(verification.clone(), run);
+        }
+        *last = Some(verification.clone());
+        verification
+    }
+
+    /// The verification that was ordered last, running or not.
+    #[must_use]
+    pub fn last_verification(&self) -> Option<Verification> {
+        self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn uuids_up(&self) -> Vec<u128> {
+        self.up().map(|drive| drive.candidate.uuid).collect()
+    }
+
+    /// Waits until everything written and purged so far is on the drives that are up, or has failed to
+    /// get there; at most a minute. Blocks the thread. True when it is there: it outlives a crash.
+    pub fn flush(&self) -> bool {
+        self.ask_all(Task::Flush)
     }
 
     /// The state of all drives.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
-        let drives: Vec<DriveStatus> = self.bays.iter().map(Bay::status).collect();
+        let drives: Vec<DriveStatus> = self.bays.iter().map(|bay| bay.load().status()).collect();
         let up = || drives.iter().filter(|drive| drive.state == DriveState::Up);
         StoreStatus {
-            objects: self.catalog.len() as u64,
+            objects: self.shared.catalog.len() as u64,
             blocks: up().map(|drive| drive.blocks).sum(),
             size: up().map(|drive| drive.size).sum(),
             used: up().map(|drive| drive.used).sum(),
@@ -327,7 +497,7 @@ impl Store {
     pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> ObjectPage {
         let mut first: BinaryHeap<ByKey> = BinaryHeap::new();
         let mut more = false;
-        self.catalog.for_each(|object| {
+        self.shared.catalog.for_each(|object| {
             let url = object.key().as_str();
             if !url.starts_with(prefix) || after.is_some_and(|after| url <= after) {
                 return;
@@ -350,23 +520,60 @@ impl Store {
     pub fn close(&self) {
         // What is written from now on would be lost behind the last checkpoint.
         self.closed.store(true, Ordering::Release);
+        let up = self.uuids_up();
         self.ask_all(Task::Close);
+        self.shared.ledger.caught_up(&up);
     }
 
     fn tell_all(&self, task: impl Fn() -> Task) {
-        self.bays.iter().filter_map(Bay::up).for_each(|drive| drive.tell(task()));
+        self.up().for_each(|drive| drive.tell(task()));
     }
 
-    /// Asks all drives at once, then waits for each answer. A keeper that has ended gives none, one
-    /// that hangs is given up.
-    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) {
+    /// The drives that are up.
+    fn up(&self) -> impl Iterator<Item = Arc<Drive>> {
+        self.bays.iter().filter_map(|bay| bay.load().up().cloned())
+    }
+
+    /// Asks all drives at once, those that are being opened as soon as they join, then waits for each
+    /// answer. A keeper that has ended, or has failed, gives none; one that hangs is given up. True when
+    /// all have answered.
+    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) -> bool {
         let until = Instant::now() + PATIENCE;
-        let up = self.bays.iter().filter_map(Bay::up);
-        let asked: Vec<_> = up.filter_map(|drive| ask(drive, task, until)).collect();
-        for answer in asked {
-            let _ = answer.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let (mut asked, mut opening) = (Vec::new(), self.bays.iter().collect::<Vec<_>>());
+        loop {
+            opening.retain(|bay| {
+                let bay = bay.load();
+                if bay.is_opening() {
+                    return true;
+                }
+                let drive = bay.up().cloned();
+                asked.extend(drive.map(|drive| (ask(&drive, task, until), drive)));
+                false
+            });
+            if opening.is_empty() || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Each is waited for, also when another one has failed.
+        asked.into_iter().fold(opening.is_empty(), |all, (answer, drive)| {
+            answer.is_some_and(|answer| await_answer(&drive, &answer, until)) && all
+        })
+    }
+}
+
+/// Waits for a drive's answer, unless it goes offline meanwhile.
+fn await_answer(drive: &Drive, answer: &Receiver<()>, until: Instant) -> bool {
+    /// How often to look whether it has.
+    const TURN: Duration = Duration::from_millis(100);
+    while drive.is_up() {
+        let rest = until.saturating_duration_since(Instant::now());
+        match answer.recv_timeout(rest.min(TURN)) {
+            Err(RecvTimeoutError::Timeout) if !rest.is_zero() => {}
+            answer => return answer.is_ok(),
         }
     }
+    false
 }
 
 /// Puts a question into the drive's queue, and tries again while that is full.
@@ -376,7 +583,9 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
     loop {
         match drive.tasks.try_send(question) {
             Ok(()) => return Some(answer),
-            Err(TrySendError::Full(again)) if Instant::now() < until => question = again,
+            Err(TrySendError::Full(again)) if drive.is_up() && Instant::now() < until => {
+                question = again;
+            }
             Err(_) => return None,
         }
         thread::sleep(Duration::from_millis(1));
@@ -386,48 +595,8 @@ fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Optio
 impl Drop for Store {
     /// Ends the drives' threads as a crash would: without a checkpoint.
     fn drop(&mut self) {
-        for bay in &self.bays {
-            if let Bay::Opened(drive) = bay {
-                drive.abandoned.store(true, Ordering::Release);
-                drive.tell(Task::Wake);
-            }
-        }
+        self.bays.iter().for_each(|bay| bay.load().abandon());
     }
-}
-
-impl Bay {
-    fn status(&self) -> DriveStatus {
-        match self {
-            Self::Opened(drive) => drive.status(),
-            Self::Empty { path, offline } => DriveStatus {
-                path: path.clone(),
-                state: DriveState::Offline(offline.clone()),
-                note: None,
-                size: 0,
-                used: 0,
-                blocks: 0,
-                counts: DriveCounts::default(),
-            },
-        }
-    }
-}
-
-/// What has become of the opening of a drive.
-fn bay(
-    path: &std::path::Path,
-    opened: thread::Result<Result<Arc<Drive>, recover::OpenError>>,
-) -> Bay {
-    let offline = match opened {
-        Ok(Ok(drive)) => return Bay::Opened(drive),
-        Ok(Err(error)) => error.offline(),
-        Err(_) => Offline {
-            reason: "a defect of this program: opening it panicked".to_owned(),
-            action: "report the panic message in the log".to_owned(),
-        },
-    };
-    let drive = path.display();
-    tracing::error!(%drive, reason = offline.reason, action = offline.action, "drive is offline");
-    Bay::Empty { path: path.to_owned(), offline }
 }
 
 /// Objects in a heap, where their keys decide.

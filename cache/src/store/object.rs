@@ -5,8 +5,8 @@
 //! and the header fields of a generation may change, after the origin has confirmed it.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
@@ -14,9 +14,11 @@ use http::{HeaderName, HeaderValue};
 use super::BLOCK;
 use super::extents::Extents;
 use super::key::ObjectKey;
+use super::packed_meta::PackedMeta;
+use crate::time::hour;
 
 /// What a stored response needs besides its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectMeta {
     /// Length of the whole content in bytes.
     pub length: u64,
@@ -31,6 +33,9 @@ pub struct ObjectMeta {
     /// Until when it may be served without asking the origin: seconds since 1970.
     pub fresh_until: u64,
 }
+
+/// By how many seconds what the origin said may lie in the future: clocks are set a little now and then.
+const CLOCK_SLACK: u64 = 300;
 
 impl ObjectMeta {
     /// Whether `other` is certain to describe the same bytes: equal length, and equal strong entity
@@ -54,25 +59,41 @@ pub struct Object {
     key: ObjectKey,
     number: u64,
     length: u64,
-    meta: ArcSwap<ObjectMeta>,
+    meta: ArcSwap<PackedMeta>,
     blocks: BlockTable,
-    /// Bytes of each block that were fetched and have not been sent to anybody.
-    unsent: Extents,
+    /// Bytes of each block that were fetched and have not been sent to anybody. Made when the first
+    /// one is fetched: not for what was found on a drive.
+    unsent: OnceLock<Box<Extents>>,
+    recency: AtomicU64,
     stored: AtomicU64,
     retired: AtomicBool,
+    /// An operator wants it kept.
+    pinned: AtomicBool,
+    /// When it was last asked for: hours since 1970; 0 when not since the node started.
+    asked: AtomicU32,
 }
 
 impl Object {
-    pub(super) fn new(key: ObjectKey, number: u64, meta: ObjectMeta) -> Self {
+    /// What an origin has just said.
+    pub(super) fn new(key: ObjectKey, number: u64, meta: &ObjectMeta) -> Self {
+        let packed = PackedMeta::pack(meta);
+        Self { recency: u64::MAX.into(), ..Self::found(key, number, meta.length, packed) }
+    }
+
+    /// What was found on a drive.
+    pub(super) fn found(key: ObjectKey, number: u64, length: u64, meta: PackedMeta) -> Self {
         Self {
             key,
             number,
-            length: meta.length,
-            blocks: BlockTable::new(meta.length),
-            unsent: Extents::new(meta.length, 0),
+            length,
             meta: ArcSwap::from_pointee(meta),
+            blocks: BlockTable::new(length),
+            unsent: OnceLock::new(),
+            recency: AtomicU64::new(number),
             stored: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
         }
     }
 
@@ -95,10 +116,40 @@ impl Object {
         self.length
     }
 
-    /// What the origin said, as of its last answer.
+    /// What the origin said, as of its last answer. Put together for each call.
     #[must_use]
     pub fn meta(&self) -> Arc<ObjectMeta> {
-        self.meta.load_full()
+        Arc::new(self.meta.load().unpack(self.length))
+    }
+
+    /// Until when it may be served without asking the origin: seconds since 1970.
+    pub(super) fn fresh_until(&self) -> u64 {
+        self.meta.load().fresh_until
+    }
+
+    /// Whether it may be served at `now` (seconds since 1970) without asking the origin. Not when it is from
+    /// the future: the clock was set back, and was wrong when the origin was asked, or is so now.
+    #[must_use]
+    pub fn is_fresh(&self, now: u64) -> bool {
+        let meta = self.meta.load();
+        meta.fresh_until > now && meta.stored_at <= now.saturating_add(CLOCK_SLACK)
+    }
+
+    /// When the origin last sent or confirmed it: seconds since 1970.
+    pub(super) fn stored_at(&self) -> u64 {
+        self.meta.load().stored_at
+    }
+
+    /// What a drive says under a lower number is older than this generation: its own number, or that
+    /// of another record of the same content. The highest number there is once the origin has spoken
+    /// of it in this run.
+    pub(super) fn recency(&self) -> u64 {
+        self.recency.load(Ordering::Acquire)
+    }
+
+    /// A record of this number is of the same content.
+    pub(super) fn raise_recency(&self, number: u64) {
+        self.recency.fetch_max(number, Ordering::AcqRel);
     }
 
     /// How many blocks the content has.
@@ -132,23 +183,56 @@ impl Object {
         self.retired.store(true, Ordering::Release);
     }
 
+    /// Whether an operator wants it kept.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_pinned(&self, pinned: bool) {
+        self.pinned.store(pinned, Ordering::Release);
+    }
+
+    /// Somebody asks for it in this hour.
+    pub(super) fn note_asked(&self, hour: u32) {
+        if self.asked.load(Ordering::Relaxed) != hour {
+            self.asked.store(hour, Ordering::Relaxed);
+        }
+    }
+
+    /// The last hour in which it may have been asked for: what was not since the node started was at
+    /// most as long as it could be served without asking the origin, which would have renewed it.
+    pub(super) fn last_asked(&self, now: u32) -> u32 {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => hour(self.fresh_until()).min(now),
+            asked => asked,
+        }
+    }
+
     /// Takes over the freshness and header fields of an answer about this same generation.
     pub(super) fn renew(&self, answer: &ObjectMeta) {
-        self.meta.rcu(|current| ObjectMeta {
-            length: current.length,
-            etag: current.etag.clone(),
-            last_modified: current.last_modified.clone(),
-            headers: answer.headers.clone(),
-            stored_at: answer.stored_at,
-            fresh_until: answer.fresh_until,
+        self.meta.rcu(|current| {
+            let current = current.unpack(self.length);
+            PackedMeta::pack(&ObjectMeta {
+                etag: current.etag,
+                last_modified: current.last_modified,
+                ..answer.clone()
+            })
         });
+    }
+
+    /// The origin has said that this generation is what it has.
+    pub(super) fn confirm(&self, answer: &ObjectMeta) {
+        self.renew(answer);
+        self.raise_recency(u64::MAX);
     }
 
     /// Block `index` comes from the origin, now or anew: the next bytes of it that are sent, as many as
     /// it has, are those that had to be fetched.
     pub(crate) fn note_fetch(&self, index: u32) {
+        let unsent = self.unsent.get_or_init(|| Box::new(Extents::new(self.length, 0)));
         if let (Some(unsent), Some(length)) =
-            (self.unsent.get_or_allocate(index), self.block_length(index))
+            (unsent.get_or_allocate(index), self.block_length(index))
         {
             unsent.store(length, Ordering::Relaxed);
         }
@@ -158,7 +242,7 @@ impl Object {
     /// each fetched byte counts for one sent byte, whoever sends first. None after a restart, since
     /// what is on the drives then was fetched before.
     pub(crate) fn note_sent(&self, index: u32, bytes: u32) -> u32 {
-        let Some(unsent) = self.unsent.get(index) else { return 0 };
+        let Some(unsent) = self.unsent.get().and_then(|unsent| unsent.get(index)) else { return 0 };
         let pay = |unsent: u32| (unsent > 0).then(|| unsent.saturating_sub(bytes));
         let before = unsent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
         before.map_or(0, |unsent| unsent.min(bytes))
@@ -188,7 +272,7 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Where a block lies: 6 bits of drive, 26 bits of slot. Up to 63 drives of 64 TiB each, at four
+/// Where a block lies: 6 bits of drive, 26 bits of slot. Up to 63 drives of 51 TiB each, at four
 /// bytes of memory per stored MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Location(u32);
@@ -297,7 +381,7 @@ mod tests {
     fn block_lengths_add_up_to_the_length() {
         for length in [0, 1, u64::from(BLOCK) - 1, u64::from(BLOCK), 5 * u64::from(BLOCK) + 17] {
             let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
-            let object = Object::new(key, 1, meta(length, None, None));
+            let object = Object::new(key, 1, &meta(length, None, None));
             let sum: u64 =
                 (0..object.blocks()).map(|i| u64::from(object.block_length(i).unwrap())).sum();
             assert_eq!(sum, length);
@@ -308,7 +392,7 @@ mod tests {
     #[test]
     fn each_fetched_byte_counts_for_one_sent_byte() {
         let key = ObjectKey::new(&"a.example".parse().unwrap(), "/", None);
-        let object = Object::new(key, 1, meta(u64::from(BLOCK) + 10, None, None));
+        let object = Object::new(key, 1, &meta(u64::from(BLOCK) + 10, None, None));
         assert_eq!(object.note_sent(1, 10), 0, "it was here before");
         object.note_fetch(1);
         assert_eq!([4, 4, 4, 4].map(|bytes| object.note_sent(1, bytes)), [4, 4, 2, 0]);

@@ -10,6 +10,7 @@ use mcc_config::HostName;
 
 use super::key::ObjectKey;
 use super::object::ObjectMeta;
+use super::packed_meta::PackedMeta;
 
 /// Begins each entry.
 const MAGIC: [u8; 4] = *b"mcO1";
@@ -39,6 +40,24 @@ pub enum Scan {
     /// So many bytes that belong to no entry.
     Damaged(usize),
     /// Whatever stands there is not complete: more bytes are needed.
+    Incomplete,
+}
+
+/// An entry as the restart takes it in.
+#[derive(Debug)]
+pub(super) struct FoundObject {
+    pub(super) number: u64,
+    pub(super) key: ObjectKey,
+    pub(super) length: u64,
+    pub(super) meta: PackedMeta,
+}
+
+/// What stands at the beginning of some bytes of the log: like [`Scan`], without a look into the body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum EntryScan<'a> {
+    /// The body of an entry that takes so many bytes. Its checksum is right.
+    Body(&'a [u8], usize),
+    Damaged(usize),
     Incomplete,
 }
 
@@ -96,63 +115,100 @@ impl ObjectRecord {
     /// `last` says that the log ends with them: then nothing is incomplete, only damaged.
     #[must_use]
     pub fn scan(bytes: &[u8], last: bool) -> Scan {
-        let damaged = || {
-            // Entries begin at multiples of eight: look for the next one that may be one.
-            let next = (ALIGN..bytes.len())
-                .step_by(ALIGN)
-                .find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&MAGIC)));
-            // What is left over behind the last multiple of eight is kept for the next read.
-            let all = if last { bytes.len() } else { bytes.len() / ALIGN * ALIGN };
-            Scan::Damaged(next.unwrap_or(all))
-        };
-        let Some((head, rest)) = bytes.split_at_checked(HEAD) else {
-            return if last && !bytes.is_empty() { damaged() } else { Scan::Incomplete };
-        };
-        let Some(head) = head.strip_prefix(&MAGIC) else { return damaged() };
-        let word = |at: usize| {
-            let bytes = head.get(at..at + 4).and_then(|word| word.try_into().ok());
-            u32::from_le_bytes(bytes.unwrap_or_default())
-        };
-        let (length, crc) = (word(0) as usize, word(4));
-        if length > MAX_BODY {
-            return damaged();
-        }
-        let size = (HEAD + length).next_multiple_of(ALIGN);
-        let Some(body) = rest.get(..length).filter(|_| size <= bytes.len()) else {
-            return if last { damaged() } else { Scan::Incomplete };
-        };
-        if crc32c::crc32c(body) != crc {
-            return damaged();
-        }
-        match Self::decode_body(body) {
-            Some(record) => Scan::Record(Box::new(record), size),
-            None => damaged(),
+        match scan_entry(bytes, last) {
+            EntryScan::Body(body, size) => match Self::decode_body(body) {
+                Some(record) => Scan::Record(Box::new(record), size),
+                None => Scan::Damaged(next_entry(bytes, last)),
+            },
+            EntryScan::Damaged(bytes) => Scan::Damaged(bytes),
+            EntryScan::Incomplete => Scan::Incomplete,
         }
     }
 
     fn decode_body(body: &[u8]) -> Option<Self> {
         let mut rest = body;
-        let [number, length, stored_at, fresh_until] = [
-            take_u64(&mut rest)?,
-            take_u64(&mut rest)?,
-            take_u64(&mut rest)?,
-            take_u64(&mut rest)?,
-        ];
-        let host: HostName = str::from_utf8(take(&mut rest)?).ok()?.parse().ok()?;
-        let target = str::from_utf8(take(&mut rest)?).ok()?;
-        if !target.starts_with('/') {
-            return None;
-        }
-        let [etag, last_modified] = [take_validator(&mut rest)?, take_validator(&mut rest)?];
-        let mut headers = Vec::new();
-        while !rest.is_empty() {
-            let name = HeaderName::from_bytes(take(&mut rest)?).ok()?;
-            headers.push((name, HeaderValue::from_bytes(take(&mut rest)?).ok()?));
-        }
-        let key = ObjectKey::new(&host, target, None);
-        let meta = ObjectMeta { length, etag, last_modified, headers, stored_at, fresh_until };
+        let Head { number, length, stored_at, fresh_until, key } = Head::take(&mut rest)?;
+        let meta = ObjectMeta { length, stored_at, fresh_until, ..decode_fields(rest)? };
         Some(Self { number, key, meta })
     }
+}
+
+impl FoundObject {
+    /// Takes in the body of an entry; `None` when there is no sense in it.
+    pub(super) fn from_body(body: &[u8]) -> Option<Self> {
+        let ObjectRecord { number, key, meta } = ObjectRecord::decode_body(body)?;
+        Some(Self { number, key, length: meta.length, meta: PackedMeta::pack(&meta) })
+    }
+}
+
+/// The number of the generation that the body of an entry is about.
+pub(super) fn number_of(body: &[u8]) -> Option<u64> {
+    body.first_chunk().map(|number| u64::from_le_bytes(*number))
+}
+
+/// Reads what stands at the beginning of `bytes`, as [`ObjectRecord::scan`] does.
+pub(super) fn scan_entry(bytes: &[u8], last: bool) -> EntryScan<'_> {
+    let damaged = || EntryScan::Damaged(next_entry(bytes, last));
+    let Some((head, rest)) = bytes.split_at_checked(HEAD) else {
+        return if last && !bytes.is_empty() { damaged() } else { EntryScan::Incomplete };
+    };
+    let Some(head) = head.strip_prefix(&MAGIC) else { return damaged() };
+    let word = |at: usize| {
+        let bytes = head.get(at..at + 4).and_then(|word| word.try_into().ok());
+        u32::from_le_bytes(bytes.unwrap_or_default())
+    };
+    let (length, crc) = (word(0) as usize, word(4));
+    if length > MAX_BODY {
+        return damaged();
+    }
+    let size = (HEAD + length).next_multiple_of(ALIGN);
+    let Some(body) = rest.get(..length).filter(|_| size <= bytes.len()) else {
+        return if last { damaged() } else { EntryScan::Incomplete };
+    };
+    match crc32c::crc32c(body) == crc {
+        true => EntryScan::Body(body, size),
+        false => damaged(),
+    }
+}
+
+/// How far the next place is where an entry may begin: at a multiple of eight.
+fn next_entry(bytes: &[u8], last: bool) -> usize {
+    let next = (ALIGN..bytes.len())
+        .step_by(ALIGN)
+        .find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&MAGIC)));
+    // What is left over behind the last multiple of eight is kept for the next read.
+    next.unwrap_or(if last { bytes.len() } else { bytes.len() / ALIGN * ALIGN })
+}
+
+/// The beginning of a body.
+struct Head {
+    number: u64,
+    length: u64,
+    stored_at: u64,
+    fresh_until: u64,
+    key: ObjectKey,
+}
+
+impl Head {
+    fn take(rest: &mut &[u8]) -> Option<Self> {
+        let [number, length, stored_at, fresh_until] =
+            [take_u64(rest)?, take_u64(rest)?, take_u64(rest)?, take_u64(rest)?];
+        let host: HostName = str::from_utf8(take(rest)?).ok()?.parse().ok()?;
+        let target = str::from_utf8(take(rest)?).ok()?;
+        let key = target.starts_with('/').then(|| ObjectKey::new(&host, target, None))?;
+        Some(Self { number, length, stored_at, fresh_until, key })
+    }
+}
+
+/// The end of a body: validators and header fields. The numbers are left at zero.
+fn decode_fields(mut rest: &[u8]) -> Option<ObjectMeta> {
+    let [etag, last_modified] = [take_validator(&mut rest)?, take_validator(&mut rest)?];
+    let mut headers = Vec::new();
+    while !rest.is_empty() {
+        let name = HeaderName::from_bytes(take(&mut rest)?).ok()?;
+        headers.push((name, HeaderValue::from_bytes(take(&mut rest)?).ok()?));
+    }
+    Some(ObjectMeta { etag, last_modified, headers, ..ObjectMeta::default() })
 }
 
 fn put(body: &mut Vec<u8>, bytes: &[u8]) {
@@ -275,6 +331,18 @@ mod tests {
         #[test]
         fn garbage_holds_nothing(log: Vec<u8>, piece in 1_usize..50) {
             prop_assert_eq!(read_all(&log, piece), (Vec::new(), log.len()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_packed_is_what_was_written(record in record()) {
+            let bytes = record.encode().unwrap();
+            let EntryScan::Body(body, size) = scan_entry(&bytes, true) else { panic!() };
+            prop_assert_eq!((size, number_of(body)), (bytes.len(), Some(record.number)));
+            let found = FoundObject::from_body(body).unwrap();
+            let unpacked = found.meta.unpack(found.length);
+            prop_assert_eq!(ObjectRecord { number: found.number, key: found.key, meta: unpacked }, record);
         }
     }
 

@@ -10,7 +10,7 @@ use std::thread;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::drive::{Drive, Pin, count};
+use super::drive::{Pin, count};
 use super::keeper::Task;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 use super::{BLOCK, READ_WINDOW};
@@ -121,7 +121,7 @@ impl Reader {
             let _ = drive.tasks.try_send(Task::Verified(record));
         }
         let mut buffer = self.buffer((job.range.end - job.range.start) as usize);
-        let offset = Drive::offset(job.pin.slot) + u64::from(job.range.start);
+        let offset = drive.offset(job.pin.slot) + u64::from(job.range.start);
         drive.slab.read(buffer.as_mut(), offset).map_err(Failure::Drive)?;
         Ok(Bytes::from_owner(buffer))
     }
@@ -137,7 +137,7 @@ impl Reader {
         };
         self.scratch.resize(BLOCK as usize, 0);
         let block = self.scratch.get_mut(..job.length as usize).unwrap_or_default();
-        drive.slab.read(block, Drive::offset(slot)).map_err(Failure::Drive)?;
+        drive.slab.read(block, drive.offset(slot)).map_err(Failure::Drive)?;
         let wanted = (job.number, job.block, job.length, crc32c::crc32c(block));
         let found = (record.number, record.block, record.length, record.crc);
         if wanted == found { Ok(record) } else { Err(Failure::Corrupt) }

@@ -1,4 +1,4 @@
-//! Which block to evict: S3-FIFO (Yang et al., SOSP 2023) over the slots of one drive.
+//! Which block to evict: S3-FIFO (Yang et al., SOSP 2023) over the slots of one class of a drive.
 //!
 //! New blocks enter a small queue, a tenth of the cache. At its end a block that was hit at least
 //! twice moves to the main queue; any other is evicted and remembered for a while as a ghost. A block
@@ -7,6 +7,11 @@
 //! through quickly, and a hit costs its reader one atomic increment and no list operation.
 //!
 //! Blocks that are being sent (pinned) are never evicted. This module knows slots and hashes only.
+//!
+//! Memory is four bytes per slot for the queues and two for the ghosts. So the queues are linked in
+//! one direction only, and a slot that is emptied in the middle of one (a purge, say) leaves its link
+//! behind until its turn comes. When the slot is filled again before that, the new block waits
+//! there, and enters the queue that it belongs to when the old link's turn comes.
 
 use super::key::mix;
 
@@ -25,9 +30,9 @@ pub trait Usage {
     fn is_pinned(&self, slot: u32) -> bool;
 }
 
-/// The queues of one drive.
+/// The queues of one class of slots.
 pub struct S3Fifo {
-    links: Vec<Link>,
+    links: Box<[Link]>,
     small: Queue,
     main: Queue,
     ghosts: Ghosts,
@@ -37,7 +42,8 @@ impl S3Fifo {
     /// Empty queues for `slots` slots.
     pub fn new(slots: u32) -> Self {
         Self {
-            links: vec![Link::default(); slots as usize],
+            // Zeroed by the kernel, page by page as they are written to.
+            links: vec![0; slots as usize].into(),
             small: Queue::default(),
             main: Queue::default(),
             // The paper's ghost queue is as long as the main queue: nine tenths.
@@ -53,35 +59,24 @@ impl S3Fifo {
     /// Takes in `slot`, just filled with the block whose name hashes to `block`.
     pub fn insert(&mut self, slot: u32, block: u64) {
         match self.ghosts.contains(block) {
-            true => self.push(Place::Main, slot),
-            false => self.push(Place::Small, slot),
+            true => self.put(Place::Main, slot),
+            false => self.put(Place::Small, slot),
         }
     }
 
     /// Takes in `slot`, found on the drive at start: it had earned its place before.
     pub fn restore(&mut self, slot: u32) {
-        self.push(Place::Main, slot);
+        self.put(Place::Main, slot);
     }
 
-    /// Takes `slot` out, wherever it is.
+    /// Takes `slot` out, wherever it is. Its link stays until its turn comes.
     pub fn remove(&mut self, slot: u32) {
-        let Some(link) = self.links.get(slot as usize).copied() else { return };
-        let Some(queue) = self.queue(link.place) else { return };
-        queue.length -= 1;
-        if link.older == NOBODY {
-            queue.oldest = link.newer;
-        }
-        if link.newer == NOBODY {
-            queue.newest = link.older;
-        }
-        if let Some(older) = self.links.get_mut(link.older as usize) {
-            older.newer = link.newer;
-        }
-        if let Some(newer) = self.links.get_mut(link.newer as usize) {
-            newer.older = link.older;
-        }
-        if let Some(link) = self.links.get_mut(slot as usize) {
-            *link = Link::default();
+        let Some(link) = self.links.get_mut(slot as usize) else { return };
+        let left = *link & LEFT != 0;
+        let Some(place) = Place::of(*link) else { return };
+        *link = *link & !(MOVE_MAIN | MOVE_SMALL) | LEFT;
+        if !left {
+            self.queue(place).length -= 1;
         }
     }
 
@@ -92,142 +87,183 @@ impl S3Fifo {
         // Pinned blocks met in the main queue one after the other: a whole round of them leaves
         // only the small queue to take from.
         let mut pinned = 0;
-        // Each block can be moved on once for each of its three hits, and once for being pinned.
-        for _ in 0..=self.len() * 5 {
-            if self.small.length > small_target || pinned >= self.main.length {
-                let slot = self.small.oldest()?;
-                self.remove(slot);
-                let hits = usage.hits(slot);
-                if hits >= PROMOTE_AT || usage.is_pinned(slot) {
+        // Each block can be moved on once for each of its three hits, once for being pinned, and
+        // once for having waited at an old link.
+        for _ in 0..=self.len() * 6 {
+            let place = match self.small.length > small_target || pinned >= self.main.length {
+                true => Place::Small,
+                false => Place::Main,
+            };
+            let slot = match self.pop(place) {
+                Popped::Slot(slot) => slot,
+                Popped::Moved => continue,
+                Popped::Nothing if self.len() == 0 || place == Place::Small => return None,
+                Popped::Nothing => continue,
+            };
+            let (hits, is_pinned) = (usage.hits(slot), usage.is_pinned(slot));
+            match place {
+                Place::Small if hits >= PROMOTE_AT || is_pinned => {
                     usage.forget_hits(slot, hits);
-                    self.push(Place::Main, slot);
-                } else {
+                    self.put(Place::Main, slot);
+                }
+                Place::Small => {
                     self.ghosts.remember(block_of(slot));
                     return Some(slot);
                 }
-            } else {
-                let slot = self.main.oldest()?;
-                self.remove(slot);
-                if usage.is_pinned(slot) {
+                Place::Main if is_pinned => {
                     pinned += 1;
-                    self.push(Place::Main, slot);
-                } else if usage.hits(slot) > 0 {
+                    self.put(Place::Main, slot);
+                }
+                Place::Main if hits > 0 => {
                     pinned = 0;
                     usage.forget_hits(slot, 1);
-                    self.push(Place::Main, slot);
-                } else {
-                    return Some(slot);
+                    self.put(Place::Main, slot);
                 }
+                Place::Main => return Some(slot),
             }
         }
         None
     }
 
-    fn queue(&mut self, place: Place) -> Option<&mut Queue> {
+    fn queue(&mut self, place: Place) -> &mut Queue {
         match place {
-            Place::Out => None,
-            Place::Small => Some(&mut self.small),
-            Place::Main => Some(&mut self.main),
+            Place::Small => &mut self.small,
+            Place::Main => &mut self.main,
         }
     }
 
-    fn push(&mut self, place: Place, slot: u32) {
-        self.remove(slot);
-        let Some(queue) = self.queue(place) else { return };
-        let older = queue.newest;
-        queue.newest = slot;
-        if older == NOBODY {
-            queue.oldest = slot;
+    /// Takes the oldest slot out of a queue. Links that were left behind go on the way.
+    fn pop(&mut self, place: Place) -> Popped {
+        loop {
+            let queue = self.queue(place);
+            let Some(slot) = queue.oldest.checked_sub(1) else { return Popped::Nothing };
+            let Some(link) = self.links.get_mut(slot as usize) else { return Popped::Nothing };
+            let link = std::mem::take(link);
+            let queue = self.queue(place);
+            queue.oldest = link & NEXT;
+            if queue.oldest == 0 {
+                queue.newest = 0;
+            }
+            if link & LEFT != 0 {
+                continue;
+            }
+            queue.length -= 1;
+            match link & (MOVE_MAIN | MOVE_SMALL) {
+                0 => return Popped::Slot(slot),
+                MOVE_MAIN => self.put(Place::Main, slot),
+                _ => self.put(Place::Small, slot),
+            }
+            return Popped::Moved;
         }
+    }
+
+    /// Puts `slot` at the end of a queue, or has it wait at its old link until it can go there.
+    fn put(&mut self, place: Place, slot: u32) {
+        let Some(link) = self.links.get_mut(slot as usize) else { return };
+        if let Some(old) = Place::of(*link) {
+            let left = *link & LEFT != 0;
+            *link = *link & !(LEFT | MOVE_MAIN | MOVE_SMALL) | place.waiting();
+            if left {
+                self.queue(old).length += 1;
+            }
+            return;
+        }
+        *link = place.flag();
+        let queue = self.queue(place);
         queue.length += 1;
-        if let Some(before) = self.links.get_mut(older as usize) {
-            before.newer = slot;
-        }
-        if let Some(link) = self.links.get_mut(slot as usize) {
-            *link = Link { older, newer: NOBODY, place };
+        let before = std::mem::replace(&mut queue.newest, slot + 1);
+        match before.checked_sub(1) {
+            None => queue.oldest = slot + 1,
+            Some(before) => {
+                if let Some(before) = self.links.get_mut(before as usize) {
+                    *before |= slot + 1;
+                }
+            }
         }
     }
 }
 
-/// Where a slot is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What was at the end of a queue.
+enum Popped {
+    Slot(u32),
+    /// A slot that had waited there; it is in its own queue now.
+    Moved,
+    Nothing,
+}
+
+/// A slot's place in its queue: the next newer slot plus one (0: it is the newest), and flags. All
+/// zeros: it is in no queue.
+type Link = u32;
+
+/// Low bits: a drive has at most 2^26 slots.
+const NEXT: u32 = (1 << 27) - 1;
+const IN_SMALL: u32 = 1 << 27;
+const IN_MAIN: u32 = 1 << 28;
+/// The slot was emptied; only its link is still there.
+const LEFT: u32 = 1 << 29;
+/// The slot was filled again, and enters this queue when its link's turn comes.
+const MOVE_SMALL: u32 = 1 << 30;
+const MOVE_MAIN: u32 = 1 << 31;
+
+/// One of the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    #[default]
-    Out,
     Small,
     Main,
 }
 
-/// No slot has this number: a drive has at most 2^26.
-const NOBODY: u32 = u32::MAX;
+impl Place {
+    /// The queue that a link is in.
+    fn of(link: Link) -> Option<Self> {
+        match link & (IN_SMALL | IN_MAIN) {
+            0 => None,
+            IN_SMALL => Some(Self::Small),
+            _ => Some(Self::Main),
+        }
+    }
 
-/// A slot's neighbors in its queue.
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    older: u32,
-    newer: u32,
-    place: Place,
-}
+    fn flag(self) -> Link {
+        match self {
+            Self::Small => IN_SMALL,
+            Self::Main => IN_MAIN,
+        }
+    }
 
-impl Default for Link {
-    fn default() -> Self {
-        Self { older: NOBODY, newer: NOBODY, place: Place::Out }
+    fn waiting(self) -> Link {
+        match self {
+            Self::Small => MOVE_SMALL,
+            Self::Main => MOVE_MAIN,
+        }
     }
 }
 
-/// The ends of a queue.
-#[derive(Debug)]
+/// The ends of a queue: slots plus one, 0 for none.
+#[derive(Debug, Default)]
 struct Queue {
     oldest: u32,
     newest: u32,
+    /// Links that were left behind do not count.
     length: usize,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
-        Self { oldest: NOBODY, newest: NOBODY, length: 0 }
-    }
-}
-
-impl Queue {
-    fn oldest(&self) -> Option<u32> {
-        (self.oldest != NOBODY).then_some(self.oldest)
-    }
-}
-
-/// The blocks evicted last, as fingerprints in a fixed table: four bytes per ghost, no allocation.
+/// The blocks evicted last, as fingerprints in a fixed table: two bytes per ghost, no allocation.
 ///
-/// A fingerprint carries the age of its eviction in 1/64 of the table's capacity. In a bucket of
-/// eight the oldest gives way. A wrong "yes" (one in two million) costs a place in the wrong
-/// queue.
+/// Each bucket remembers the last sixteen evictions that fell into it, so an eviction is remembered
+/// for about as many others as the table has room for. A wrong "yes" (one in four thousand) costs
+/// a place in the wrong queue.
 struct Ghosts {
-    table: Vec<[u32; 8]>,
-    capacity: u64,
-    evictions: u64,
+    /// Newest first; zero where nothing was remembered yet.
+    table: Box<[[u16; 16]]>,
 }
 
 impl Ghosts {
-    /// Steps in which age is counted.
-    const STEPS: u64 = 64;
-
     fn new(capacity: usize) -> Self {
-        // A quarter more than needed, so that full buckets are rare.
-        let buckets = (capacity * 5 / 4).div_ceil(8).max(1);
-        Self { table: vec![[0; 8]; buckets], capacity: capacity.max(1) as u64, evictions: 0 }
+        Self { table: vec![[0; 16]; capacity.div_ceil(16).max(1)].into() }
     }
 
-    /// 24 bits of name, never zero, above 8 bits of age.
-    fn tag(block: u64) -> u32 {
-        ((mix(block) as u32) | 1) << 8
-    }
-
-    fn step(&self) -> u32 {
-        (self.evictions * Self::STEPS / self.capacity) as u32 & 0xff
-    }
-
-    /// Steps since the entry was made.
-    fn age(&self, entry: u32) -> u32 {
-        self.step().wrapping_sub(entry) & 0xff
+    /// A name of 16 bits, never zero.
+    fn tag(block: u64) -> u16 {
+        (mix(block) as u16).max(1)
     }
 
     fn bucket(&self, block: u64) -> usize {
@@ -237,27 +273,19 @@ impl Ghosts {
 
     fn contains(&self, block: u64) -> bool {
         let tag = Self::tag(block);
-        self.table.get(self.bucket(block)).is_some_and(|bucket| {
-            bucket
-                .iter()
-                .any(|entry| entry & !0xff == tag && u64::from(self.age(*entry)) <= Self::STEPS)
-        })
+        self.table.get(self.bucket(block)).is_some_and(|bucket| bucket.contains(&tag))
     }
 
     fn remember(&mut self, block: u64) {
-        self.evictions += 1;
-        let (index, tag, step) = (self.bucket(block), Self::tag(block), self.step());
-        let age = |entry: u32| match entry {
-            0 => u32::MAX,
-            _ => step.wrapping_sub(entry) & 0xff,
-        };
+        let (index, tag) = (self.bucket(block), Self::tag(block));
         let Some(bucket) = self.table.get_mut(index) else { return };
-        let oldest = bucket.iter_mut().max_by_key(|entry| match **entry & !0xff == tag {
-            true => (true, 0),
-            false => (false, age(**entry)),
-        });
-        if let Some(entry) = oldest {
-            *entry = tag | step;
+        // The same block's older entry gives way, else the oldest.
+        let gone = bucket.iter().position(|entry| *entry == tag).unwrap_or(bucket.len() - 1);
+        if let Some(newer) = bucket.get_mut(..=gone) {
+            newer.rotate_right(1);
+        }
+        if let Some(first) = bucket.first_mut() {
+            *first = tag;
         }
     }
 }

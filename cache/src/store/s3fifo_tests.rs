@@ -105,15 +105,30 @@ fn a_block_that_comes_back_soon_is_kept() {
 
 #[test]
 fn old_ghosts_are_forgotten() {
-    let mut ghosts = Ghosts::new(1000);
-    ghosts.remember(7);
-    assert!(ghosts.contains(7) && !ghosts.contains(8));
-    (100..1000).for_each(|name| ghosts.remember(name));
-    assert!(ghosts.contains(7));
-    (1000..1300).for_each(|name| ghosts.remember(name));
-    assert!(!ghosts.contains(7));
-    let known = (300..1300).filter(|name| ghosts.contains(*name)).count();
-    assert!(known > 900, "{known} of the last 1000");
+    let mut ghosts = Ghosts::new(1600);
+    (0..10_000).for_each(|name| ghosts.remember(name));
+    let known = |names: std::ops::Range<u64>| names.filter(|name| ghosts.contains(*name)).count();
+    assert!(known(9200..10_000) > 780, "{} of the last 800", known(9200..10_000));
+    assert!(known(0..7000) < 20, "{} from long ago", known(0..7000));
+    assert!(known(10_000..20_000) < 10, "{} that never were", known(10_000..20_000));
+}
+
+#[test]
+fn a_block_in_a_slot_that_was_emptied_and_filled_again_starts_anew() {
+    let mut queues = S3Fifo::new(20);
+    let readers = Readers::default();
+    (0..10).for_each(|slot| queues.restore(slot));
+    (0..10).for_each(|slot| queues.remove(slot));
+    assert_eq!((queues.len(), queues.evict(&readers, u64::from)), (0, None));
+    (0..10).for_each(|slot| queues.restore(slot));
+    (0..5).for_each(|slot| queues.remove(slot));
+    // New blocks in slots whose old links are still in the main queue.
+    (0..5).for_each(|slot| queues.insert(slot, u64::from(slot)));
+    assert_eq!(queues.len(), 10);
+    let evicted: Vec<u32> = std::iter::from_fn(|| queues.evict(&readers, u64::from)).collect();
+    assert_eq!(evicted.len(), 10);
+    // They are asked for by nobody: those that pass the small queue's share go first.
+    assert_eq!(evicted[..3], [0, 1, 2]);
 }
 
 #[test]

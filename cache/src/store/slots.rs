@@ -37,6 +37,16 @@ impl SlotStates {
         self.update(slot, |word| (word & LIVE != 0 && word & PINS < PINS).then(|| hit(word) + 1))
     }
 
+    /// Pins `slot` without counting a hit; false when it holds no block.
+    pub(super) fn pin_quietly(&self, slot: u32) -> bool {
+        self.update(slot, |word| (word & LIVE != 0 && word & PINS < PINS).then(|| word + 1))
+    }
+
+    /// How many slots there are.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
     /// Pins once more a `slot` that the caller has pinned: its block can still be read, even if it
     /// was evicted from the index meanwhile. False when it was found to be damaged.
     pub(super) fn pin_again(&self, slot: u32) -> bool {
@@ -92,14 +102,14 @@ impl SlotStates {
             word.fetch_and(!SUSPECT, Ordering::AcqRel);
         }
     }
-}
 
-impl super::s3fifo::Usage for SlotStates {
-    fn hits(&self, slot: u32) -> u32 {
+    /// Hits since they were last forgotten, 0 to 3.
+    pub(super) fn hits(&self, slot: u32) -> u32 {
         self.word(slot).map_or(0, |word| (word.load(Ordering::Relaxed) & HITS) / HIT)
     }
 
-    fn forget_hits(&self, slot: u32, hits: u32) {
+    /// Takes `hits` off.
+    pub(super) fn forget_hits(&self, slot: u32, hits: u32) {
         if let Some(word) = self.word(slot) {
             // Hits that come in between are counted, save that they stop at three.
             let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -107,15 +117,10 @@ impl super::s3fifo::Usage for SlotStates {
             });
         }
     }
-
-    fn is_pinned(&self, slot: u32) -> bool {
-        self.is_pinned(slot)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::s3fifo::Usage as _;
     use super::*;
 
     #[test]
@@ -129,6 +134,10 @@ mod tests {
         assert!(!slots.pin(0) && slots.is_pinned(0), "the pin outlives the block");
         slots.unpin(0);
         assert!(!slots.is_pinned(0));
+        assert!(!slots.pin_quietly(0));
+        slots.fill(1, false);
+        assert!(slots.pin_quietly(1) && slots.is_pinned(1));
+        assert_eq!(slots.hits(1), 0);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::key::ObjectKey;
 use super::object::Object;
+use crate::time::unix_now;
 
 /// The whole store at one instant.
 #[derive(Debug, Clone, Serialize)]
@@ -39,6 +40,10 @@ pub struct DriveStatus {
     pub used: u64,
     /// Blocks stored.
     pub blocks: u64,
+    /// Blocks among them that are kept because an operator has pinned their objects.
+    pub pinned: u64,
+    /// How far the scrubber is.
+    pub scrub: ScrubStatus,
     /// What happened since the start.
     #[serde(flatten)]
     pub counts: DriveCounts,
@@ -50,8 +55,19 @@ pub struct DriveStatus {
 pub enum DriveState {
     /// It stores and serves.
     Up,
-    /// It does neither, until the node is restarted.
+    /// What it holds is being read. It joins when that is done; until then the others do its work.
+    Opening(Opening),
+    /// It does neither, until an operator has done something about it.
     Offline(Offline),
+}
+
+/// How far the opening of a drive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Opening {
+    /// Records of the slot table read so far.
+    pub read: u64,
+    /// Records in all; 0 before that is known.
+    pub records: u64,
 }
 
 /// Why a drive does not take part, and what to do about it.
@@ -61,6 +77,27 @@ pub struct Offline {
     pub reason: String,
     /// What to do.
     pub action: String,
+    /// Since when: seconds since 1970.
+    pub since: u64,
+}
+
+impl Offline {
+    /// From now on.
+    pub(super) fn new(reason: impl Into<String>, action: impl Into<String>) -> Self {
+        Self { reason: reason.into(), action: action.into(), since: unix_now() }
+    }
+}
+
+/// How far the scrubber of a drive is: it reads all blocks again and again, and compares each with its
+/// checksum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ScrubStatus {
+    /// How much of the drive this pass has been over, in percent.
+    pub percent: u8,
+    /// When the last pass over the whole drive ended: seconds since 1970.
+    pub last_pass: Option<u64>,
+    /// Blocks compared since the node started.
+    pub checked: u64,
 }
 
 /// Counters of a drive since the node started.
@@ -74,6 +111,10 @@ pub struct DriveCounts {
     pub refused: u64,
     /// Operations that the drive failed.
     pub errors: u64,
+    /// Operations that took longer than a second.
+    pub slow: u64,
+    /// Operations that did not come back: each has taken the drive offline.
+    pub hung: u64,
     /// Blocks dropped because their checksum was wrong.
     pub corrupt: u64,
     /// Records dropped at start: torn, damaged, or naming an object that is not known.
@@ -116,6 +157,15 @@ impl From<&Object> for ObjectSummary {
     }
 }
 
+/// An object that an operator wants kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct PinnedObject {
+    /// Host, path and key query.
+    pub url: String,
+    /// What is known of it; `None` before it was first asked for.
+    pub object: Option<ObjectSummary>,
+}
+
 /// A part of a listing, in the order of the URLs.
 #[derive(Debug, Clone, Serialize)]
 pub struct ObjectPage {
@@ -126,7 +176,8 @@ pub struct ObjectPage {
 }
 
 /// What to purge.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Selector {
     /// One object.
     Url(ObjectKey),
@@ -163,4 +214,6 @@ pub struct Purged {
     pub objects: u64,
     /// Bytes of them that lay on drives.
     pub bytes: u64,
+    /// Whether the drives have forgotten them for good: not even a crash brings them back.
+    pub durable: bool,
 }

@@ -40,7 +40,8 @@ pub fn settings(folder: &Path, origin: SocketAddr) -> CacheSettings {
         node_name: "edge-1".parse().unwrap(),
         addresses: vec![],
         data_dir: folder.join("data"),
-        drives: vec![Drive { path: drive, size: ByteSize::new(256 << 20) }],
+        drives: vec![Drive { path: drive, size: ByteSize::new(256 << 20), allow_root: false }],
+        keeping: mcc_config::CacheKeeping::default(),
         origins: vec![mcc_config::Origin {
             host: HOST.parse().unwrap(),
             aliases: vec!["cdn2.downloads.example".parse().unwrap()],
@@ -56,7 +57,12 @@ pub fn settings(folder: &Path, origin: SocketAddr) -> CacheSettings {
 
 impl Node {
     pub async fn start(settings: CacheSettings) -> Self {
-        let cache = tokio::task::spawn_blocking(|| Cache::open(settings)).await.unwrap().unwrap();
+        let open = || {
+            let cache = Cache::open(settings).unwrap();
+            assert!(cache.wait_for_drives(Duration::from_secs(60)));
+            cache
+        };
+        let cache = tokio::task::spawn_blocking(open).await.unwrap();
         let cache = Arc::new(cache);
         let stop = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -87,6 +87,9 @@ fn drives(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
             findings.wrong(&drives.index(i).key("size"));
         }
     }
+    if config.cache.max_age == Some(0) {
+        findings.wrong(&KeyPath::of("cache.max_age"));
+    }
     // Compared by component, so that `/cache/1` and `/cache/1/` are the same.
     let paths = config.drives.iter().enumerate();
     findings.unique(

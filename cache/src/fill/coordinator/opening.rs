@@ -22,7 +22,7 @@ impl Coordinator {
         // Known since the reader looked: it was told of a miss, but another one was faster.
         if let Some(object) = &self.object
             && !object.is_retired()
-            && object.meta().fresh_until > unix_now()
+            && object.is_fresh(unix_now())
         {
             let opened = Opened::Object { object: object.clone(), how: How::Collapsed };
             let _ = request.reply.send(Ok(opened));

@@ -1,5 +1,7 @@
 //! What is stored is found again, until it is replaced, purged or evicted.
 
+use super::super::bay::Progress;
+use super::super::layout::Class;
 use super::super::recover::prepare;
 use super::*;
 
@@ -124,7 +126,7 @@ async fn purged_objects_are_gone_for_good() {
         }
         let gone = 3 - left.len() as u64;
         let purged = store.purge(&selector);
-        assert_eq!(purged, Purged { objects: gone, bytes: 1000 * gone });
+        assert_eq!(purged, Purged { objects: gone, bytes: 1000 * gone, durable: false });
         let found = |store: &Store| -> Vec<String> {
             let page = store.list("", None, 10);
             page.objects.iter().map(|object| object.url.clone()).collect()
@@ -143,27 +145,30 @@ async fn purged_objects_are_gone_for_good() {
 #[test]
 fn an_emptied_slot_waits_for_its_checkpoint_and_its_last_pin() {
     let folder = Folder::new();
-    let (drive, catalog) = (folder.config(SLOTS), Catalog::new(1));
-    let (mut keeper, _tasks) =
-        prepare(0, &drive.path, drive.size.bytes(), &catalog, &options()).unwrap();
-    let Published::New(object) = catalog.publish(&key("/a"), &meta(1, 1000)) else { panic!() };
+    let drive = folder.config(SLOTS);
+    let shared = Shared::new(Ledger::open(None), 1, &[]);
+    let progress = Progress::default();
+    let (mut keeper, _tasks) = prepare(0, &drive, &shared, &options(), &progress).unwrap();
+    let Published::New(object) = shared.catalog.publish(&key("/a"), &meta(1, 1000)) else {
+        panic!()
+    };
     keeper.store(&object, 0, &[Bytes::from(content(&object, 0))]);
     let slot = object.block_table().get(0).unwrap().slot();
-    let free = keeper.inventory.free.count();
-    assert_eq!(free, SLOTS - 1);
+    let free = keeper.inventory.free(Class::Small);
+    assert_eq!(free, 15, "sixteen small slots");
     keeper.begin_checkpoint();
     keeper.finish_checkpoint();
 
     let pin = Pin::hit(&keeper.drive, slot).unwrap();
     keeper.empty(slot);
     assert!(Pin::hit(&keeper.drive, slot).is_none());
-    assert_eq!(keeper.inventory.free.count(), free, "the drive still has its record");
+    assert_eq!(keeper.inventory.free(Class::Small), free, "the drive still has its record");
     keeper.begin_checkpoint();
     keeper.finish_checkpoint();
-    assert_eq!(keeper.inventory.free.count(), free, "it is still pinned");
+    assert_eq!(keeper.inventory.free(Class::Small), free, "it is still pinned");
     drop(pin);
     keeper.step_checkpoint();
-    assert_eq!(keeper.inventory.free.count(), free + 1);
+    assert_eq!(keeper.inventory.free(Class::Small), free + 1);
 }
 
 #[test]
@@ -184,14 +189,14 @@ fn what_cannot_be_stored_is_refused_with_the_reason() {
     assert_eq!(write(&store, &long, 0), Err(NotStored::TooLarge));
     store.close();
     assert_eq!(write(&store, &object, 0), Err(NotStored::NoDrive));
-    let nowhere = Store::open(&[], &options());
+    let nowhere = opened(&[], &options());
     let object = nowhere.publish(&key("/a"), &meta(1, 1000));
     assert_eq!(write(&nowhere, &object, 0), Err(NotStored::NoDrive));
 }
 
 #[test]
 fn a_listing_comes_in_pages_in_order() {
-    let store = Store::open(&[], &options());
+    let store = opened(&[], &options());
     for number in (0..25).rev() {
         store.publish(&key(&format!("/{number:02}")), &meta(1, 1));
     }
@@ -211,7 +216,7 @@ fn a_listing_comes_in_pages_in_order() {
 
 #[test]
 fn objects_without_blocks_do_not_pile_up() {
-    let store = Store::open(&[], &options());
+    let store = opened(&[], &options());
     let held = store.publish(&key("/held"), &meta(1, 1));
     for number in 0..20_000 {
         store.publish(&key(&format!("/{number}")), &meta(1, 1));
@@ -253,7 +258,7 @@ fn readers_never_see_a_wrong_byte() {
                 let _ = write(&store, &object, index);
             }
             match version % 4 {
-                0 => store.flush(),
+                0 => drop(store.flush()),
                 1 => drop(store.purge(&Selector::Url(key("/0")))),
                 _ => {}
             }
@@ -264,4 +269,17 @@ fn readers_never_see_a_wrong_byte() {
     });
     assert!(right > 0);
     assert!(only_drive(&store).counts.errors == 0 && only_drive(&store).counts.corrupt == 0);
+}
+
+#[test]
+fn what_the_origin_said_in_the_future_is_not_fresh() {
+    let store = opened(&[], &options());
+    let said = |stored_at, fresh_until| {
+        let meta = ObjectMeta { stored_at, fresh_until, ..meta(1, 1) };
+        store.publish(&key(&format!("/{stored_at}")), &meta)
+    };
+    assert!(said(1000, 2000).is_fresh(1999) && !said(1000, 2000).is_fresh(2000));
+    assert!(said(1000, 2000).is_fresh(800), "clocks are set a little");
+    // The clock stood years ahead when the origin was asked.
+    assert!(!said(400_000_000, 400_003_600).is_fresh(5000));
 }

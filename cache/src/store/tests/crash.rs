@@ -43,8 +43,9 @@ async fn what_was_not_verified_stays_suspect_over_orderly_restarts() {
         assert!(!store.block(&object, 1).unwrap().is_trusted());
         store.close();
     }
-    copy.flip(Part::Slab, 1000);
+    // The first large slots lie behind the small ones.
     copy.flip(Part::Slab, BLOCK as usize + 1000);
+    copy.flip(Part::Slab, 2 * BLOCK as usize + 1000);
     let store = open(&copy);
     let object = store.object(&key("/a")).unwrap();
     let block = store.block(&object, 1).unwrap();
@@ -65,7 +66,7 @@ async fn what_was_not_verified_stays_suspect_over_orderly_restarts() {
 async fn a_snapshot_at_any_instant_serves_no_wrong_byte() {
     let folder = Folder::new();
     let often = StoreOptions { checkpoint_interval: Duration::from_millis(3), ..options() };
-    let store = Store::open(&[folder.config(SLOTS)], &often);
+    let store = opened(&[folder.config(SLOTS)], &often);
     let mut right = 0;
     for version in 0..30 {
         let object = store.publish(&key(&format!("/{}", version % 5)), &meta(version, blocks(9)));
@@ -78,7 +79,7 @@ async fn a_snapshot_at_any_instant_serves_no_wrong_byte() {
         }
         if version % 3 == 0 {
             let copy = folder.snapshot();
-            let copied = Store::open(&[copy.config(SLOTS)], &options());
+            let copied = opened(&[copy.config(SLOTS)], &options());
             assert_eq!(offline(&copied, 0), None);
             right += check_all(&copied).await;
         }
@@ -148,7 +149,7 @@ proptest! {
     fn damaged_files_serve_no_wrong_byte(damages in proptest::collection::vec(damage(), 1..5)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let folder = Folder::new();
-        let store = Store::open(&[folder.config(16)], &options());
+        let store = opened(&[folder.config(16)], &options());
         for path in ["/1", "/2", "/3"] {
             write_all(&store, &store.publish(&key(path), &meta(1, blocks(2) + 100)));
         }
@@ -158,13 +159,13 @@ proptest! {
             apply(&copy, damage);
         }
         // A truncated slab is reserved anew, full of zeros; the checksums tell.
-        let store = Store::open(&[copy.config(16)], &options());
+        let store = opened(&[copy.config(16)], &options());
         prop_assert_eq!(offline(&store, 0), None);
         runtime.block_on(check_all(&store));
         // It works on: what is stored now is there after one more crash.
         let object = store.publish(&key("/new"), &meta(1, blocks(1)));
         write_all(&store, &object);
-        let store = Store::open(&[copy.snapshot().config(16)], &options());
+        let store = opened(&[copy.snapshot().config(16)], &options());
         let right = runtime.block_on(check_all(&store));
         prop_assert!(right >= 1 && store.object(&key("/new")).is_some());
     }

@@ -4,11 +4,17 @@ use rustix::io::Errno;
 
 use super::*;
 
-fn faulty(faults: &Faults) -> StoreOptions {
+pub(super) fn faulty(faults: &Faults) -> StoreOptions {
     StoreOptions { faults: faults.clone(), ..options() }
 }
 
-fn fault(folder: &Folder, part: Part, operation: Operation, times: u32, effect: Effect) -> Fault {
+pub(super) fn fault(
+    folder: &Folder,
+    part: Part,
+    operation: Operation,
+    times: u32,
+    effect: Effect,
+) -> Fault {
     Fault { drive: folder.path().to_owned(), part, operation, after: 0, times, effect }
 }
 
@@ -20,7 +26,7 @@ fn eio() -> Effect {
 async fn a_read_error_drops_the_block_and_is_counted() {
     for effect in [eio(), Effect::Short] {
         let (folder, faults) = (Folder::new(), Faults::armed());
-        let store = Store::open(&[folder.config(SLOTS)], &faulty(&faults));
+        let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
         let object = store.publish(&key("/a"), &meta(1, blocks(2)));
         write_all(&store, &object);
         let block = store.block(&object, 0).unwrap();
@@ -37,7 +43,7 @@ async fn a_read_error_drops_the_block_and_is_counted() {
 async fn a_failed_write_stores_nothing() {
     for effect in [eio(), Effect::Short] {
         let (folder, faults) = (Folder::new(), Faults::armed());
-        let store = Store::open(&[folder.config(SLOTS)], &faulty(&faults));
+        let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
         let object = store.publish(&key("/a"), &meta(1, blocks(2)));
         faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, effect));
         write_all(&store, &object);
@@ -54,7 +60,7 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
     let (bad, good, faults) = (Folder::new(), Folder::new(), Faults::armed());
     // Room for all: nothing is missing because it was evicted.
     let drives = [bad.config(128), good.config(128)];
-    let store = Store::open(&drives, &faulty(&faults));
+    let store = opened(&drives, &faulty(&faults));
     // One extent each: their blocks are spread over both drives.
     let objects: Vec<_> =
         (0..16).map(|n| store.publish(&key(&format!("/{n}")), &meta(1, blocks(1)))).collect();
@@ -77,7 +83,7 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
     let words = offline(&store, 0).unwrap();
     assert!(words.reason.contains("5 errors within 60 s"), "{words:?}");
     assert!(words.reason.contains("writing a block"), "{words:?}");
-    assert!(words.action.contains("restart the node"), "{words:?}");
+    assert!(words.action.contains("mcc cache online"), "{words:?}");
     assert_eq!(offline(&store, 1), None);
 
     // What lay on the bad drive is missing, and is taken by the good one.
@@ -92,7 +98,7 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
     // Back after a restart, the bad drive has what it had; whatever is served is right.
     let copies = [bad.snapshot(), good.snapshot()];
     let drives = [copies[0].config(128), copies[1].config(128)];
-    let store = Store::open(&drives, &options());
+    let store = opened(&drives, &options());
     assert_eq!((offline(&store, 0), offline(&store, 1)), (None, None));
     assert!(check_all(&store).await >= 16);
 }
@@ -100,7 +106,7 @@ async fn five_errors_take_a_drive_offline_and_no_other() {
 #[tokio::test]
 async fn a_flipped_bit_on_the_way_to_the_drive_is_found_after_a_crash() {
     let (folder, faults) = (Folder::new(), Faults::armed());
-    let store = Store::open(&[folder.config(SLOTS)], &faulty(&faults));
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
     let object = store.publish(&key("/a"), &meta(1, blocks(3)));
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, Effect::Flip));
     write_all(&store, &object);
@@ -113,7 +119,7 @@ async fn a_flipped_bit_on_the_way_to_the_drive_is_found_after_a_crash() {
 #[tokio::test]
 async fn a_failed_sync_of_blocks_gives_them_up() {
     let (folder, faults) = (Folder::new(), Faults::armed());
-    let store = Store::open(&[folder.config(SLOTS)], &faulty(&faults));
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
     let kept = store.publish(&key("/kept"), &meta(1, blocks(1)));
     write_all(&store, &kept);
     faults.inject(fault(&folder, Part::Slab, Operation::Sync, 1, eio()));
@@ -131,7 +137,7 @@ async fn records_that_do_not_get_through_are_written_again() {
     for part in [Part::Slots, Part::Objects] {
         for operation in [Operation::Write, Operation::Sync] {
             let (folder, faults) = (Folder::new(), Faults::armed());
-            let store = Store::open(&[folder.config(SLOTS)], &faulty(&faults));
+            let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
             let object = store.publish(&key("/a"), &meta(1, blocks(3)));
             faults.inject(fault(&folder, part, operation, 1, Effect::Error(5)));
             write_all(&store, &object);
@@ -147,7 +153,7 @@ async fn records_that_do_not_get_through_are_written_again() {
 fn a_slow_drive_refuses_and_never_makes_the_caller_wait() {
     let (folder, faults) = (Folder::new(), Faults::armed());
     let options = StoreOptions { write_queue: 1, ..faulty(&faults) };
-    let store = Store::open(&[folder.config(SLOTS)], &options);
+    let store = opened(&[folder.config(SLOTS)], &options);
     store.flush();
     let hang = Effect::Delay(Duration::from_millis(300));
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, hang));
@@ -174,7 +180,7 @@ fn write_soon(store: &Store, object: &Arc<Object>) {
 fn a_message_that_finds_the_queue_full_is_made_up_for() {
     let (folder, faults) = (Folder::new(), Faults::armed());
     let options = StoreOptions { write_queue: 1, ..faulty(&faults) };
-    let store = Store::open(&[folder.config(SLOTS)], &options);
+    let store = opened(&[folder.config(SLOTS)], &options);
     for path in ["/1", "/2", "/3", "/4"] {
         write_soon(&store, &store.publish(&key(path), &meta(1, 100)));
         store.flush();
@@ -186,4 +192,41 @@ fn a_message_that_finds_the_queue_full_is_made_up_for() {
     store.flush();
     store.flush();
     assert_eq!(only_drive(&store).blocks, 0);
+}
+
+fn no_space() -> Effect {
+    Effect::Error(Errno::NOSPC.raw_os_error())
+}
+
+#[tokio::test]
+async fn a_log_without_space_is_written_anew_and_the_oldest_objects_go_if_need_be() {
+    // How often a write finds no space: the append, then each rewriting.
+    for (times, kept) in [(1, 8), (2, 6), (3, 4)] {
+        let (folder, faults) = (Folder::new(), Faults::armed());
+        let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+        for n in 0..7 {
+            write_all(&store, &store.publish(&key(&format!("/{n}")), &meta(1, 1000)));
+        }
+        faults.inject(fault(&folder, Part::Objects, Operation::Write, times, no_space()));
+        write_all(&store, &store.publish(&key("/7"), &meta(1, 1000)));
+        let status = only_drive(&store);
+        assert_eq!((status.counts.errors, status.blocks), (0, kept), "{times} times");
+        store.flush();
+        let store = open(&folder.snapshot());
+        let urls: Vec<String> =
+            store.list("", None, 10).objects.into_iter().map(|object| object.url).collect();
+        let newest: Vec<String> = (8 - kept..8).map(|n| format!("dl.example/{n}")).collect();
+        assert_eq!(urls, newest);
+        assert_eq!(check_all(&store).await as u64, kept);
+    }
+}
+
+#[tokio::test]
+async fn a_drive_without_space_to_reserve_for_its_records_says_so_and_works() {
+    let (folder, faults) = (Folder::new(), Faults::armed());
+    faults.inject(fault(&folder, Part::Objects, Operation::Allocate, 9, no_space()));
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+    assert!(only_drive(&store).note.unwrap().contains("no space could be reserved"));
+    write_all(&store, &store.publish(&key("/a"), &meta(1, blocks(2))));
+    assert_eq!(check_all(&open(&folder.snapshot())).await, 2);
 }

@@ -1,9 +1,17 @@
 //! The store as a whole, on real files. What the parts promise by themselves is tested beside them.
 
+mod away;
+mod classes;
 mod contents;
 mod crash;
 mod failing;
+mod hanging;
+mod joining;
+mod keeping;
+mod moving;
 mod opening;
+mod power;
+mod scrubbing;
 
 use std::fs;
 use std::path::Path;
@@ -58,16 +66,27 @@ impl Folder {
 
 fn drive(path: &Path, slots: u32) -> mcc_config::Drive {
     let size = ByteSize::new(u64::from(slots) * u64::from(BLOCK));
-    mcc_config::Drive { path: path.to_owned(), size }
+    mcc_config::Drive { path: path.to_owned(), size, allow_root: false }
 }
 
 /// No checkpoint but those asked for or needed.
 fn options() -> StoreOptions {
-    StoreOptions { checkpoint_interval: Duration::from_secs(3600), ..StoreOptions::default() }
+    StoreOptions {
+        checkpoint_interval: Duration::from_secs(3600),
+        scrub_rate: 0,
+        ..StoreOptions::default()
+    }
+}
+
+/// A store whose drives have joined, or have failed to.
+fn opened(drives: &[mcc_config::Drive], options: &StoreOptions) -> Store {
+    let store = Store::open(drives, options);
+    assert!(store.wait_for_drives(Duration::from_secs(60)));
+    store
 }
 
 fn open(folder: &Folder) -> Store {
-    Store::open(&[folder.config(SLOTS)], &options())
+    opened(&[folder.config(SLOTS)], &options())
 }
 
 fn key(path: &str) -> ObjectKey {
@@ -152,7 +171,7 @@ fn only_drive(store: &Store) -> DriveStatus {
 
 fn offline(store: &Store, drive: usize) -> Option<Offline> {
     match store.status().drives[drive].state.clone() {
-        DriveState::Up => None,
+        DriveState::Up | DriveState::Opening(_) => None,
         DriveState::Offline(offline) => Some(offline),
     }
 }
