@@ -10,6 +10,7 @@
     bench/cache/bench.py tls          # HTTPS hits: CPU seconds per GB
     bench/cache/bench.py idle         # 20,000 idle connections beside 2,000 busy ones, on two cores
     bench/cache/bench.py eviction     # byte miss ratio on a made trace (cargo bench -p mcc-cache --bench eviction)
+    bench/cache/bench.py restart      # a drive of 10 TB indexed: seconds, memory (cargo bench -p mcc-cache --bench restart)
     bench/cache/bench.py all          # all of it, and the table of docs/benchmarks.md
 
 Needs Linux, Python 3.11, root (for nginx and the limits), openssl, nginx with the slice module, and two cores; Varnish if it is there. The server under
@@ -19,6 +20,7 @@ an idle machine only.
 """
 import argparse, datetime, itertools, json, os, pathlib, platform, re, resource, shutil, statistics, subprocess, sys, tempfile
 
+sys.dont_write_bytecode = True
 from servers import HOST, Mcc, NginxAio, NginxSlice, NginxStatic, Origin, Varnish
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -273,7 +275,7 @@ class Direct:
 
 def miss_mode(bench):
     bench.make("first")
-    origin = Origin(bench, LATENCY_MS)
+    origin = Origin(bench, LATENCY_MS, bench.args.origin_mb_per_s)
     servers = [kind(bench, origin) for kind in bench.peers(Mcc, NginxSlice, Varnish)] + [Direct(origin)]
     size = FILES["first"]
 
@@ -293,8 +295,7 @@ def miss_mode(bench):
     whole = first_download("whole", connections=1, requests=1)
     bench.show(f"First download of 64 MiB, the origin {LATENCY_MS} ms away, one GET", whole, columns)
     ranges = first_download("ranges", connections=1, range=MIB, order="sequential", requests=size // MIB)
-    bench.show("First download in 1 MiB ranges, one after the other",
-               ranges, {**columns, "MB/s each": lambda report: size / report["seconds"] / 1e6})
+    bench.show("First download in 1 MiB ranges, one after the other", ranges, columns)
     eight = first_download("eight", connections=8, requests=1)
     bench.show("Eight clients at once, one GET each", eight, columns)
 
@@ -336,7 +337,8 @@ def open_files():
 
 def idle_mode(bench):
     most = open_files()
-    idle = min(IDLE, most - BUSY - 500)
+    # A busy connection is one open file for its client and up to two for a server.
+    idle = min(IDLE, most - 2 * BUSY - 500)
     fewer = f" ({IDLE:,} were wanted; a process may have {most:,} open files here)" if idle < IDLE else ""
     what = f"{idle:,} idle + {BUSY:,} busy connections{fewer}, "
     bench.make("big")
@@ -360,20 +362,31 @@ def idle_mode(bench):
               memory(ours))
 
 
-def eviction_mode(bench):
+def cargo_bench(name, *patterns):
+    """Runs a bench of mcc-cache and shows what it prints: the numbers that `patterns` find in it."""
     root = pathlib.Path(__file__).resolve().parents[2]
-    output = subprocess.run(["cargo", "bench", "--quiet", "-p", "mcc-cache", "--bench", "eviction"], cwd=root, capture_output=True, text=True)
-    print(f"\n## Eviction\n\n{output.stdout}{output.stderr if output.returncode else ''}")
-    found = re.search(r"^at worst (-?[\d.]+) % above the best", output.stdout, re.M)
-    if output.returncode or not found:
-        sys.exit("the eviction bench failed")
-    worst = float(found[1])
+    output = subprocess.run(["cargo", "bench", "--quiet", "-p", "mcc-cache", "--bench", name], cwd=root, capture_output=True, text=True)
+    print(f"\n## {name}\n\n{output.stdout}{output.stderr if output.returncode else ''}")
+    found = [re.search(pattern, output.stdout, re.M) for pattern in patterns]
+    if output.returncode or not all(found):
+        sys.exit(f"the bench `{name}` failed")
+    return [float(match[1]) for match in found]
+
+
+def eviction_mode(bench):
+    worst, = cargo_bench("eviction", r"^at worst (-?[\d.]+) % above the best")
     bench.row("eviction, byte miss ratio on a made trace", "mcc's S3-FIFO", "best of LRU, SIEVE, S3-FIFO at each size", f"{worst:+.1f} % at worst", "≤", 3, " %",
               worst)
 
 
+def restart_mode(bench):
+    seconds, memory = cargo_bench("restart", r"^all indexed after +([\d.]+) s", r"^memory added +([\d.]+) MB")
+    bench.row("RAM for a 10 TB index", f"{memory:.0f} MB", "-", f"{memory:.0f} MB", "≤", 300, " MB", memory)
+    bench.row("restart with 10 TB indexed", f"{seconds:.1f} s", "-", f"{seconds:.1f} s", "≤", 5, " s", seconds)
+
+
 MODES = {"warm": warm_mode, "connections": connections_mode, "small": small_mode, "cold": cold_mode, "miss": miss_mode, "tls": tls_mode,
-         "idle": idle_mode, "eviction": eviction_mode}
+         "idle": idle_mode, "eviction": eviction_mode, "restart": restart_mode}
 
 
 def print_table(bench):
@@ -394,6 +407,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7, help="windows of each server, after one that is not counted")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a window")
     parser.add_argument("--dir", help="where to put the work folder, of 14 GB at most; the drive under it is what `cold` reads from")
+    parser.add_argument("--origin-mb-per-s", type=int, help="in `miss`: the most that the origin sends on one connection; else what loopback gives")
     parser.add_argument("--no-varnish", action="store_true")
     args = parser.parse_args()
     bench = Bench(args)

@@ -85,10 +85,11 @@ class Origin(Program):
     """`mcc-load origin` over the bench's files."""
     name = "origin"
 
-    def __init__(self, bench, latency_ms=0):
+    def __init__(self, bench, latency_ms=0, mb_per_s=None):
         super().__init__(bench, bench.load_cpu)
+        pace = ["--mb-per-s", mb_per_s] if mb_per_s else []
         self.start([bench.load_program, "origin", "--listen", f"127.0.0.1:{self.port}", "--dir", bench.files,
-                    "--latency-ms", latency_ms])
+                    "--latency-ms", latency_ms, *pace])
 
     def counters(self):
         return json.loads(get(self.port, "/counters"))

@@ -24,7 +24,10 @@ const SCRATCH: usize = 4 << 20;
 /// Bytes that an idle connection asks for before and after.
 const IDLE_RANGE: u64 = 1 << 10;
 
-/// How long idle connections may take to be answered, all of them together.
+/// Idle connections opened before their first answers are waited for: fewer than wait to be accepted anywhere.
+const IDLE_AT_ONCE: usize = 250;
+
+/// How long idle connections may take to be answered, those of one turn together.
 const IDLE_PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Args)]
@@ -86,8 +89,10 @@ pub(crate) fn run(args: &LoadArgs) -> Result<Report> {
     let idle_plan = Plan::new(args.size, Some(IDLE_RANGE.min(args.size)), Order::Sequential);
     let mut idle = fleet(idle_plan)?;
     let mut idle_tally = Tally::default();
-    idle.open(args.idle, &mut idle_tally);
-    idle.run(Some(1), 1, IDLE_PATIENCE, &mut idle_tally)?;
+    while idle.connections.len() < args.idle {
+        idle.open(IDLE_AT_ONCE.min(args.idle - idle.connections.len()), &mut idle_tally);
+        idle.run(Some(1), 1, IDLE_PATIENCE, &mut idle_tally)?;
+    }
     let resident_with = resident(&args.pids);
 
     let mut busy = fleet(Plan::new(args.size, args.range, args.order))?;

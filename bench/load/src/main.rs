@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use content::Content;
 use load::LoadArgs;
+use origin::Pace;
 
 /// Bytes written at a time.
 const PIECE: u64 = 1 << 20;
@@ -61,13 +62,18 @@ struct OriginArgs {
     /// Time before each answer, in milliseconds
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
+    /// Most megabytes (10^6) per second on one connection; without it as fast as can be
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    mb_per_s: Option<u32>,
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Make { file, size } => make(&file, size),
         Command::Origin(args) => {
-            origin::serve(args.listen, &args.dir, Duration::from_millis(args.latency_ms))
+            let pace =
+                Pace { latency: Duration::from_millis(args.latency_ms), mb_per_s: args.mb_per_s };
+            origin::serve(args.listen, &args.dir, pace)
         }
         Command::Get(args) => {
             let report = load::run(&args)?;

@@ -10,14 +10,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+
+/// Bytes sent at a time.
+const PIECE: u64 = 256 << 10;
+
+/// How far away the origin is.
+pub(crate) struct Pace {
+    /// Before each answer.
+    pub(crate) latency: Duration,
+    /// Most megabytes per second on one connection.
+    pub(crate) mb_per_s: Option<u32>,
+}
+
+impl Pace {
+    /// How long `bytes` of a body take at least.
+    fn time_for(&self, bytes: u64) -> Duration {
+        let microseconds = self.mb_per_s.map_or(0, |mb_per_s| bytes / u64::from(mb_per_s));
+        Duration::from_micros(microseconds)
+    }
+}
 
 /// What all connections share.
 struct Origin {
     dir: PathBuf,
-    latency: Duration,
+    pace: Pace,
     counters: Counters,
 }
 
@@ -44,9 +63,9 @@ struct Request {
 }
 
 /// Listens at `listen` and serves the files in `dir`, for good.
-pub(crate) fn serve(listen: SocketAddr, dir: &Path, latency: Duration) -> Result<()> {
+pub(crate) fn serve(listen: SocketAddr, dir: &Path, pace: Pace) -> Result<()> {
     ensure!(dir.is_dir(), "{} is no folder", dir.display());
-    let origin = Arc::new(Origin { dir: dir.to_owned(), latency, counters: Counters::default() });
+    let origin = Arc::new(Origin { dir: dir.to_owned(), pace, counters: Counters::default() });
     let listener = TcpListener::bind(listen).with_context(|| format!("listening at {listen}"))?;
     for socket in listener.incoming() {
         let (socket, origin) = (socket?, Arc::clone(&origin));
@@ -70,7 +89,7 @@ impl Origin {
             let running = self.counters.running.fetch_add(1, Ordering::Relaxed) + 1;
             self.counters.most.fetch_max(running, Ordering::Relaxed);
             self.counters.requests.fetch_add(1, Ordering::Relaxed);
-            thread::sleep(self.latency);
+            thread::sleep(self.pace.latency);
             let answered = self.answer(socket, &request);
             self.counters.running.fetch_sub(1, Ordering::Relaxed);
             answered?;
@@ -121,8 +140,11 @@ impl Origin {
         if request.method == "HEAD" {
             return Ok(());
         }
+        let (began, first) = (Instant::now(), body.start);
         while body.start < body.end {
-            let left = (body.end - body.start).min(1 << 20) as usize;
+            let due = began + self.pace.time_for(body.start - first);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let left = (body.end - body.start).min(PIECE) as usize;
             let sent = rustix::fs::sendfile(socket, &file, Some(&mut body.start), left)?;
             if sent == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
