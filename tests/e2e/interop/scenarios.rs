@@ -290,11 +290,12 @@ fn discard_new(make: Make) -> Outcome {
 }
 
 fn keep_last_good(make: Make) -> Outcome {
-    let (max_prefixes, max_prefixes_action) = (5, "keep-last-good");
+    // What came from 80 % on is part of the flood.
+    let (max_prefixes, max_prefixes_action) = (10, "keep-last-good");
     let plan = Plan { max_prefixes, max_prefixes_action, routes: own(0..5), ..Plan::new() };
     let mut stage = learn(make, plan.clone());
     let before = stage.site.clone();
-    stage.announce(Plan { routes: own(0..10), ..plan });
+    stage.announce(Plan { routes: own(0..20), ..plan });
     let neighbor = stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
     assert_eq!(neighbor["last_error"]["subcode"], 1, "{neighbor}");
     stage.site = before;
@@ -304,6 +305,9 @@ fn keep_last_good(make: Make) -> Outcome {
 }
 
 fn back_after_rest(make: Make) -> Outcome {
+    if make == Make::OpenBgpd {
+        return Impossible("it waits for minutes after it was told of its prefixes twice");
+    }
     let plan = Plan { max_prefixes: 5, max_prefixes_rest: 5, ..Plan::new() };
     let mut stage = Stage::set(make, plan.clone());
     stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
