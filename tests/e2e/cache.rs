@@ -316,7 +316,10 @@ fn a_flipped_byte_is_found_named_and_fetched_anew() {
             (show["stored"] == 5 * MIB).then_some(()).ok_or_else(|| show.to_string())
         });
     }
-    let json = node.ask("cache verify --json").good().json();
+    // What was fetched anew is compared as soon as a checkpoint has it.
+    let json = node.wait_for("a look at all blocks", "cache verify", |json| {
+        (json["drives"][0]["done"] == 10).then(|| json.clone())
+    });
     assert_eq!((&json["damaged"], &json["broken_off"]), (&json!([]), &Value::Null));
     assert_eq!(
         (&json["drives"][0]["path"], &json["drives"][0]["done"]),

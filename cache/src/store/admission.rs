@@ -29,7 +29,9 @@ pub(super) enum Refused {
 impl Admission {
     /// Looks around for the drives in `folders`.
     pub(super) fn new(ledger: &Arc<Ledger>, folders: &[PathBuf]) -> Self {
-        let folders = folders.iter().map(|folder| real(folder)).collect();
+        // One that does not exist is on no file system.
+        let folders = folders.iter().map(|folder| real(folder)).filter(|folder| folder.exists());
+        let folders = folders.collect();
         Self { mounts: Mounts::of_system(), ledger: Arc::clone(ledger), folders }
     }
 
