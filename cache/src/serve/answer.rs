@@ -17,10 +17,14 @@ use super::multipart::Multipart;
 use crate::conditional::{self, Validators, Verdict};
 use crate::counters::RequestResult;
 use crate::fill::{self, FillError, How, ObjectReader, Opened, OriginReply, Source, Ticket};
+use crate::origin::OriginFailure;
 use crate::range::{ByteRange, Selection, block_of};
 use crate::request::{self as content, ContentRequest};
 use crate::store::Object;
 use crate::time::unix_now;
+
+/// So often an answer begins anew because the object has changed at the origin before its first byte.
+const CHANGES: u32 = 2;
 
 /// An object to answer from, and how it became known; `None`: it was known and fresh.
 struct Found {
@@ -98,10 +102,20 @@ impl Server {
         head: &request::Parts,
         outlet: Outlet,
     ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
-        match self.find(request, &head.headers).await? {
-            Opening::Found(found) => self.answer_from(request, &head.headers, found, outlet).await,
-            Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
-            Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
+        let mut tries = 0..CHANGES;
+        loop {
+            let answer = match self.find(request, &head.headers).await? {
+                Opening::Found(found) => {
+                    self.answer_from(request, &head.headers, found, outlet.clone()).await
+                }
+                Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
+                Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
+            };
+            match answer {
+                // Nothing of the old version has gone out yet: the answer can be all of the new one.
+                Err(FillError::Origin(OriginFailure::Changed)) if tries.next().is_some() => {}
+                answer => return answer,
+            }
         }
     }
 

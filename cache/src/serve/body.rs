@@ -55,6 +55,7 @@ pub(crate) struct Cut {
 }
 
 /// The way to the client.
+#[derive(Clone)]
 pub(crate) enum Outlet {
     /// A plain connection: content on drives is promised in its outbox, and does not cross user space.
     File(Outbox),

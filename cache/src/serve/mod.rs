@@ -212,13 +212,15 @@ impl Server {
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
             let (server, outlet) = (server.clone(), outlet());
-            async move {
+            let answer = async move {
                 if let Some(why) = refusal {
                     server.counters.request(crate::counters::RequestResult::Unavailable);
                     return Ok(head::unavailable(why));
                 }
                 server.answer(request, outlet).await
-            }
+            };
+            // Boxed: hyper keeps the room for it between requests, which is most of what an idle connection takes.
+            answer.boxed()
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -19,6 +19,9 @@ use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 /// Jobs that may wait for a thread, per thread. Full: whoever wants to read waits, and nothing is read ahead.
 const WAITING: usize = 16;
 
+/// Where processors are scarce the threads that send go first: what they have is in memory, and others wait for it.
+const NICENESS: i32 = 10;
+
 /// A part of a block to be read.
 pub(super) struct ReadJob {
     pub(super) pin: Pin,
@@ -65,7 +68,9 @@ impl Readers {
         for thread in 0..threads {
             let (jobs, busy) = (Arc::clone(&jobs), Arc::clone(&busy));
             thread::Builder::new().name(format!("mcc-read-{index}-{thread}")).spawn(move || {
-                Reader { scratch: vec![0; READ_WINDOW as usize].into(), busy }.run(&jobs)
+                // Of this thread only, as Linux has it. Where it is refused, all are equal.
+                let _ = rustix::process::setpriority_process(None, NICENESS);
+                Reader { scratch: vec![0; READ_WINDOW as usize].into(), busy }.run(&jobs);
             })?;
         }
         Ok(Self { jobs: sender, busy })
