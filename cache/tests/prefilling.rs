@@ -95,7 +95,8 @@ async fn with_a_rate_little_is_asked_for_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_stored_is_told_with_the_reason() {
-    let (_folder, origin, node) = start(&[("/f", MIB), ("/huge", 257 * MIB)]).await;
+    let (_folder, origin, node) = start(&[("/f", MIB)]).await;
+    origin.put("/huge", vec![0; 257 * MIB], "\"v1\"");
     assert_eq!(
         prefill(&node, "/none", None).await,
         Err(PrefillError::Refused(StatusCode::NOT_FOUND))
