@@ -292,10 +292,17 @@ fn discard_new(make: Make) -> Outcome {
 fn keep_last_good(make: Make) -> Outcome {
     // What came from 80 % on is part of the flood.
     let (max_prefixes, max_prefixes_action) = (10, "keep-last-good");
-    let plan = Plan { max_prefixes, max_prefixes_action, routes: own(0..5), ..Plan::new() };
+    let plan = Plan { max_prefixes, max_prefixes_action, routes: fed(0..5), ..Plan::new() };
     let mut stage = learn(make, plan.clone());
+    // Who was there before is told by the second.
+    let first = format!("bgp routes {} --json", stage.site.plan.routes[0].prefix);
+    wait_for("routes of some age", || {
+        let page = stage.node.ask(&first).good().json();
+        let age = page["routes"][0]["age_seconds"].as_u64();
+        age.filter(|&age| age >= 2).ok_or_else(|| page.to_string())
+    });
     let before = stage.site.clone();
-    stage.announce(Plan { routes: own(0..20), ..plan });
+    stage.announce(Plan { routes: fed(0..20), ..plan });
     let neighbor = stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
     assert_eq!(neighbor["last_error"]["subcode"], 1, "{neighbor}");
     stage.site = before;
@@ -308,10 +315,10 @@ fn back_after_rest(make: Make) -> Outcome {
     if make == Make::OpenBgpd {
         return Impossible("it waits for minutes after it was told of its prefixes twice");
     }
-    let plan = Plan { max_prefixes: 5, max_prefixes_rest: 5, ..Plan::new() };
+    let plan = Plan { max_prefixes: 5, max_prefixes_rest: 5, routes: fed(0..10), ..Plan::new() };
     let mut stage = Stage::set(make, plan.clone());
     stage.wait_for("end of the session", |n| n["last_error"]["code"] == 6);
-    stage.announce(Plan { routes: own(0..5), ..plan });
+    stage.announce(Plan { routes: fed(0..5), ..plan });
     stage.wait_until_learned();
     Passed
 }
