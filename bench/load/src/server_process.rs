@@ -19,7 +19,7 @@ impl CpuTime {
             let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
             // proc_pid_stat(5): utime and stime are the 12th and 13th field behind the name in brackets.
             let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-            let mut fields = behind_name.split_whitespace().skip(11).map(|field| number(field));
+            let mut fields = behind_name.split_whitespace().skip(11).map(number);
             total.user += fields.next().unwrap_or(0.0) * tick;
             total.system += fields.next().unwrap_or(0.0) * tick;
         }

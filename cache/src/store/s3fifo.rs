@@ -52,7 +52,7 @@ impl S3Fifo {
     }
 
     /// Slots in both queues.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.small.length + self.main.length
     }
 
@@ -65,7 +65,7 @@ impl S3Fifo {
     }
 
     /// Takes in `slot`, found on the drive at start: it had earned its place before.
-    pub fn restore(&mut self, slot: u32) {
+    pub(super) fn restore(&mut self, slot: u32) {
         self.put(Place::Main, slot);
     }
 
