@@ -286,6 +286,8 @@ async fn a_drive_that_fails_in_the_middle_is_made_up_for_by_the_origin() {
         let node = Node::start_with(settings, options).await;
         assert!(node.get("/f", &[]).await.body == expected);
         node.written("/f", 6).await;
+        // And no longer in memory: every block is read.
+        until(|| node.cache.status().objects_in_flight == 0).await;
         origin.forget_log();
         // The third block's second quarter.
         let fault = Fault {
