@@ -35,6 +35,10 @@ impl PrefixList {
 
     /// Whether one of the rules names `prefix`.
     pub(super) fn contains(&self, prefix: &IpNet) -> bool {
+        // Asked for each prefix, and most lists are empty.
+        if self.is_empty() {
+            return false;
+        }
         let named = |lengths: &Lengths| lengths.iter().any(|it| it.contains(&prefix.prefix_len()));
         match prefix {
             IpNet::V4(prefix) => self.ipv4.cover_values(prefix).any(named),

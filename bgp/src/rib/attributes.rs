@@ -56,9 +56,23 @@ impl AttributesId {
 pub(super) struct AttributeTable {
     slots: Vec<Slot>,
     free: Vec<AttributesId>,
-    ids: HashTable<AttributesId>,
+    ids: HashTable<Hashed>,
     /// Seeded by chance: who may write communities must not be able to make all sets collide.
     hasher: RandomState,
+}
+
+/// A set beside its hash: so the table grows, and passes over other sets, without a look at their bytes.
+#[derive(Debug, Clone, Copy)]
+struct Hashed {
+    hash: u32,
+    id: AttributesId,
+}
+
+impl Hashed {
+    /// As a hash table wants it: it takes its bits from both ends.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 #[derive(Debug)]
@@ -133,10 +147,10 @@ impl AttributeTable {
         neighbor: NeighborId,
         judge: impl FnOnce(&PathAttributes) -> Option<Refusal>,
     ) -> Option<(AttributesId, Option<Refusal>)> {
-        let hash = self.hasher.hash_one(set.as_bytes());
+        let hash = self.hash(set.as_bytes());
         let slots = &self.slots;
-        let same = |id: &AttributesId| bytes(slots, *id) == set.as_bytes();
-        if let Some(&id) = self.ids.find(hash, same) {
+        let same = |it: &Hashed| it.hash == hash && bytes(slots, it.id) == set.as_bytes();
+        if let Some(&Hashed { id, .. }) = self.ids.find(Hashed::spread(hash), same) {
             let slot = self.slots.get_mut(id.index())?;
             slot.users += 1;
             if slot.judged_for != neighbor {
@@ -165,9 +179,13 @@ impl AttributeTable {
                 id
             }
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.ids.insert_unique(hash, id, |&id| hasher.hash_one(bytes(slots, id)));
+        let of = |it: &Hashed| Hashed::spread(it.hash);
+        self.ids.insert_unique(Hashed::spread(hash), Hashed { hash, id }, of);
         Some((id, refusal))
+    }
+
+    fn hash(&self, bytes: &[u8]) -> u32 {
+        u32::try_from(self.hasher.hash_one(bytes) >> 32).unwrap_or_default()
     }
 
     /// Forgets what the accept rules of `neighbor` said: its number gets other rules. A walk over all
@@ -188,9 +206,9 @@ impl AttributeTable {
         let Some(slot) = self.slots.get_mut(id.index()) else { return };
         slot.users -= 1;
         if slot.users == 0 {
-            let hash = self.hasher.hash_one(&*slot.bytes);
-            slot.bytes = Box::default();
-            if let Ok(entry) = self.ids.find_entry(hash, |&other| other == id) {
+            let bytes = std::mem::take(&mut slot.bytes);
+            let hash = Hashed::spread(self.hash(&bytes));
+            if let Ok(entry) = self.ids.find_entry(hash, |it| it.id == id) {
                 entry.remove();
             }
             self.free.push(id);

@@ -99,8 +99,10 @@ impl Footprint {
     pub(super) fn count_addresses(&mut self, prefixes: &PrefixTable) {
         let mut outermost: Option<IpNet> = None;
         let mut addresses = 0u128;
-        for (prefix, ..) in self.iter_after(prefixes, None) {
-            if !outermost.is_some_and(|outer| outer.contains(&prefix)) {
+        for (prefix, id) in prefixes.iter(None) {
+            // In this order: an entry may be anywhere in memory, and most prefixes are in another.
+            let is_inside = outermost.is_some_and(|outer| outer.contains(&prefix));
+            if !is_inside && self.entries.get(id).is_some() {
                 addresses = addresses.saturating_add(size(prefix));
                 outermost = Some(prefix);
             }

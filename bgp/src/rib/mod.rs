@@ -17,6 +17,7 @@ mod export;
 mod footprint;
 mod generation;
 mod intake;
+mod ipv4_prefixes;
 mod known_good;
 pub mod last_good;
 mod left_out;

@@ -1,7 +1,9 @@
 //! Every prefix that any neighbor announced or the configuration names, each with a number.
 
-use ipnet::IpNet;
-use prefix_trie::joint::JointPrefixMap;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+
+use super::ipv4_prefixes::Ipv4Prefixes;
 
 /// Number of a prefix in a [`PrefixTable`]; used again after the prefix has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,28 +17,56 @@ impl PrefixId {
 
 #[derive(Debug, Default)]
 pub(super) struct PrefixTable {
-    ids: JointPrefixMap<IpNet, PrefixId>,
-    free: Vec<PrefixId>,
+    ipv4: Ipv4Prefixes,
+    ipv6: PrefixMap<Ipv6Net, PrefixId>,
+    numbers: Numbers,
     /// How many neighbors have a route of the prefix, by its number: to look into each of five hundred
     /// costs more than everything else that is done for a route.
     holders: Vec<u16>,
 }
 
+/// The numbers of prefixes. There are fewer prefixes than numbers: each takes memory.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The lowest that was never given.
+    next: u32,
+    /// Those that came back.
+    free: Vec<PrefixId>,
+}
+
+impl Numbers {
+    fn give(&mut self) -> PrefixId {
+        self.free.pop().unwrap_or_else(|| {
+            let id = PrefixId(self.next);
+            self.next = self.next.saturating_add(1);
+            id
+        })
+    }
+
+    fn given(&self) -> usize {
+        PrefixId(self.next).index().saturating_sub(self.free.len())
+    }
+}
+
 impl PrefixTable {
-    /// The number of a prefix, which gets one if it has none. There are fewer prefixes than
-    /// numbers: each takes memory.
+    /// The number of a prefix, which gets one if it has none.
     pub(super) fn number(&mut self, prefix: IpNet) -> PrefixId {
-        let next = u32::try_from(self.ids.len() + self.free.len()).unwrap_or(u32::MAX);
-        let free = &mut self.free;
-        *self.ids.entry(prefix).or_insert_with(|| free.pop().unwrap_or(PrefixId(next)))
+        let new = || self.numbers.give();
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.get_or_insert_with(&prefix, new),
+            IpNet::V6(prefix) => *self.ipv6.entry(prefix).or_insert_with(new),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.numbers.given()
     }
 
     pub(super) fn get(&self, prefix: &IpNet) -> Option<PrefixId> {
-        self.ids.get(prefix).copied()
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.get(prefix),
+            IpNet::V6(prefix) => self.ipv6.get(prefix).copied(),
+        }
     }
 
     /// One neighbor more has a route of the prefix.
@@ -63,7 +93,11 @@ impl PrefixTable {
 
     /// Forgets a prefix that nobody has any more.
     pub(super) fn remove(&mut self, prefix: &IpNet) {
-        self.free.extend(self.ids.remove(prefix));
+        let removed = match prefix {
+            IpNet::V4(prefix) => self.ipv4.remove(prefix),
+            IpNet::V6(prefix) => self.ipv6.remove(prefix),
+        };
+        self.numbers.free.extend(removed);
     }
 
     /// In order of address, then length: from `first`, or after it, or from the beginning.
@@ -71,16 +105,28 @@ impl PrefixTable {
         &self,
         first: Option<(IpNet, Inclusive)>,
     ) -> impl Iterator<Item = (IpNet, PrefixId)> + '_ {
-        let prefixes = match first {
-            Some((first, Inclusive(inclusive))) => self.ids.iter_from(&first, inclusive),
-            None => self.ids.iter(),
+        let (ipv4, ipv6) = match first {
+            None => (Some(self.ipv4.iter_from(Ipv4Net::default())), self.ipv6.iter()),
+            Some((IpNet::V4(first), _)) => (Some(self.ipv4.iter_from(first)), self.ipv6.iter()),
+            Some((IpNet::V6(first), Inclusive(inclusive))) => {
+                (None, self.ipv6.iter_from(&first, inclusive))
+            }
         };
-        prefixes.map(|(prefix, &id)| (prefix, id))
+        let left_out = first.filter(|(_, Inclusive(inclusive))| !inclusive).map(|(first, _)| first);
+        let ipv4 = ipv4.into_iter().flatten().map(|(prefix, id)| (IpNet::from(prefix), id));
+        let ipv6 = ipv6.map(|(prefix, &id)| (IpNet::from(prefix), id));
+        ipv4.skip_while(move |(prefix, _)| Some(*prefix) == left_out).chain(ipv6)
     }
 
     /// The prefixes that cover `prefix`, itself included, shortest first.
     pub(super) fn covering(&self, prefix: &IpNet) -> impl Iterator<Item = (IpNet, PrefixId)> + '_ {
-        self.ids.cover(prefix).map(|(prefix, &id)| (prefix, id))
+        let (ipv4, ipv6) = match prefix {
+            IpNet::V4(prefix) => (Some(self.ipv4.covering(*prefix)), None),
+            IpNet::V6(prefix) => (None, Some(self.ipv6.cover(prefix))),
+        };
+        let ipv4 = ipv4.into_iter().flatten().map(|(prefix, id)| (IpNet::from(prefix), id));
+        let ipv6 = ipv6.into_iter().flatten().map(|(prefix, &id)| (IpNet::from(prefix), id));
+        ipv4.chain(ipv6)
     }
 }
 

@@ -120,6 +120,11 @@ impl Link {
         }
     }
 
+    /// How many bytes were read that have not been looked at.
+    pub(super) fn unread(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// The next whole message of what was read. An UPDATE with two next hops comes as two.
     ///
     /// # Errors

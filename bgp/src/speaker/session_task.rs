@@ -33,6 +33,8 @@ use crate::session::{
     State, StopReason, Timers,
 };
 
+/// Bytes of an UPDATE as most are.
+const USUAL_MESSAGE: usize = 64;
 /// How many refused connections are told why at a time; further ones are just closed.
 const TURNED_AWAY: usize = 4;
 
@@ -234,6 +236,9 @@ impl SessionTask {
 
     /// Handles every whole message of what has been read.
     fn take_in(&mut self, role: Role, now: Instant) {
+        // Once, and not step by step: each step would copy what is there.
+        let messages = self.link_mut(role).map_or(0, |link| link.unread() / USUAL_MESSAGE);
+        self.pending.reserve(messages);
         // The link goes when a message ends the session.
         while let Some(link) = self.link_mut(role) {
             match link.next_message() {
