@@ -23,7 +23,7 @@ use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_cache::{Cache, CacheError, CacheSettings, CertificateFiles, Limits};
 use mcc_config::{Bgp, NodeConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use central_settings::CentralSettings;
@@ -32,6 +32,10 @@ use exports::Exports;
 
 /// How long running downloads may go on after the node was told to stop.
 const DOWNLOADS_MAY_RUN: Duration = Duration::from_secs(30);
+
+/// Connections that may wait to be accepted: clients come in crowds, and one that finds no place tries again only after
+/// a second. The system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// How long the start waits for the drives.
 const DRIVES_MAY_OPEN: Duration = Duration::from_millis(500);
@@ -77,9 +81,9 @@ impl Node {
         let cache = Arc::new(open_cache(&config).await?);
 
         // All addresses first: a node that cannot listen must not have told a router that it is there.
-        let http = listen_all("http.listen", &config.http.listen).await?;
-        let https = listen_all("https.listen", &config.https.listen).await?;
-        let admin = listen("admin.listen", config.admin.listen).await?;
+        let http = listen_all("http.listen", &config.http.listen)?;
+        let https = listen_all("https.listen", &config.https.listen)?;
+        let admin = listen("admin.listen", config.admin.listen)?;
         let addresses = Addresses {
             http: local_addresses(&http)?,
             https: local_addresses(&https)?,
@@ -216,16 +220,26 @@ fn speaker_settings(config: &NodeConfig) -> Result<SpeakerSettings> {
     })
 }
 
-async fn listen_all(key: &str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+fn listen_all(key: &str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        listeners.push(listen(key, *address).await?);
+        listeners.push(listen(key, *address)?);
     }
     Ok(listeners)
 }
 
-async fn listen(key: &str, address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn listen(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // So that a restart need not wait for the last connections of the node before it to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().with_context(|| {
         let hint = if address.port() < 1024 {
             " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
         } else {

@@ -186,7 +186,7 @@ impl Server {
                 some => (StatusCode::PARTIAL_CONTENT, Some(some)),
             },
         };
-        let mut out = head::object_headers(&meta, status);
+        let mut out = head::object_headers(meta, status);
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             out.insert(header::CONTENT_RANGE, head::no_range(length));
             out.remove(header::CONTENT_TYPE);
@@ -268,7 +268,7 @@ impl Server {
         let Some(first_range) = first_range else {
             return Ok((Source::Drive, ContentBody::empty()));
         };
-        let target = ticket.target().clone();
+        let target = multipart.is_some().then(|| ticket.target().clone());
         let read = |ticket, range| {
             let (fills, object) = (self.fills.clone(), object.clone());
             ObjectReader::new(fills, object, ticket, range, outlet.delivery())
@@ -285,7 +285,7 @@ impl Server {
         let mut segments = VecDeque::new();
         segments.push_back(Segment::Content(chunk));
         segments.push_back(Segment::Range(Box::new(reader)));
-        if let Some(multipart) = multipart {
+        if let (Some(multipart), Some(target)) = (multipart, target) {
             let mut parts = multipart.parts.into_iter();
             if let Some((text, _)) = parts.next() {
                 segments.push_front(Segment::Text(text));

@@ -36,6 +36,8 @@ pub(crate) enum CacheStatus {
 pub(crate) struct NodeId {
     name: String,
     via: HeaderValue,
+    /// `Cache-Status` of a hit, which most answers are.
+    hit: HeaderValue,
 }
 
 impl NodeId {
@@ -44,7 +46,8 @@ impl NodeId {
         let name = format!("mcc-{node}");
         let via = HeaderValue::from_str(&format!("1.1 {name}"));
         // Letters, digits and '-' can always be sent.
-        Self { via: via.unwrap_or(HeaderValue::from_static("1.1 mcc")), name }
+        let hit = ascii(&format!("{name}; hit"));
+        Self { via: via.unwrap_or(HeaderValue::from_static("1.1 mcc")), hit, name }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -61,7 +64,10 @@ impl NodeId {
         let name = &self.name;
         let kept = |stored: bool| if stored { "; stored" } else { "" };
         let text = match status {
-            CacheStatus::Hit => format!("{name}; hit"),
+            CacheStatus::Hit => {
+                headers.append(CACHE_STATUS, self.hit.clone());
+                return;
+            }
             CacheStatus::Stale => format!("{name}; hit; detail=stale"),
             CacheStatus::Revalidated => format!("{name}; fwd=stale; fwd-status=304"),
             CacheStatus::Partial { stored } => format!("{name}; fwd=partial{}", kept(stored)),
@@ -76,19 +82,19 @@ impl NodeId {
 }
 
 /// The fields of a stored object, in an answer of `status`.
-pub(crate) fn object_headers(meta: &ObjectMeta, status: StatusCode) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(meta.headers.len() + 8);
-    for (name, value) in &meta.headers {
+pub(crate) fn object_headers(meta: ObjectMeta, status: StatusCode) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(meta.headers.len() + 9);
+    for (name, value) in meta.headers {
         // Describes bytes that are not sent here (RFC 9110 §15.4.5).
         if status == StatusCode::NOT_MODIFIED && name == header::CONTENT_TYPE {
             continue;
         }
-        headers.append(name.clone(), value.clone());
+        headers.append(name, value);
     }
-    let validators = [(header::ETAG, &meta.etag), (header::LAST_MODIFIED, &meta.last_modified)];
+    let validators = [(header::ETAG, meta.etag), (header::LAST_MODIFIED, meta.last_modified)];
     for (name, value) in validators {
         if let Some(value) = value {
-            headers.insert(name, value.clone());
+            headers.insert(name, value);
         }
     }
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -300,7 +300,7 @@ mod tests {
         scene.send(vec![part]).await.unwrap();
         // Nothing is pinned any more, and everything on the drive is replaced, again and again.
         for version in 0..4 {
-            let meta = ObjectMeta { length: 32 << 20, ..scene.object.meta().as_ref().clone() };
+            let meta = ObjectMeta { length: 32 << 20, ..scene.object.meta() };
             let path = format!("/{version}");
             let key = ObjectKey::new(&"a.example".parse().unwrap(), &path, None);
             let new = scene.store.publish(&key, &meta);

@@ -369,7 +369,7 @@ impl Keeper {
 /// What the log says of an object; `None` if that is too long to be written: `Store::write` takes no
 /// blocks of such an object, and when only new headers made it so, its last entry stays.
 fn log_entry(object: &Object) -> Option<Vec<u8>> {
-    let meta = object.meta().as_ref().clone();
+    let meta = object.meta();
     ObjectRecord { number: object.number(), key: object.key().clone(), meta }.encode().ok()
 }
 

@@ -5,8 +5,8 @@
 //! and the header fields of a generation may change, after the origin has confirmed it.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
@@ -118,8 +118,8 @@ impl Object {
 
     /// What the origin said, as of its last answer. Put together for each call.
     #[must_use]
-    pub fn meta(&self) -> Arc<ObjectMeta> {
-        Arc::new(self.meta.load().unpack(self.length))
+    pub fn meta(&self) -> ObjectMeta {
+        self.meta.load().unpack(self.length)
     }
 
     /// Until when it may be served without asking the origin: seconds since 1970.

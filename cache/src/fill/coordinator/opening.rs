@@ -115,7 +115,7 @@ impl Coordinator {
             return None;
         }
         let fresh_until = unix_now() + STALE_GRACE;
-        self.shared.store.renew(&stale, &ObjectMeta { fresh_until, ..(*meta).clone() });
+        self.shared.store.renew(&stale, &ObjectMeta { fresh_until, ..meta });
         self.set_object(&stale);
         Some(stale)
     }

@@ -43,7 +43,7 @@ async fn content_and_headers_outlive_a_restart() {
 
     let store = open(&folder);
     let again = store.object(&key("/a?v=1")).unwrap();
-    assert_eq!(*again.meta(), renewed);
+    assert_eq!(again.meta(), renewed);
     assert_eq!(again.number(), object.number());
     assert!(store.block(&again, 0).unwrap().is_trusted(), "closed in order: nothing to verify");
     assert_eq!(check_all(&store).await, 3);

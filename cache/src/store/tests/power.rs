@@ -153,7 +153,7 @@ impl Machine {
             }
             Step::Renew(path) => {
                 let Some(object) = self.object(*path) else { return };
-                object.confirm(&ObjectMeta { fresh_until: 5000, ..object.meta().as_ref().clone() });
+                object.confirm(&ObjectMeta { fresh_until: 5000, ..object.meta() });
                 self.keeper.renewed(&object);
             }
             Step::Evict(small) => {
