@@ -43,6 +43,8 @@ pub(super) struct LinkState {
     pub(super) since: SystemTime,
     /// What the last call that failed said.
     pub(super) error: Option<String>,
+    /// Why the control plane does not take the footprint, although it answers.
+    pub(super) refused: Option<String>,
     pub(super) advertiser: AdvertiserStatus,
     /// Prefixes of the footprint that are not advertised, since the control plane has them itself.
     pub(super) withheld: usize,
@@ -83,6 +85,7 @@ impl ControlLink {
         let state = LinkState {
             url: url.to_owned(),
             connected: false,
+            refused: None,
             since: SystemTime::now(),
             error: None,
             advertiser: advertiser.status(),
@@ -277,8 +280,15 @@ impl Task {
         let now = Instant::now();
         match result {
             Ok(answer) => {
-                if let Answer::Invalid { line, reason, .. } = &answer {
-                    tracing::warn!(line, reason, "the control plane refuses the advertisement");
+                let refused = match &answer {
+                    Answer::Invalid { line, reason, .. } => {
+                        tracing::warn!(line, reason, "the control plane refuses the advertisement");
+                        Some(reason.to_string())
+                    }
+                    _ => None,
+                };
+                if self.watch.state().refused != refused {
+                    update(&self.watch, |state| state.refused = refused);
                 }
                 self.advertiser.answer(answer, now);
             }

@@ -245,6 +245,14 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
 
 fn link_part(link: &LinkState) -> Part {
     let (state, detail, advice) = match (&link.error, link.connected) {
+        (_, true) if link.refused.is_some() => (
+            PartState::Down,
+            format!(
+                "the control plane does not take the footprint: {}",
+                link.refused.as_deref().unwrap_or_default()
+            ),
+            Some("steering uses the last footprint that was acknowledged".to_owned()),
+        ),
         (_, true) if link.new_settings => (
             PartState::Warning,
             "the control plane has new settings for this node".to_owned(),

@@ -55,8 +55,25 @@ impl From<io::Error> for NotSaved {
 }
 
 /// What was saved. A file that is missing is none to speak of; one that cannot be used is logged, and
-/// then the node begins as a new one does.
-pub(super) fn read(path: &Path) -> Vec<SavedRoutes> {
+/// then the node begins as a new one does. IPv6 routes of a run that had IPv6 are left out if this one
+/// has not: no router could ever send or withdraw them again.
+pub(super) fn read(path: &Path, ipv6: bool) -> Vec<SavedRoutes> {
+    let mut saved = read_all(path);
+    if !ipv6 {
+        for routes in &mut saved {
+            routes
+                .updates
+                .retain(|update| update.announced.iter().all(|nlri| is_ipv4(&nlri.prefix)));
+        }
+    }
+    saved
+}
+
+fn is_ipv4(prefix: &IpNet) -> bool {
+    matches!(prefix, IpNet::V4(_))
+}
+
+fn read_all(path: &Path) -> Vec<SavedRoutes> {
     let file = match std::fs::read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),

@@ -221,7 +221,7 @@ impl Speaker {
         let ranges: Vec<_> = settings.dynamic.into_iter().map(Range::new).collect();
         let keep = settings.last_good_time;
         let saved = settings.last_good.as_deref().filter(|_| !keep.is_zero());
-        let saved = saved.map(last_good::read).unwrap_or_default();
+        let saved = saved.map(|file| last_good::read(file, settings.ipv6)).unwrap_or_default();
         let mut returning = last_good::dynamic_neighbors(&saved, &settings.neighbors, &ranges);
         returning.truncate(usize::from(u16::MAX) - rules.len());
         for (neighbor, prefix) in &returning {

@@ -134,24 +134,24 @@ impl Inventory {
     }
 
     /// Block `index` of `object` lies in `slot` from now on, for everyone to find. True when it is
-    /// the object's first block here. `restored`: it was there when the drive was opened.
+    /// the object's first block here.
     pub(super) fn add(
         &mut self,
         drive: &Drive,
         slot: u32,
         object: &Arc<Object>,
         index: u32,
-        restored: Option<Suspect>,
+        origin: Origin,
     ) -> bool {
         let Some(location) = Location::new(drive.index, slot) else { return false };
         let (place, first) = self.hold(object);
         self.owners.set(slot, place, index);
         let (class, rank) = self.layout.rank(slot);
-        match restored {
-            Some(_) => self.fifos.of_mut(class).restore(rank),
-            None => self.fifos.of_mut(class).insert(rank, block_hash(object, index)),
+        match origin {
+            Origin::Restored => self.fifos.of_mut(class).restore(rank),
+            Origin::Written => self.fifos.of_mut(class).insert(rank, block_hash(object, index)),
         }
-        drive.states.fill(slot, restored == Some(Suspect::Yes));
+        drive.states.fill(slot, origin == Origin::Restored);
         object.block_table().set(index, location);
         let length = object.block_length(index).unwrap_or(0);
         object.count_stored(length);
@@ -245,11 +245,13 @@ impl Usage for ClassUsage<'_> {
     }
 }
 
-/// Whether a block found at start is verified before it is served.
+/// How a block came into its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Suspect {
-    Yes,
-    No,
+pub(super) enum Origin {
+    /// It was written just now.
+    Written,
+    /// It was there when the drive was opened: it is compared with its checksum before it is sent.
+    Restored,
 }
 
 /// The name of a block among the ghosts: the same after the object was stored anew.

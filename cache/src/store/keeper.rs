@@ -18,7 +18,7 @@ use super::ageing::Ageing;
 use super::checkpoint::{Change, Checkpoint};
 use super::disk::Lock;
 use super::drive::{Drive, Pin, count};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, Origin};
 use super::layout::{Class, PerClass};
 use super::object::Object;
 use super::scrub::Next;
@@ -154,7 +154,7 @@ impl Keeper {
             count(&self.drive.counts.refused);
             return;
         }
-        let Some(slot) = self.free_slot(self.drive.layout.class_for(length)) else {
+        let Some(slot) = self.free_slot(self.class_for(length)) else {
             count(&self.drive.counts.refused);
             return;
         };
@@ -174,11 +174,26 @@ impl Keeper {
             epoch: self.checkpoint.meta.epoch,
         };
         self.drive.unrecorded.note(record);
-        if self.inventory.add(&self.drive, slot, object, index, None) {
+        if self.inventory.add(&self.drive, slot, object, index, Origin::Written) {
             self.checkpoint.unlogged.insert(object.number());
         }
         self.checkpoint.changes.insert(slot, Change::Filled(record));
         count(&self.drive.counts.written);
+    }
+
+    /// Where a block of `length` bytes goes: a small one to a large slot while the small ones are used up
+    /// and large ones lie about unused.
+    fn class_for(&self, length: u32) -> Class {
+        match self.drive.layout.class_for(length) {
+            Class::Small if self.spills() => Class::Large,
+            class => class,
+        }
+    }
+
+    fn spills(&self) -> bool {
+        let (small, large) = (Class::Small, Class::Large);
+        self.inventory.free(small) <= *self.reserve.of(small)
+            && self.inventory.free(large) > 2 * *self.reserve.of(large)
     }
 
     /// A free slot of `class`; when there is none, waits for checkpoints to make some. Meanwhile the queue fills
@@ -220,6 +235,7 @@ impl Keeper {
         for class in Class::ALL {
             while self.inventory.free(class) + self.checkpoint.emptied(class)
                 < *self.reserve.of(class)
+                && !(class == Class::Small && self.spills())
             {
                 if let Some(object) = self.ageing.as_mut().and_then(|a| a.next(Instant::now())) {
                     let freed = self.release_object(&object);

@@ -23,7 +23,7 @@ use super::checkpoint::{Change, Checkpoint, Syncer};
 use super::disk::{Disk, DiskFile};
 use super::drive::{Counts, Drive};
 use super::fault::{Operation, Part};
-use super::inventory::{Inventory, Suspect};
+use super::inventory::{Inventory, Origin};
 use super::keeper::{Keeper, Task};
 use super::layout::SlotLayout;
 use super::ledger::Missed;
@@ -205,7 +205,6 @@ pub(super) fn prepare(
     let mut load = Load {
         shared,
         drive: &drive,
-        suspect: meta.suspect,
         inventory: Inventory::new(layout),
         checkpoint: Checkpoint::new(meta, log, syncer),
         known: contents.objects,
@@ -264,9 +263,17 @@ fn fit(
     let length = slab.length().map_err(failed("looking at the slab"))?;
     let whole =
         known.is_none_or(|known| length >= SlotLayout::new(known.mebibytes, known.plain).bytes());
+    // Of a drive that was never set up, such as one whose space did not suffice.
+    if known.is_none() && length > layout.bytes() {
+        slab.set_length(layout.bytes()).map_err(failed("shortening the slab"))?;
+    }
     // A slab that is long enough was reserved when it was made.
-    if known.is_none() || length < layout.bytes() {
-        reserve(slab, layout.bytes())?;
+    if (known.is_none() || length < layout.bytes())
+        && let Err(error) = reserve(slab, layout.bytes())
+    {
+        // What it got before there was no more is given back: others may need it.
+        slab.set_length(length.min(layout.bytes())).map_err(failed("shortening the slab"))?;
+        return Err(error);
     }
     reserve(table, table_bytes)?;
     Ok(whole)
@@ -317,8 +324,6 @@ fn reserve(file: &DiskFile, bytes: u64) -> Result<(), OpenError> {
 struct Load<'a> {
     shared: &'a Shared,
     drive: &'a Drive,
-    /// Blocks of this epoch and before are verified when they are first read.
-    suspect: u32,
     inventory: Inventory,
     checkpoint: Checkpoint,
     /// What was purged while the drive was away.
@@ -378,8 +383,9 @@ impl Load<'_> {
             self.dropped += 1;
             return self.checkpoint.empty(slot);
         };
-        let suspect = if record.epoch <= self.suspect { Suspect::Yes } else { Suspect::No };
-        let first = self.inventory.add(self.drive, slot, object, record.block, Some(suspect));
+        // Who knows what was done to the files meanwhile: each block is compared with its checksum
+        // before it is sent for the first time, wherever its bytes are.
+        let first = self.inventory.add(self.drive, slot, object, record.block, Origin::Restored);
         if record.number != object.number() {
             // The same content under another number: the drive is to know it by that from now on.
             let record = SlotRecord { number: object.number(), ..record };
