@@ -8,6 +8,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Fewer than this are worth a warning: the default limit of client connections, as many again for origins and drives.
 const ENOUGH: u64 = 40_000;
 
+/// Of each four open files three may be clients; the rest is for origins, drives and routers.
+const CLIENTS: (u64, u64) = (3, 4);
+
+/// How many client connections there may be at once: what is wanted, or what the limit of open files leaves for them.
+/// Beyond it clients are told 503; without files they could not even be told.
+pub(crate) fn most_connections(wanted: u64) -> u64 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    wanted.min(files / CLIENTS.1 * CLIENTS.0)
+}
+
 /// Raises the soft limit to the hard one, and says so when that is little.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
@@ -35,5 +45,8 @@ mod tests {
         setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: hard }).unwrap();
         raise_limit();
         assert_eq!(getrlimit(Resource::Nofile).current, hard);
+        assert_eq!(most_connections(1), 1);
+        let files = hard.unwrap_or(u64::MAX);
+        assert!(most_connections(u64::MAX) < files && most_connections(u64::MAX) > files / 2);
     }
 }

@@ -156,6 +156,7 @@ async fn open_cache(config: &NodeConfig) -> Result<Cache> {
         }
         _ => None,
     };
+    let limits = Limits::default();
     let settings = CacheSettings {
         node_name: config.node.name.clone(),
         addresses: vec![config.node.address],
@@ -166,7 +167,10 @@ async fn open_cache(config: &NodeConfig) -> Result<Cache> {
         certificate,
         max_egress_mbps: config.node.max_egress_mbps,
         ipv6: config.node.ipv6,
-        limits: Limits::default(),
+        limits: Limits {
+            connections: crate::open_files::most_connections(limits.connections),
+            ..limits
+        },
     };
     let opened = tokio::task::spawn_blocking(move || {
         let cache = Cache::open(settings)?;

@@ -78,7 +78,7 @@ fn load(
     until: u64,
 ) {
     let (done, over) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (enough, wait) = mpsc::channel();
+    let (enough, wait) = mpsc::sync_channel(1);
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (done, over, enough) = (&done, &over, enough.clone());
@@ -93,7 +93,7 @@ fn load(
                     if done.fetch_add(1, Ordering::Relaxed) + 1 == until {
                         enough.send(()).unwrap();
                     }
-                    if seed % 16 == 0 {
+                    if seed.is_multiple_of(16) {
                         renew_and_purge(node, origin, purged, tally, number(seed, 9));
                     }
                 }
@@ -111,7 +111,7 @@ fn one_download(address: SocketAddr, purged: &Purged, seed: u64) -> Download {
     let path = path(n);
     let length = length(n);
     let first = number(seed, 3) % length;
-    let range = (seed % 3 != 0).then(|| (first, 1 + number(seed, 4) % (length - first)));
+    let range = (!seed.is_multiple_of(3)).then(|| (first, 1 + number(seed, 4) % (length - first)));
     let oldest = purged.oldest(&path);
     download(address, &path, range, oldest)
 }

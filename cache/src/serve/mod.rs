@@ -14,7 +14,7 @@ mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use hyper::rt::{Read, Write};
@@ -48,6 +48,8 @@ const MAX_HEAD: usize = 32 << 10;
 const MAX_HEADERS: usize = 100;
 /// How long accepting rests when the system is out of files or memory.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often the log is told of that.
+const ACCEPT_WORD: Duration = Duration::from_secs(10);
 
 /// Bounds of the client side.
 #[derive(Debug, Clone)]
@@ -94,6 +96,7 @@ impl Server {
         shutdown: CancellationToken,
     ) {
         let tls = tls.map(TlsAcceptor::from);
+        let mut said: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -103,7 +106,11 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => self.clone().admit(stream, tls.clone(), shutdown.clone()),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    let now = Instant::now();
+                    if said.is_none_or(|said| now >= said + ACCEPT_WORD) {
+                        said = Some(now);
+                        tracing::warn!(%error, "cannot accept connections");
+                    }
                     tokio::time::sleep(ACCEPT_REST).await;
                 }
             }
