@@ -296,7 +296,7 @@ fn discard_new(make: Make) -> Outcome {
 }
 
 fn keep_last_good(make: Make) -> Outcome {
-    // Good is what was there at an End-of-RIB, which these routers send if they may restart gracefully.
+    // Good is what was there at an End-of-RIB, which routers send if they may restart gracefully.
     let (max_prefixes, max_prefixes_action) = (10, "keep-last-good");
     let (routes, graceful_restart) = (fed(0..5), true);
     let plan = Plan { max_prefixes, max_prefixes_action, graceful_restart, routes, ..Plan::new() };
@@ -305,8 +305,8 @@ fn keep_last_good(make: Make) -> Outcome {
     // Who was there before is told by the second. An End-of-RIB that comes before the routes says
     // nothing of them: then it takes a calm minute.
     let ages: &[u64] = match make {
-        Make::GoBgp | Make::Frr => &[2, 32, 62],
-        Make::Bird | Make::OpenBgpd | Make::ExaBgp => &[2],
+        Make::GoBgp | Make::Frr | Make::OpenBgpd | Make::ExaBgp => &[2, 32, 62],
+        Make::Bird => &[2],
     };
     for &least in ages {
         wait_for("routes of some age", || {
