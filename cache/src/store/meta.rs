@@ -25,8 +25,8 @@ pub struct DriveMeta {
     pub plain: u32,
     /// How often the drive has been opened.
     pub epoch: u32,
-    /// Blocks whose record is of this epoch or an earlier one were there when the node stopped
-    /// without closing the drive; each is verified when it is first read. 0: none.
+    /// The last epoch that ended without closing the drive; 0: none did. It is logged at the start: every block is
+    /// compared with its checksum before it is first sent in any case.
     pub suspect: u32,
     /// Whether the last stop was in order.
     pub clean: bool,

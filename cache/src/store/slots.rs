@@ -14,7 +14,7 @@ const HIT: u32 = 1 << 20;
 const HITS: u32 = 3 * HIT;
 /// The slot holds a block.
 const LIVE: u32 = 1 << 22;
-/// The block comes from before an unclean stop and has not been verified since.
+/// The block was there when the drive was opened, and has not been compared with its checksum since.
 const SUSPECT: u32 = 1 << 23;
 /// The block was found to be damaged: not even those who have it pinned may read it again.
 const DAMAGED: u32 = 1 << 24;
