@@ -182,6 +182,7 @@ mod tests {
         let size = ByteSize::new(32 << 20);
         let drive = mcc_config::Drive { path: folder.path().to_owned(), size, allow_root: false };
         let store = Store::open(&[drive], &StoreOptions::default());
+        assert!(store.wait_for_drives(Duration::from_secs(60)), "the drive opens");
         let content: Vec<u8> =
             (0..2 * BLOCK).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let meta = ObjectMeta {
