@@ -7,6 +7,7 @@
     bench/bgp/bench.py status     # the same as table, while the status is asked seven times a second
     bench/bgp/bench.py churn      # 20 other sessions, status, readiness and cache requests while a table comes and goes
     bench/bgp/bench.py bird       # a real BIRD announces the table, one prefix a message; CPU of the receiver
+    bench/bgp/bench.py stream     # writes the UPDATEs of the table to --out, for `cargo bench -p mcc-bgp`
 
 Needs Linux, Python 3.11 and, to compare with, `bird` in the PATH. Everything is on loopback. Each set that
 arrives is compared prefix by prefix with the set that was sent. Numbers mean something on an idle machine only.
@@ -616,17 +617,25 @@ def churn_mode(args, sets, prefixes):
         sys.exit(1)
 
 
+def stream_mode(args, sets, prefixes):
+    with open(args.out, "wb") as file:
+        file.write(updates(sets, 0, args.single))
+    print(f"{len(prefixes):,} prefixes in {os.path.getsize(args.out):,} bytes: {args.out}")
+
+
 def main():
     global MCC
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("mode", choices=["table", "neighbors", "status", "churn", "bird"])
+    parser.add_argument("mode", choices=["table", "neighbors", "status", "churn", "bird", "stream"])
     parser.add_argument("--mcc", default=os.path.join(os.path.dirname(__file__), "../../target/release/mcc"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--table", help="lines `prefix|AS path|communities|MED` in place of the made table")
+    parser.add_argument("--out", default="updates.bin", help="the file of `stream`")
+    parser.add_argument("--single", action="store_true", help="`stream`: one prefix a message")
     args = parser.parse_args()
     MCC = os.path.abspath(args.mcc)
     prefixes, sets = real_table(args.table) if args.table else table()
-    modes = {"table": table_mode, "neighbors": neighbors_mode, "status": status_mode, "churn": churn_mode, "bird": bird_mode}
+    modes = {"table": table_mode, "neighbors": neighbors_mode, "status": status_mode, "churn": churn_mode, "bird": bird_mode, "stream": stream_mode}
     modes[args.mode](args, sets, prefixes)
     if MISSED:
         sys.exit(f"missed: {'; '.join(MISSED)}")

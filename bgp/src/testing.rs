@@ -15,9 +15,9 @@ pub(crate) fn prefix(text: &str) -> IpNet {
 
 /// Attributes with this AS path, different from those with any other path.
 pub(crate) fn attributes(path: &[u32]) -> PathAttributes {
-    let segment = AsPathSegment { kind: SegmentKind::Sequence, asns: path.to_vec() };
+    let segment = AsPathSegment { kind: SegmentKind::Sequence, asns: path.into() };
     let segments = if path.is_empty() { vec![] } else { vec![segment] };
-    PathAttributes { as_path: AsPath { segments }, ..PathAttributes::default() }
+    PathAttributes { as_path: AsPath { segments: segments.into() }, ..PathAttributes::default() }
 }
 
 /// These attributes as they would come in: ORIGIN, `AS_PATH` of sequences, `NEXT_HOP`, MED,

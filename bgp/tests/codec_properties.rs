@@ -35,7 +35,7 @@ fn assert_same(read: &PathAttributes, sent: &Attributes, context: &DecodeContext
     assert_eq!(read.med, sent.med);
     let is_internal = context.neighbor == NeighborKind::Internal;
     assert_eq!(read.local_pref, is_internal.then(|| sent.local_pref.unwrap_or(100)));
-    assert_eq!(read.communities, sent.communities);
+    assert_eq!(read.communities.as_slice(), sent.communities);
     assert_eq!(read.extended_communities, sent.extended_communities);
     assert_eq!(read.large_communities, sent.large_communities);
 }

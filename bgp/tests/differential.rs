@@ -182,7 +182,7 @@ fn prefix(prefix: &Prefix) -> IpNet {
 fn joined_segments(
     segments: impl Iterator<Item = (SegmentKind, Vec<u32>)>,
 ) -> Vec<(SegmentKind, Vec<u32>)> {
-    let segments = segments.map(|(kind, asns)| mcc_bgp::wire::AsPathSegment { kind, asns });
+    let segments = segments.map(|(kind, asns)| mcc_bgp::wire::AsPathSegment { kind, asns: asns.into() });
     joined(&mcc_bgp::wire::AsPath { segments: segments.collect() })
 }
 

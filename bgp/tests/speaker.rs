@@ -161,7 +161,7 @@ async fn a_thousand_routes_are_learned_exactly_and_the_refused_ones_listed() {
 async fn rules_beyond_the_prefix_are_told_apart() {
     let next_hop = IpAddr::from([192, 0, 2, 1]);
     let mut with_set = Attributes::new(next_hop, &[3356]);
-    let set = AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2] };
+    let set = AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2].into() };
     with_set.as_path.segments.push(set);
     let good = Attributes::new(next_hop, &[3356, 65200]);
     let transit = Attributes::new(next_hop, &[3356, 6453, 65200]);

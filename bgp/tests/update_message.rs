@@ -54,7 +54,7 @@ fn every_attribute_says_what_it_says() {
     let aggregator = Aggregator { asn: 65100, address: Ipv4Addr::new(192, 0, 2, 1) };
     assert_eq!(read.aggregator, Some(aggregator));
     assert_eq!(aggregator.to_string(), "65100 192.0.2.1");
-    assert_eq!(read.communities, [Community(65100 << 16 | 911), Community(0xffff_029a)]);
+    assert_eq!(read.communities.as_slice(), [Community(65100 << 16 | 911), Community(0xffff_029a)]);
     assert_eq!(read.originator_id, Some(Ipv4Addr::new(192, 0, 2, 9)));
     assert_eq!(read.cluster_list, [Ipv4Addr::new(192, 0, 2, 10), Ipv4Addr::new(192, 0, 2, 11)]);
     assert_eq!(read.extended_communities, [[0, 2, 0xfe, 0x4c, 0, 0, 0, 1]]);

@@ -56,11 +56,11 @@ impl Attributes {
     /// ORIGIN IGP, the path as one sequence (empty: a route of the own AS), nothing else.
     #[must_use]
     pub fn new(next_hop: IpAddr, as_path: &[u32]) -> Self {
-        let sequence = AsPathSegment { kind: SegmentKind::Sequence, asns: as_path.to_vec() };
+        let sequence = AsPathSegment { kind: SegmentKind::Sequence, asns: as_path.into() };
         let segments = if as_path.is_empty() { vec![] } else { vec![sequence] };
         Self {
             origin: OriginCode::Igp,
-            as_path: AsPath { segments },
+            as_path: AsPath { segments: segments.into() },
             next_hop,
             med: None,
             local_pref: None,

@@ -39,14 +39,14 @@ fn path(text: &str) -> AsPath {
         if let Ok(asn) = number.parse() {
             match segments.last_mut() {
                 Some(last) if last.kind == kind && opens.is_none() => last.asns.push(asn),
-                _ => segments.push(AsPathSegment { kind, asns: vec![asn] }),
+                _ => segments.push(AsPathSegment { kind, asns: [asn].as_slice().into() }),
             }
         }
         if word.ends_with(['}', ')', ']']) {
             kind = SegmentKind::Sequence;
         }
     }
-    AsPath { segments }
+    AsPath { segments: segments.into() }
 }
 
 fn attributes_of(as_path: &str) -> PathAttributes {

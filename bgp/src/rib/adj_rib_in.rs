@@ -154,8 +154,9 @@ impl AdjRibIn {
 
     /// Stores a route and returns the one it replaces.
     pub(super) fn insert(&mut self, place: Place, route: Route) -> Option<Route> {
-        let was_accepted = self.accepts(place.id);
-        self.flood.remove(place.id);
+        if !self.flood.is_empty() {
+            self.flood.remove(place.id);
+        }
         let replaced = match place.path_id {
             0 => self.routes.insert(place.id, route),
             path_id => self.paths.insert((place.id, path_id), route),
@@ -166,19 +167,19 @@ impl AdjRibIn {
         self.counts.received += 1;
         *self.counts.of(route) += 1;
         self.generations_mut(&place.prefix).added(route.generation());
-        self.note_acceptance(place, was_accepted);
+        let was_accepted = replaced.is_some_and(Route::is_accepted);
+        self.note_acceptance(place, was_accepted, route.is_accepted());
         replaced
     }
 
     /// Removes a route and returns it.
     pub(super) fn remove(&mut self, place: Place) -> Option<Route> {
-        let was_accepted = self.accepts(place.id);
         let removed = match place.path_id {
             0 => self.routes.remove(place.id),
             path_id => self.paths.remove(&(place.id, path_id)),
         }?;
         self.uncount(&place.prefix, removed);
-        self.note_acceptance(place, was_accepted);
+        self.note_acceptance(place, removed.is_accepted(), false);
         if !self.has(place.id) {
             self.flood.remove(place.id);
         }
@@ -190,8 +191,27 @@ impl AdjRibIn {
         self.of(id).any(|(_, route)| route.is_accepted())
     }
 
-    fn note_acceptance(&mut self, place: Place, was_accepted: bool) {
-        if self.accepts(place.id) != was_accepted {
+    /// Whether there is no other route of the prefix than the one at `place`.
+    pub(super) fn is_alone(&self, place: Place) -> bool {
+        self.is_surely_alone(place) || self.others(place).next().is_none()
+    }
+
+    /// Without path identifiers, which nearly no neighbor has.
+    fn is_surely_alone(&self, place: Place) -> bool {
+        place.path_id == 0 && self.paths.is_empty()
+    }
+
+    fn others(&self, place: Place) -> impl Iterator<Item = Route> {
+        let all = self.of(place.id);
+        all.filter_map(move |(path_id, route)| (path_id != place.path_id).then_some(route))
+    }
+
+    /// The route at `place` was accepted before, or is now, or both.
+    fn note_acceptance(&mut self, place: Place, before: bool, now: bool) {
+        if before == now {
+            return;
+        }
+        if self.is_surely_alone(place) || !self.others(place).any(Route::is_accepted) {
             let [ipv4, ipv6] = &mut self.counts.accepted_sets;
             let set = if matches!(place.prefix, IpNet::V4(_)) { ipv4 } else { ipv6 };
             set.toggle(&place.prefix);
@@ -202,6 +222,11 @@ impl AdjRibIn {
         self.counts.received -= 1;
         *self.counts.of(route) -= 1;
         self.generations_mut(prefix).removed(route.generation());
+    }
+
+    /// The route of a prefix if it is sure to have but one: without a path identifier.
+    pub(super) fn single(&self, id: PrefixId) -> Option<Route> {
+        if self.paths.is_empty() { self.routes.get(id) } else { None }
     }
 
     /// The routes of a prefix with their path identifiers, in order of these.

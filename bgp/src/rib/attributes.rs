@@ -59,6 +59,8 @@ pub(super) struct AttributeTable {
     ids: HashTable<Hashed>,
     /// Seeded by chance: who may write communities must not be able to make all sets collide.
     hasher: RandomState,
+    /// What a set says that is being looked into: in one place, not anew for each.
+    said: PathAttributes,
 }
 
 /// A set beside its hash: so the table grows, and passes over other sets, without a look at their bytes.
@@ -155,17 +157,18 @@ impl AttributeTable {
             slot.users += 1;
             if slot.judged_for != neighbor {
                 slot.judged_for = neighbor;
-                slot.refusal = judge(&set.decode());
+                set.decode_into(&mut self.said);
+                slot.refusal = judge(&self.said);
             }
             return Some((id, slot.refusal));
         }
-        let attributes = set.decode();
+        set.decode_into(&mut self.said);
         let slot = Slot {
             bytes: set.as_bytes().into(),
             users: 1,
-            traits: Traits::of(&attributes),
+            traits: Traits::of(&self.said),
             judged_for: neighbor,
-            refusal: judge(&attributes),
+            refusal: judge(&self.said),
         };
         let refusal = slot.refusal;
         let id = match self.free.pop() {

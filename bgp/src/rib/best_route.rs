@@ -22,7 +22,7 @@ impl Rib {
         let before = self.footprint.get(place.id);
         let best = match self.prefixes.holders(place.id) {
             0 => None,
-            1 if self.holds(neighbor, place) => self.best_among([neighbor], place),
+            1 => self.best_of_one(neighbor, place),
             _ => self.best_route(place),
         };
         if let Some(best) = best {
@@ -69,8 +69,16 @@ impl Rib {
         }
     }
 
-    fn holds(&self, id: NeighborId, place: Place) -> bool {
-        self.neighbors.get(usize::from(id.0)).is_some_and(|neighbor| neighbor.table.has(place.id))
+    /// Where one neighbor has routes of the prefix, and most likely this one.
+    fn best_of_one(&self, neighbor: NeighborId, place: Place) -> Option<Best> {
+        let table = &self.neighbors.get(usize::from(neighbor.0))?.table;
+        match table.single(place.id) {
+            Some(route) => {
+                route.is_accepted().then(|| Best { neighbor, attributes: route.attributes() })
+            }
+            None if table.has(place.id) => self.best_among([neighbor], place),
+            None => self.best_route(place),
+        }
     }
 
     pub(super) fn best_route(&self, place: Place) -> Option<Best> {

@@ -32,23 +32,35 @@ impl<T: Copy> Column<T> {
         self.used == 0
     }
 
+    #[inline]
     pub(super) fn get(&self, id: PrefixId) -> Option<T> {
         let (chunk, place) = split(id);
         *self.chunks.get(chunk)?.as_ref()?.values.get(place)?
     }
 
     /// Stores a value and returns the one it replaces.
+    #[inline]
     pub(super) fn insert(&mut self, id: PrefixId, value: T) -> Option<T> {
-        let (chunk, place) = split(id);
-        if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, || None);
+        let (index, place) = split(id);
+        if !matches!(self.chunks.get(index), Some(Some(_))) {
+            self.make_chunk(index);
         }
-        let chunk = self.chunks.get_mut(chunk)?;
-        self.used += usize::from(chunk.is_none());
-        let chunk = chunk.get_or_insert_with(|| Box::new(Chunk { used: 0, values: [None; CHUNK] }));
+        let chunk = self.chunks.get_mut(index)?.as_mut()?;
         let replaced = chunk.values.get_mut(place)?.replace(value);
         chunk.used += usize::from(replaced.is_none());
         replaced
+    }
+
+    /// Once in five hundred values.
+    #[cold]
+    fn make_chunk(&mut self, index: usize) {
+        if self.chunks.len() <= index {
+            self.chunks.resize_with(index + 1, || None);
+        }
+        if let Some(chunk) = self.chunks.get_mut(index) {
+            *chunk = Some(Box::new(Chunk { used: 0, values: [None; CHUNK] }));
+            self.used += 1;
+        }
     }
 
     /// Removes a value and returns it.

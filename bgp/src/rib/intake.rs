@@ -5,10 +5,57 @@ use std::time::Instant;
 use super::adj_rib_in::Place;
 use super::export::Why;
 use super::route::{Route, Seconds};
-use super::{NeighborId, Notice, Rib};
+use super::{NeighborId, Notice, Rib, SessionEvent};
 use crate::wire::{AttributeSet, Nlri, Update};
 
+/// So many prefixes are looked ahead for: as many as a processor can wait for at the same time.
+const AHEAD: usize = 16;
+
 impl Rib {
+    /// Takes in what a session says, one event after the other, and tells what comes of each.
+    ///
+    /// A table comes in no order that memory likes, and half of the work for a route is to wait for it.
+    /// So the prefixes of the next events are looked up in advance, all at the same time.
+    pub fn handle_all(
+        &mut self,
+        id: NeighborId,
+        events: Vec<SessionEvent>,
+        now: Instant,
+        mut notice: impl FnMut(Notice),
+    ) {
+        let mut events = events.into_iter();
+        let mut looked_ahead = 0;
+        loop {
+            if looked_ahead == 0 {
+                looked_ahead = self.look_ahead(events.as_slice());
+            }
+            let Some(event) = events.next() else { break };
+            looked_ahead = looked_ahead.saturating_sub(1);
+            if let Some(what) = self.handle(id, event, now) {
+                notice(what);
+            }
+        }
+    }
+
+    /// For how many of the events it has done so: one at least, if there is any.
+    fn look_ahead(&self, events: &[SessionEvent]) -> usize {
+        let mut prefixes = 0;
+        let mut count = 0;
+        for event in events {
+            if prefixes >= AHEAD {
+                break;
+            }
+            if let SessionEvent::Update(update) = event {
+                for nlri in update.announced.iter().take(AHEAD) {
+                    self.prefixes.touch(&nlri.prefix);
+                }
+                prefixes += update.announced.len();
+            }
+            count += 1;
+        }
+        count
+    }
+
     pub(super) fn update(
         &mut self,
         id: NeighborId,
@@ -86,7 +133,7 @@ impl Rib {
             let route = Route::new(set, learned, generation, verdict);
             self.attributes.add_user(set);
             let replaced = neighbor.table.insert(place, route);
-            if replaced.is_none() && neighbor.table.of(place.id).nth(1).is_none() {
+            if replaced.is_none() && neighbor.table.is_alone(place) {
                 self.prefixes.add_holder(place.id);
             }
             neighbor.limit.left_out.remove(nlri);

@@ -62,7 +62,7 @@ mod tests {
 
     fn tell(f: &mut Fixture, id: NeighborId, prefix: &str, path: &[u32], with: &[Community]) {
         let mut attributes = attributes(path);
-        attributes.communities.extend(with);
+        attributes.communities.extend_from_slice(with);
         f.feed(id, SessionEvent::Update(announce(&[prefix], &attributes)));
     }
 

@@ -1,5 +1,7 @@
 //! Every prefix that any neighbor announced or the configuration names, each with a number.
 
+use std::hint::black_box;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
@@ -55,6 +57,13 @@ impl PrefixTable {
         match prefix {
             IpNet::V4(prefix) => self.ipv4.get_or_insert_with(&prefix, new),
             IpNet::V6(prefix) => *self.ipv6.entry(prefix).or_insert_with(new),
+        }
+    }
+
+    /// Has memory bring what [`PrefixTable::number`] will look at.
+    pub(super) fn touch(&self, prefix: &IpNet) {
+        if let IpNet::V4(prefix) = prefix {
+            black_box(self.ipv4.touch(prefix));
         }
     }
 

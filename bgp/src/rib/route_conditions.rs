@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn each_condition_is_one_that_a_route_can_fail() {
         let mut route = attributes(&[64500, 64501, 64502]);
-        route.communities = vec![Community(65100 << 16 | 911)];
+        route.communities = vec![Community(65100 << 16 | 911)].into();
         route.large_communities = vec![LargeCommunity { global: 65100, local1: 1, local2: 2 }];
         route.extended_communities = vec![[0, 2, 0xfe, 0x4c, 0, 0, 0, 7]];
         let base = RouteConditions::default;
@@ -181,7 +181,7 @@ mod tests {
     fn a_path_begins_in_its_last_as_or_in_each_of_a_set() {
         let mut path = attributes(&[64500]).as_path;
         assert!(begins_in(&path, 64500));
-        path.segments.push(AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2] });
+        path.segments.push(AsPathSegment { kind: SegmentKind::Set, asns: vec![1, 2].into() });
         assert!(begins_in(&path, 1) && begins_in(&path, 2) && !begins_in(&path, 64500));
         assert!(!begins_in(&AsPath::default(), 64500), "of an internal route");
     }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use super::member::Member;
 use super::session_task::Command;
 use super::status::Board;
 use super::tap::{Observation, Observed, Tap};
@@ -172,42 +173,12 @@ impl RibTask {
     }
 
     fn take_in(&mut self, batch: Batch) {
-        let now = Instant::now();
-        for event in batch.events {
-            let notice = self.rib.handle(batch.neighbor, event, now);
-            let Some(notice) = notice else { continue };
-            let Some(member) = self.board.roster.get(batch.neighbor) else { continue };
-            let neighbor = member.address();
-            match notice {
-                Notice::NearLimit { received, limit } => {
-                    tracing::warn!(
-                        %neighbor,
-                        received,
-                        max_prefixes = limit,
-                        "80 % of max_prefixes reached"
-                    );
-                }
-                Notice::OverLimit { limit } => {
-                    tracing::error!(
-                        %neighbor,
-                        max_prefixes = limit,
-                        "more prefixes than max_prefixes: ending the session"
-                    );
-                    member.over_limit.send_replace(batch.session);
-                }
-                Notice::Discarding { limit, first, .. } => {
-                    if first {
-                        tracing::error!(
-                            %neighbor,
-                            max_prefixes = limit,
-                            "max_prefixes are there: further prefixes are not taken"
-                        );
-                    }
-                }
-                Notice::RoomAgain => {
-                    tokio::spawn(ask_for_table(neighbor, member.commands.clone()));
-                }
-            }
+        let Batch { neighbor, session, events } = batch;
+        let mut notices = Vec::new();
+        self.rib.handle_all(neighbor, events, Instant::now(), |notice| notices.push(notice));
+        let Some(member) = self.board.roster.get(neighbor) else { return };
+        for notice in notices {
+            tell(&member, session, notice);
         }
     }
 
@@ -284,6 +255,41 @@ impl RibTask {
                     let _ = reply.send(changes);
                 }
             }
+        }
+    }
+}
+
+/// Tells the session and the operator what has come of an event.
+fn tell(member: &Member, session: u64, notice: Notice) {
+    let neighbor = member.address();
+    match notice {
+        Notice::NearLimit { received, limit } => {
+            tracing::warn!(
+                %neighbor,
+                received,
+                max_prefixes = limit,
+                "80 % of max_prefixes reached"
+            );
+        }
+        Notice::OverLimit { limit } => {
+            tracing::error!(
+                %neighbor,
+                max_prefixes = limit,
+                "more prefixes than max_prefixes: ending the session"
+            );
+            member.over_limit.send_replace(session);
+        }
+        Notice::Discarding { limit, first, .. } => {
+            if first {
+                tracing::error!(
+                    %neighbor,
+                    max_prefixes = limit,
+                    "max_prefixes are there: further prefixes are not taken"
+                );
+            }
+        }
+        Notice::RoomAgain => {
+            tokio::spawn(ask_for_table(neighbor, member.commands.clone()));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use nom::Parser;
 use nom::bytes::complete::take;
 use nom::number::complete::be_u8;
+use smallvec::SmallVec;
 
 use super::{DecodeContext, Disposition, NeighborKind};
 
@@ -12,16 +13,16 @@ use super::{DecodeContext, Disposition, NeighborKind};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AsPath {
     /// Segments, nearest AS first.
-    pub segments: Vec<AsPathSegment>,
+    pub segments: SmallVec<[AsPathSegment; 1]>,
 }
 
-/// A segment of an `AS_PATH`.
+/// A segment of an `AS_PATH`. Most paths are one, of no more AS numbers than need no memory of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AsPathSegment {
     /// Sequence or set.
     pub kind: SegmentKind,
     /// AS numbers, at least one.
-    pub asns: Vec<u32>,
+    pub asns: SmallVec<[u32; 8]>,
 }
 
 /// Kind of an `AS_PATH` segment (RFC 4271 §4.3, RFC 5065 §3).

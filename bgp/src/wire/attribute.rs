@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use smallvec::SmallVec;
+
 use super::AsPath;
 
 /// What the attributes of a route say, as far as a listener needs them.
@@ -23,7 +25,7 @@ pub struct PathAttributes {
     /// `AGGREGATOR`, or in its place the `AS4_AGGREGATOR` of an old speaker (RFC 6793 §4.2.3).
     pub aggregator: Option<Aggregator>,
     /// `COMMUNITIES` (RFC 1997).
-    pub communities: Vec<Community>,
+    pub communities: SmallVec<[Community; 8]>,
     /// `EXTENDED COMMUNITIES` (RFC 4360), eight bytes each.
     pub extended_communities: Vec<[u8; 8]>,
     /// `LARGE_COMMUNITY` (RFC 8092).

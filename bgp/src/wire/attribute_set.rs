@@ -104,6 +104,13 @@ impl AttributeSet {
     #[must_use]
     pub fn decode(&self) -> PathAttributes {
         let mut read = PathAttributes::default();
+        self.decode_into(&mut read);
+        read
+    }
+
+    /// The same in the place of what was in `read`.
+    pub(crate) fn decode_into(&self, read: &mut PathAttributes) {
+        *read = PathAttributes::default();
         let (mut as4_path, mut aggregator, mut as4_aggregator) = (None, None, None);
         for (code, value) in attributes(self.attributes()) {
             match code {
@@ -152,13 +159,12 @@ impl AttributeSet {
         if let Some(as4_path) = as4_path
             && !aggregated_since
         {
-            read.as_path = as_path::merge(read.as_path, as4_path);
+            read.as_path = as_path::merge(std::mem::take(&mut read.as_path), as4_path);
         }
         read.aggregator = match as4_aggregator {
             Some(_) if aggregator.is_some() && !aggregated_since => as4_aggregator,
             _ => aggregator,
         };
-        read
     }
 }
 

@@ -50,7 +50,7 @@ fn as_path() -> impl Strategy<Value = AsPath> {
     (proptest::option::of(asns(300)), proptest::option::of(asns(5))).prop_map(|(sequence, set)| {
         let kinds = [(SegmentKind::Sequence, sequence), (SegmentKind::Set, set)];
         let segments =
-            kinds.into_iter().filter_map(|(kind, asns)| Some(AsPathSegment { kind, asns: asns? }));
+            kinds.into_iter().filter_map(|(kind, asns)| Some(AsPathSegment { kind, asns: asns?.into() }));
         AsPath { segments: segments.collect() }
     })
 }
@@ -104,7 +104,7 @@ pub(crate) fn joined(path: &AsPath) -> Vec<(SegmentKind, Vec<u32>)> {
     for segment in &path.segments {
         match out.last_mut() {
             Some((kind, asns)) if *kind == segment.kind => asns.extend(&segment.asns),
-            _ => out.push((segment.kind, segment.asns.clone())),
+            _ => out.push((segment.kind, segment.asns.to_vec())),
         }
     }
     out
