@@ -112,7 +112,11 @@ fn rib(now: Instant) -> Rib {
     let neighbor = NeighborRules {
         address: IpAddr::from([127, 0, 9, 2]),
         asn: identity.remote_asn,
-        prefix_limit: PrefixLimit { limit: 2_000_000, action: MaxPrefixesAction::Restart, rest: Duration::from_secs(60) },
+        prefix_limit: PrefixLimit {
+            limit: 2_000_000,
+            action: MaxPrefixesAction::Restart,
+            rest: Duration::from_secs(60),
+        },
         stale_time: Duration::from_secs(300),
         policy: AcceptPolicy::from_rules(&accept, identity).expect("the rules are possible"),
     };

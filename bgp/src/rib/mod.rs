@@ -95,7 +95,7 @@ pub enum SessionEvent {
     /// It is established.
     Up,
     /// Routes.
-    Update(Update),
+    Update(Box<Update>),
     /// A marker of an enhanced route refresh (RFC 7313).
     RefreshMarker(RouteRefresh),
     /// It has ended.

@@ -60,16 +60,16 @@ impl Fixture {
         prefixes: &[&str],
         path: &[u32],
     ) -> Option<Notice> {
-        self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
+        self.feed(id, SessionEvent::Update(Box::new(announce(prefixes, &attributes(path)))))
     }
 
     fn withdraw(&mut self, id: NeighborId, prefixes: &[&str]) {
-        self.feed(id, SessionEvent::Update(withdraw(prefixes)));
+        self.feed(id, SessionEvent::Update(Box::new(withdraw(prefixes))));
     }
 
     pub(super) fn end_of_rib(&mut self, id: NeighborId) {
         let end_of_rib = Some(Family::IPV4_UNICAST);
-        self.feed(id, SessionEvent::Update(Update { end_of_rib, ..Update::default() }));
+        self.feed(id, SessionEvent::Update(Box::new(Update { end_of_rib, ..Update::default() })));
         self.settle();
     }
 
@@ -261,7 +261,7 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
     ] {
         let mut f = Fixture::new(100, &[]);
         for (id, attributes) in [(A, a), (B, b)] {
-            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
+            f.feed(id, SessionEvent::Update(Box::new(announce(&["8.8.0.0/16"], attributes))));
         }
         assert_eq!(f.best("8.8.0.0/16"), better);
     }
@@ -442,7 +442,7 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     let path = |path_id, path: &[u32]| {
         let announced = std::iter::once(Nlri { prefix: prefix("8.8.0.0/16"), path_id }).collect();
         let attributes = Some(set(&attributes(path)));
-        SessionEvent::Update(Update { announced, attributes, ..Update::default() })
+        SessionEvent::Update(Box::new(Update { announced, attributes, ..Update::default() }))
     };
     f.feed(A, path(1, &[64500, 1, 2]));
     f.feed(A, path(2, &[64500, 1]));
@@ -454,7 +454,10 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     };
     assert_eq!(describe(&f), 2);
     let withdrawn = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
-    f.feed(A, SessionEvent::Update(Update { withdrawn: withdrawn.into(), ..Update::default() }));
+    f.feed(
+        A,
+        SessionEvent::Update(Box::new(Update { withdrawn: withdrawn.into(), ..Update::default() })),
+    );
     assert_eq!(describe(&f), 3);
     f.feed(A, SessionEvent::Down(KEEP));
     f.pass(300);

@@ -62,7 +62,7 @@ pub(super) enum Outcome {
     Opened(Arc<Negotiated>),
     /// The first KEEPALIVE.
     Established(Arc<Negotiated>),
-    Update(Update),
+    Update(Box<Update>),
     /// Where a refresh begins or ends (RFC 7313 §4). Requests are nothing: we have no table to send.
     RefreshMarker(RouteRefresh),
     Failed(Failure),

@@ -49,8 +49,9 @@ fn as_path() -> impl Strategy<Value = AsPath> {
     let asns = |most| vec(prop_oneof![1..100_000_u32, 1..=u32::MAX], 1..most);
     (proptest::option::of(asns(300)), proptest::option::of(asns(5))).prop_map(|(sequence, set)| {
         let kinds = [(SegmentKind::Sequence, sequence), (SegmentKind::Set, set)];
-        let segments =
-            kinds.into_iter().filter_map(|(kind, asns)| Some(AsPathSegment { kind, asns: asns?.into() }));
+        let segments = kinds
+            .into_iter()
+            .filter_map(|(kind, asns)| Some(AsPathSegment { kind, asns: asns?.into() }));
         AsPath { segments: segments.collect() }
     })
 }
