@@ -121,6 +121,11 @@ impl NodeCollector {
                 "Prefixes changed since the newest advertisement",
                 link.advertiser.pending as u64,
             )?;
+            page.gauge(
+                "feed_left_out_prefixes",
+                "Prefixes that the control plane has and steers no client by",
+                link.left_out.as_ref().map_or(0, |left_out| left_out.prefixes as u64),
+            )?;
         }
         Ok(())
     }

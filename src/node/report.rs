@@ -7,7 +7,9 @@ use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
-use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
+use mcc_control::api::types::{
+    DriveReport, Heartbeat, LeftOut, SessionReport, Traffic as TrafficReport,
+};
 use serde::Serialize;
 
 use super::View;
@@ -110,6 +112,7 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
         acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        left_out: link.and_then(|link| link.left_out.clone()),
         held: speaker.footprint.held.map(|held| HeldFootprint {
             since_seconds: held.since_seconds,
             before_prefixes: held.before.prefixes as u64,
@@ -120,16 +123,23 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
 }
 
 /// Only there when it needs somebody.
-fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
-    let held = footprint.held?;
-    let (detail, advice) = held.in_words(footprint.prefixes);
-    Some(Part {
+fn footprint_parts(footprint: &FootprintSummary) -> Vec<Part> {
+    let warning = |since_seconds, detail, advice| Part {
         name: "footprint".to_owned(),
         state: PartState::Warning,
-        since_seconds: Some(held.since_seconds),
+        since_seconds,
         detail,
         advice: Some(advice),
-    })
+    };
+    let held = footprint.held.map(|held| {
+        let (detail, advice) = held.in_words(footprint.prefixes);
+        warning(Some(held.since_seconds), detail, advice)
+    });
+    let left_out = footprint.left_out.as_ref().map(|LeftOut { prefixes, reason }| {
+        let prefixes = crate::text::prefixes(*prefixes as u64);
+        warning(None, format!("no client is steered by {prefixes} of it"), reason.clone())
+    });
+    held.into_iter().chain(left_out).collect()
 }
 
 /// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
@@ -202,7 +212,7 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
-    parts.extend(footprint_part(&footprint(speaker, link)));
+    parts.extend(footprint_parts(&footprint(speaker, link)));
     parts.extend(link.map(link_part));
     parts
 }

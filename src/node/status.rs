@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mcc_config::NodeName;
+use mcc_control::api::types::LeftOut;
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -54,6 +55,9 @@ pub(crate) struct FootprintSummary {
     pub(crate) generation: Option<String>,
     /// Whether the control plane has all of it.
     pub(crate) acknowledged: bool,
+    /// What it has and steers no client by.
+    #[serde(default)]
+    pub(crate) left_out: Option<LeftOut>,
     /// Set while the control plane is not told, because too much has changed at once.
     pub(crate) held: Option<HeldFootprint>,
     /// Prefixes that the control plane is not told of because they flap.

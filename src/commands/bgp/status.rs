@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use mcc_bgp::speaker::{LastError, OperatorShutdown};
+use mcc_control::api::types::LeftOut;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -289,6 +290,10 @@ fn footprint_in_words(footprint: &FootprintSummary) -> String {
     };
     let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
     let mut words = format!("Footprint: {size}, {space}; {told}\n");
+    if let Some(LeftOut { prefixes, reason }) = &footprint.left_out {
+        let prefixes = text::prefixes(*prefixes as u64);
+        words.push_str(&format!("    no client is steered by {prefixes} of it: {reason}\n"));
+    }
     if footprint.damped > 0 {
         let damped = text::count(footprint.damped);
         words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
@@ -333,6 +338,7 @@ mod tests {
                           "refused": { "asn": 2, "busy": 0 } }],
             "footprint": { "prefixes": 998, "addresses": 255488, "advertised": 998,
                            "generation": "a/7", "acknowledged": true, "damped": 5,
+                           "left_out": { "prefixes": 2, "reason": "IPv6 is off" },
                            "held": { "since_seconds": 61, "before_prefixes": 5000,
                                      "before_addresses": 1 } },
         });
@@ -348,6 +354,7 @@ mod tests {
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
             "\nFootprint: 998 prefixes, 255,488 addresses; all acknowledged by the control plane\n",
+            "    no client is steered by 2 prefixes of it: IPv6 is off\n",
             "    5 flap and are kept back: `mcc footprint --damped`\n",
             "    from 5,000 prefixes to 998 prefixes at once",
         ] {
