@@ -58,9 +58,8 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
     let footprint = &status.footprint;
     writeln!(
         out,
-        "Footprint   {}, {}{}",
-        text::prefixes(footprint.prefixes),
-        text::addresses(footprint.addresses),
+        "Footprint   {}{}",
+        footprint.size_in_words(),
         match (&footprint.generation, footprint.acknowledged) {
             (None, _) => String::new(),
             (Some(_), true) => ", acknowledged by the control plane".to_owned(),

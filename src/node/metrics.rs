@@ -342,8 +342,16 @@ impl NodeCollector {
             "Prefixes of the footprint",
             status.footprint.prefixes as u64,
         )?;
-        let addresses = u64::try_from(status.footprint.addresses).unwrap_or(u64::MAX);
-        page.gauge("footprint_addresses", "Addresses that they cover together", addresses)?;
+        page.gauge(
+            "footprint_addresses",
+            "IPv4 addresses that they cover together",
+            status.footprint.addresses,
+        )?;
+        page.gauge(
+            "footprint_ipv6_slash48s",
+            "IPv6 addresses that they cover together, in /48s",
+            status.footprint.ipv6_slash48s,
+        )?;
         page.gauge(
             "footprint_held",
             "1 if the control plane is not told until `mcc footprint approve`",

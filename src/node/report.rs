@@ -103,7 +103,8 @@ fn traffic(view: &View) -> Traffic {
 fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSummary {
     FootprintSummary {
         prefixes: speaker.footprint.prefixes as u64,
-        addresses: u64::try_from(speaker.footprint.addresses).unwrap_or(u64::MAX),
+        addresses: speaker.footprint.addresses,
+        ipv6_slash48s: speaker.footprint.ipv6_slash48s,
         advertised: link.map_or(0, |link| {
             // Before the first acknowledgement the control plane may have nothing at all.
             let known = link.advertiser.routes + link.withheld;
@@ -115,8 +116,9 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         left_out: link.and_then(|link| link.left_out.clone()),
         held: speaker.footprint.held.map(|held| HeldFootprint {
             since_seconds: held.since_seconds,
-            before_prefixes: held.before.prefixes as u64,
-            before_addresses: u64::try_from(held.before.addresses).unwrap_or(u64::MAX),
+            before_prefixes: held.before.prefixes() as u64,
+            before_addresses: held.before.addresses(),
+            before_ipv6_slash48s: held.before.ipv6_slash48s(),
         }),
         damped: speaker.footprint.damped as u64,
     }
@@ -132,7 +134,7 @@ fn footprint_parts(footprint: &FootprintSummary) -> Vec<Part> {
         advice: Some(advice),
     };
     let held = footprint.held.map(|held| {
-        let (detail, advice) = held.in_words(footprint.prefixes);
+        let (detail, advice) = held.in_words(footprint);
         warning(Some(held.since_seconds), detail, advice)
     });
     let left_out = footprint.left_out.as_ref().map(|LeftOut { prefixes, reason }| {

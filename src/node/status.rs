@@ -48,7 +48,11 @@ pub(crate) struct Traffic {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FootprintSummary {
     pub(crate) prefixes: u64,
+    /// Of IPv4.
     pub(crate) addresses: u64,
+    /// IPv6 addresses, in /48s.
+    #[serde(default)]
+    pub(crate) ipv6_slash48s: u64,
     /// Prefixes that the control plane has acknowledged.
     pub(crate) advertised: u64,
     /// What names the state that was sent last: session and serial.
@@ -65,6 +69,13 @@ pub(crate) struct FootprintSummary {
     pub(crate) damped: u64,
 }
 
+impl FootprintSummary {
+    /// `998 prefixes, 255,488 addresses`
+    pub(crate) fn size_in_words(&self) -> String {
+        text::footprint(self.prefixes, self.addresses, self.ipv6_slash48s)
+    }
+}
+
 /// A footprint that waits for `mcc footprint approve`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HeldFootprint {
@@ -72,17 +83,20 @@ pub(crate) struct HeldFootprint {
     /// What the control plane was told before.
     pub(crate) before_prefixes: u64,
     pub(crate) before_addresses: u64,
+    #[serde(default)]
+    pub(crate) before_ipv6_slash48s: u64,
 }
 
 impl HeldFootprint {
     /// What has happened and what to do, for `mcc status` and `mcc bgp status` alike.
-    pub(crate) fn in_words(&self, prefixes: u64) -> (String, String) {
-        let before = text::prefixes(self.before_prefixes);
+    pub(crate) fn in_words(&self, now: &FootprintSummary) -> (String, String) {
+        let Self { before_prefixes, before_addresses, before_ipv6_slash48s, .. } = *self;
+        let before = text::footprint(before_prefixes, before_addresses, before_ipv6_slash48s);
         let since = text::duration(self.since_seconds);
         (
             format!(
                 "from {before} to {} at once; the control plane keeps what it knew {since} ago",
-                text::prefixes(prefixes)
+                now.size_in_words()
             ),
             "if the routers are right, `mcc footprint approve`; if not, mend them: it is told \
              again as soon as the footprint is back"

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::set_hash::SetHash;
+use super::totals::Totals;
 use super::{Held, Neighbor, Rib};
 use crate::policy::Refusal;
 
@@ -14,10 +15,8 @@ use crate::policy::Refusal;
 pub struct RibSummary {
     /// By [`NeighborId`].
     pub neighbors: Vec<NeighborSummary>,
-    /// Prefixes of the footprint.
-    pub prefixes: usize,
-    /// Addresses that they cover together; up to a second old while a full table changes.
-    pub addresses: u128,
+    /// The size of the footprint; the addresses up to a second old while a full table changes.
+    pub footprint: Totals,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
     /// The footprint has changed so much that subscribers are not told before an operator has looked.
@@ -86,8 +85,7 @@ impl Rib {
     pub fn summary(&self) -> RibSummary {
         RibSummary {
             neighbors: self.neighbors.iter().map(Neighbor::summary).collect(),
-            prefixes: self.footprint.len(),
-            addresses: self.footprint.addresses(),
+            footprint: self.footprint.last_totals(),
             attribute_sets: self.attributes.len(),
             held: self.export.held(),
             damped: self.export.damped(),

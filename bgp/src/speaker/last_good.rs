@@ -139,7 +139,8 @@ impl LastGoodTask {
 
     pub(super) async fn run(mut self) {
         loop {
-            let prefixes = u32::try_from(self.board.rib.load().prefixes).unwrap_or(u32::MAX);
+            let prefixes =
+                u32::try_from(self.board.rib.load().footprint.prefixes()).unwrap_or(u32::MAX);
             let wait = INTERVAL + PER_PREFIX.saturating_mul(prefixes);
             tokio::select! {
                 () = self.stop.cancelled() => break,

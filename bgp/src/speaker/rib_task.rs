@@ -157,10 +157,12 @@ impl RibTask {
     fn handle_timeout(&mut self) {
         match self.rib.handle_timeout(Instant::now()) {
             Some(ExportVerdict::Held { before, now }) => tracing::error!(
-                prefixes_before = before.prefixes,
-                addresses_before = before.addresses,
-                prefixes = now.prefixes,
-                addresses = now.addresses,
+                prefixes_before = before.prefixes(),
+                addresses_before = before.addresses(),
+                ipv6_slash48s_before = before.ipv6_slash48s(),
+                prefixes = now.prefixes(),
+                addresses = now.addresses(),
+                ipv6_slash48s = now.ipv6_slash48s(),
                 "the footprint has changed too much at once: the control plane is not told before \
                  `mcc footprint approve`"
             ),

@@ -233,17 +233,32 @@ pub struct LastError {
     pub at: Timestamp,
 }
 
-/// The footprint in two numbers.
+/// The footprint in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FootprintStatus {
     /// Prefixes, learned and manual.
     pub prefixes: usize,
-    /// Addresses that they cover together.
-    pub addresses: u128,
+    /// IPv4 addresses that they cover together.
+    pub addresses: u64,
+    /// IPv6 addresses that they cover together, in /48s.
+    pub ipv6_slash48s: u64,
     /// It has changed so much that the control plane is not told before an operator has looked.
     pub held: Option<HeldStatus>,
     /// Prefixes that the control plane is not told of because they flap.
     pub damped: usize,
+}
+
+impl From<Totals> for FootprintStatus {
+    /// Of a footprint that is told as it is.
+    fn from(totals: Totals) -> Self {
+        Self {
+            prefixes: totals.prefixes(),
+            addresses: totals.addresses(),
+            ipv6_slash48s: totals.ipv6_slash48s(),
+            held: None,
+            damped: 0,
+        }
+    }
 }
 
 /// A footprint that waits for review.
@@ -497,13 +512,12 @@ impl Board {
             dynamic: ranges.map(|range| range.status(&neighbors)).collect(),
             neighbors,
             footprint: FootprintStatus {
-                prefixes: rib.prefixes,
-                addresses: rib.addresses,
                 held: rib.held.map(|held| HeldStatus {
                     since_seconds: now.saturating_duration_since(held.since).as_secs(),
                     before: held.before,
                 }),
                 damped: rib.damped,
+                ..FootprintStatus::from(rib.footprint)
             },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
         }

@@ -280,16 +280,17 @@ impl DynamicRange {
 }
 
 fn footprint_in_words(footprint: &FootprintSummary) -> String {
-    let FootprintSummary { prefixes, addresses, advertised, .. } = *footprint;
     let told = match &footprint.generation {
         None => "not advertised: no control plane is configured".to_owned(),
         Some(_) if footprint.acknowledged => "all acknowledged by the control plane".to_owned(),
         Some(_) => {
-            format!("{} acknowledged by the control plane so far", text::count(advertised))
+            format!(
+                "{} acknowledged by the control plane so far",
+                text::count(footprint.advertised)
+            )
         }
     };
-    let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
-    let mut words = format!("Footprint: {size}, {space}; {told}\n");
+    let mut words = format!("Footprint: {}; {told}\n", footprint.size_in_words());
     if let Some(LeftOut { prefixes, reason }) = &footprint.left_out {
         let prefixes = text::prefixes(*prefixes as u64);
         words.push_str(&format!("    no client is steered by {prefixes} of it: {reason}\n"));
@@ -299,7 +300,7 @@ fn footprint_in_words(footprint: &FootprintSummary) -> String {
         words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
     }
     if let Some(held) = footprint.held {
-        let (what, advice) = held.in_words(prefixes);
+        let (what, advice) = held.in_words(footprint);
         words.push_str(&format!("    {what}\n    {advice}\n"));
     }
     words
@@ -356,7 +357,7 @@ mod tests {
             "\nFootprint: 998 prefixes, 255,488 addresses; all acknowledged by the control plane\n",
             "    no client is steered by 2 prefixes of it: IPv6 is off\n",
             "    5 flap and are kept back: `mcc footprint --damped`\n",
-            "    from 5,000 prefixes to 998 prefixes at once",
+            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once",
         ] {
             assert!(text.contains(words), "no {words} in:\n{text}");
         }
