@@ -112,7 +112,9 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         }),
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
-        acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        // What is held back it has not even been told.
+        acknowledged: speaker.footprint.held.is_none()
+            && link.is_some_and(|link| link.advertiser.acknowledged),
         left_out: link.and_then(|link| link.left_out.clone()),
         held: speaker.footprint.held.map(|held| HeldFootprint {
             since_seconds: held.since_seconds,

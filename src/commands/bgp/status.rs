@@ -280,24 +280,17 @@ impl DynamicRange {
 }
 
 fn footprint_in_words(footprint: &FootprintSummary) -> String {
-    let told = match &footprint.generation {
-        None => "not advertised: no control plane is configured".to_owned(),
-        Some(_) if footprint.acknowledged => "all acknowledged by the control plane".to_owned(),
-        Some(_) => {
-            format!(
-                "{} acknowledged by the control plane so far",
-                text::count(footprint.advertised)
-            )
-        }
-    };
-    let mut words = format!("Footprint: {}; {told}\n", footprint.size_in_words());
+    let mut words =
+        format!("Footprint: {}; {}\n", footprint.size_in_words(), footprint.told_in_words());
     if let Some(LeftOut { prefixes, reason }) = &footprint.left_out {
         let prefixes = text::prefixes(*prefixes as u64);
         words.push_str(&format!("    no client is steered by {prefixes} of it: {reason}\n"));
     }
     if footprint.damped > 0 {
         let damped = text::count(footprint.damped);
-        words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
+        words.push_str(&format!(
+            "    {damped} flap and are kept back until they are calm: `mcc footprint --damped`\n"
+        ));
     }
     if let Some(held) = footprint.held {
         let (what, advice) = held.in_words(footprint);
@@ -354,10 +347,12 @@ mod tests {
             "    it was ended on the router\n",
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
-            "\nFootprint: 998 prefixes, 255,488 addresses; all acknowledged by the control plane\n",
+            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows what was \
+             before, but for 5 that flap\n",
             "    no client is steered by 2 prefixes of it: IPv6 is off\n",
-            "    5 flap and are kept back: `mcc footprint --damped`\n",
-            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once",
+            "    5 flap and are kept back until they are calm: `mcc footprint --damped`\n",
+            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once, 1m 1s ago; \
+             the control plane keeps what it knew\n    if the routers are right, `mcc footprint approve`",
         ] {
             assert!(text.contains(words), "no {words} in:\n{text}");
         }
