@@ -5,7 +5,7 @@
 //! count: a router that comes back with a different table has not announced both. Nothing is ever cut
 //! off in silence: at 80 % and at the limit the operator is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcc_config::MaxPrefixesAction;
 
@@ -37,8 +37,8 @@ pub(super) struct LimitState {
     pub(super) over: bool,
     /// Routes that were not taken.
     pub(super) left_out: LeftOut,
-    /// The neighbor has been asked for them, and none has been left out since.
-    asked: bool,
+    /// When the neighbor was asked for them, if none has been left out since.
+    pub(super) asked: Option<Instant>,
 }
 
 impl Neighbor {
@@ -67,7 +67,7 @@ impl Neighbor {
     /// Leaves out a route.
     pub(super) fn leave_out(&mut self, route: Nlri) -> Notice {
         let first = self.limit.left_out.add(route);
-        self.limit.asked = false;
+        self.limit.asked = None;
         let limit = self.rules.prefix_limit.limit;
         Notice::Discarding { limit, discarded: self.limit.left_out.count(), first }
     }
@@ -91,15 +91,15 @@ impl Neighbor {
 
     /// To be called after routes were withdrawn: whether there is room again, a tenth of the limit,
     /// for what was left out. Once, until something is left out again.
-    pub(super) fn check_room(&mut self) -> Option<Notice> {
-        if self.limit.asked || self.limit.left_out.is_empty() {
+    pub(super) fn check_room(&mut self, now: Instant) -> Option<Notice> {
+        if self.limit.asked.is_some() || self.limit.left_out.is_empty() {
             return None;
         }
         let limit = u64::from(self.rules.prefix_limit.limit);
         if u64::from(self.announced()) * 10 > limit * 9 {
             return None;
         }
-        self.limit.asked = true;
+        self.limit.asked = Some(now);
         Some(Notice::RoomAgain)
     }
 
@@ -164,11 +164,13 @@ mod tests {
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
         assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), Some(Notice::RoomAgain));
         assert_eq!(f.counts(A).discarded, 3, "a router that does not answer has not sent them");
+        assert_eq!(f.counts(A).asked, Some(f.now));
         let gone = names(1..2);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
         assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), None, "it has been asked");
         assert_eq!(announce(&mut f, 2..13), discarding(1, false));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 1));
+        assert_eq!(f.counts(A).asked, None, "there is no room any more");
         let gone = names(12..13);
         f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
         assert_eq!(f.counts(A).discarded, 0, "the router has withdrawn it");

@@ -43,6 +43,9 @@ pub struct NeighborSummary {
     /// Routes that the neighbor announces and that were not taken because of `max_prefixes` with
     /// `discard-new`; 262,144 stands for that many and more.
     pub discarded: u32,
+    /// When the neighbor was asked for its table, since there was room again for them; none if some
+    /// were left out after that.
+    pub asked: Option<Instant>,
     /// 80 % of `max_prefixes` or more are there.
     pub near_limit: bool,
     /// Routes by family: IPv4, IPv6.
@@ -108,6 +111,7 @@ impl Neighbor {
             restored: self.restored_until.map_or(0, |_| self.table.stale()),
             stale_until: self.table.stale_until(),
             discarded: self.limit.left_out.count(),
+            asked: self.limit.asked,
             near_limit: self.is_near_limit(),
             by_family: self.table.by_family(),
             refused_ever: self.refused_ever,

@@ -81,6 +81,9 @@ pub struct NeighborStatus {
     /// Routes that the router announces and that were not taken because of `max_prefixes` with
     /// `discard-new`; 262144 stands for that many and more.
     pub discarded: u32,
+    /// How many seconds ago the router was asked for its table, since there was room again for them;
+    /// `null` if some were left out after that.
+    pub asked_seconds: Option<u64>,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// 80 % of it or more are there.
@@ -465,6 +468,7 @@ impl SessionBoard {
             stale_seconds: routes.stale_until.map(|at| at.saturating_duration_since(now).as_secs()),
             set_hash: routes.set_hash.clone(),
             discarded: routes.discarded,
+            asked_seconds: routes.asked.map(|at| now.saturating_duration_since(at).as_secs()),
             max_prefixes: neighbor.max_prefixes,
             near_limit: routes.near_limit,
             received_by_family: routes.by_family,
