@@ -172,6 +172,11 @@ pub(crate) fn footprint(n: u64, addresses: u64, ipv6_slash48s: u64) -> String {
     format!("{}, {space}", prefixes(n))
 }
 
+/// A number of routes: prefixes, or with ADD-PATH their paths.
+pub(crate) fn routes(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "route" } else { "routes" })
+}
+
 /// A number of objects.
 pub(crate) fn objects(n: u64) -> String {
     format!("{} {}", count(n), if n == 1 { "object" } else { "objects" })

@@ -116,7 +116,8 @@ pub struct Neighbor {
     /// Refuses a router that names no role of its own (RFC 9234 §4.2).
     #[serde(default)]
     pub role_strict: bool,
-    /// The most prefixes that the router may announce, counted before the accept rules.
+    /// The most prefixes that the router may announce, counted before the accept rules; with ADD-PATH
+    /// each path of a prefix counts.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
     /// What happens when it announces more.

@@ -47,15 +47,26 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
         State::Established if neighbor.discarded > 0 => Some(
             "raise `max_prefixes` or let the router announce less: clients in what is not taken are \
              not served from here"
-                .to_owned(),
+                .to_owned()
+                + paths_count(neighbor),
         ),
         State::Established if neighbor.near_limit => Some(
             "raise `max_prefixes` if this is the router's table; beyond it `max_prefixes_action` \
              decides"
-                .to_owned(),
+                .to_owned()
+                + paths_count(neighbor),
         ),
         State::Established => None,
         _ => Some(down_advice(neighbor)),
+    }
+}
+
+/// What an operator who counts prefixes has to know of a router that sends several paths of each.
+fn paths_count(neighbor: &NeighborStatus) -> &'static str {
+    let agreed = neighbor.negotiated.as_ref();
+    match agreed.is_some_and(|agreed| !agreed.add_path_receive.is_empty()) {
+        true => " (each path of ADD-PATH counts)",
+        false => "",
     }
 }
 
@@ -89,11 +100,14 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     let detail = match (neighbor.state, &neighbor.last_error) {
         (State::Established, _) => {
             let mut detail = format!(
-                "AS {}, {} of {} prefixes accepted",
+                "AS {}, {} of {} routes accepted",
                 neighbor.asn, neighbor.accepted, neighbor.received
             );
             if neighbor.discarded > 0 {
-                detail.push_str(&format!("; {} over `max_prefixes` not taken", neighbor.discarded));
+                detail.push_str(&format!(
+                    "; {} over `max_prefixes` not taken",
+                    text::routes(neighbor.discarded.into())
+                ));
             } else if neighbor.near_limit {
                 detail.push_str(&format!("; near `max_prefixes` ({})", neighbor.max_prefixes));
             }
@@ -112,11 +126,11 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             }
             if neighbor.restored > 0 {
                 detail.push_str(&format!(
-                    "; {} prefixes of the last run are kept until it has announced its table",
+                    "; {} routes of the last run are kept until it has announced its table",
                     neighbor.restored
                 ));
             } else if neighbor.stale > 0 {
-                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
+                detail.push_str(&format!("; {} routes are kept for a while", neighbor.stale));
             }
             detail
         }

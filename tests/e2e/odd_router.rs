@@ -205,11 +205,11 @@ fn routes_that_are_not_taken_are_a_warning_wherever_a_neighbor_is_shown() {
         (status["neighbors"][0]["discarded"] == 1).then_some(())
     });
     let status = node.ask("bgp status").good().stdout;
-    assert!(status.contains("1 prefix over `max_prefixes` not taken"), "{status}");
+    assert!(status.contains("1 route over `max_prefixes` not taken"), "{status}");
     assert!(status.contains("raise `max_prefixes`"), "{status}");
     let list = node.ask("list").stdout;
     let line = list.lines().find(|line| line.contains(ROUTER)).unwrap();
-    for words in ["warning", "1 over `max_prefixes` not taken"] {
+    for words in ["warning", "1 route over `max_prefixes` not taken"] {
         assert!(line.contains(words), "no {words} in:\n{list}");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! What counts is what the neighbor announces in this session, before the accept rules: a router that
 //! leaks a full table must not get through because most of it would be refused. Stale routes do not
-//! count: a router that comes back with a different table has not announced both. Nothing is ever cut
-//! off in silence: at 80 % and at the limit the operator is told.
+//! count: a router that comes back with a different table has not announced both. With ADD-PATH each
+//! path counts, as in FRR's `maximum-prefix`: the limit is also what bounds the memory that a router can
+//! take. Nothing is ever cut off in silence: at 80 % and at the limit the operator is told.
 
 use std::time::{Duration, Instant};
 
@@ -237,6 +238,20 @@ mod tests {
         f.feed(A, SessionEvent::Down(Retention::keep(Duration::from_secs(120))));
         f.settle();
         assert!(f.footprint().is_empty());
+    }
+
+    /// A router must not take any amount of memory with a few prefixes.
+    #[test]
+    fn each_path_of_a_prefix_counts() {
+        let mut f = fixture(MaxPrefixesAction::DiscardNew);
+        let mut update =
+            crate::testing::announce(&["8.8.0.0/16"], &crate::testing::attributes(&[64500]));
+        let prefix = crate::testing::prefix("8.8.0.0/16");
+        update.announced = (1..=12).map(|path_id| Nlri { prefix, path_id }).collect();
+        f.feed(A, SessionEvent::Update(update));
+        assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 2));
+        assert!(f.counts(A).near_limit);
+        assert_eq!(f.footprint(), ["8.8.0.0/16"]);
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl RibTask {
                     tracing::error!(
                         %neighbor,
                         max_prefixes = limit,
-                        "more prefixes than max_prefixes: ending the session"
+                        "more routes than max_prefixes: ending the session"
                     );
                     member.over_limit.send_replace(batch.session);
                 }
@@ -202,7 +202,7 @@ impl RibTask {
                         tracing::error!(
                             %neighbor,
                             max_prefixes = limit,
-                            "max_prefixes are there: further prefixes are not taken"
+                            "max_prefixes are there: further routes are not taken"
                         );
                     }
                 }

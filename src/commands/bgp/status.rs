@@ -124,7 +124,7 @@ impl Neighbor {
     pub(super) fn stale_in_words(&self) -> Option<String> {
         let at_most = self.stale_seconds.map(text::duration);
         let at_most = at_most.map(|time| format!(", for {time} at most")).unwrap_or_default();
-        let stale = text::prefixes(self.stale);
+        let stale = text::routes(self.stale);
         match (self.stale, self.restored) {
             (0, _) => None,
             (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
@@ -139,7 +139,7 @@ impl Neighbor {
     pub(super) fn limit_in_words(&self) -> Option<String> {
         if self.discarded > 0 {
             let more = if self.discarded >= DISCARDED_MOST { " or more" } else { "" };
-            let discarded = text::prefixes(self.discarded);
+            let discarded = text::routes(self.discarded);
             return Some(format!("{discarded}{more} over `max_prefixes` not taken"));
         }
         let percent = self.received.saturating_sub(self.stale) * 100 / self.max_prefixes.max(1);
@@ -342,7 +342,7 @@ mod tests {
             "\n192.0.2.1 rack 4\n    shut down by the router's operator since 2026-11-23 10:00:00Z: \
              \"maintenance\"\n    2026-11-23 10:00:00Z: the router closed the session: Cease / \
              Administrative Shutdown: maintenance (6/2)\n    next attempt in 29m 58s\n",
-            "    1,000 prefixes of the lost session are kept as stale, for 4m 0s at most\n",
+            "    1,000 routes of the lost session are kept as stale, for 4m 0s at most\n",
             "    0 % of `max_prefixes` (1,000) are there\n",
             "    it was ended on the router\n",
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
@@ -379,17 +379,15 @@ mod tests {
         let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
         assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
         neighbor.discarded = 7;
-        assert_eq!(neighbor.remarks(), ["7 prefixes over `max_prefixes` not taken"]);
+        assert_eq!(neighbor.remarks(), ["7 routes over `max_prefixes` not taken"]);
         neighbor.discarded = DISCARDED_MOST;
-        assert_eq!(neighbor.remarks(), ["262,144 prefixes or more over `max_prefixes` not taken"]);
+        assert_eq!(neighbor.remarks(), ["262,144 routes or more over `max_prefixes` not taken"]);
         (neighbor.discarded, neighbor.near_limit) = (0, false);
         (neighbor.stale, neighbor.restored, neighbor.stale_seconds) = (90, 90, Some(3600));
         assert_eq!(
             neighbor.remarks(),
-            [
-                "90 prefixes of the last run of the node are kept until the router has announced its \
-              table, for 1h 0m at most"
-            ]
+            ["90 routes of the last run of the node are kept until the router has announced its \
+              table, for 1h 0m at most"]
         );
     }
 }
