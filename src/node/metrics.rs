@@ -361,6 +361,16 @@ impl NodeCollector {
             "footprint_damped_prefixes",
             "Prefixes that the control plane is not told of because they flap",
             status.footprint.damped as u64,
+        )?;
+        page.gauge(
+            "footprint_saved",
+            "0 while the footprint cannot be saved for the next start",
+            status.saving.failing.is_none(),
+        )?;
+        page.counter(
+            "footprint_save_failures",
+            "Attempts to save the footprint that have failed",
+            status.saving.failures,
         )
     }
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
-use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
+use mcc_bgp::speaker::{
+    DynamicStatus, NeighborDetail, NeighborStatus, SavingFailure, SpeakerStatus,
+};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
 use mcc_control::api::types::{
@@ -38,7 +40,28 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
 
 /// What is not as it should be, though the node is fit to serve.
 pub(super) fn warnings(view: &View) -> Vec<String> {
-    view.cache.status().store.drives.iter().filter_map(drive_trouble).collect()
+    let drives = view.cache.status().store.drives;
+    let saving = view.speaker.status().saving.failing;
+    let saving = saving.map(|failing| {
+        let Part { detail, advice, .. } = saving_part(&failing);
+        format!("{detail}: {}", advice.unwrap_or_default())
+    });
+    drives.iter().filter_map(drive_trouble).chain(saving).collect()
+}
+
+/// What is wrong where the footprint is saved.
+fn saving_part(SavingFailure { file, error, since_seconds }: &SavingFailure) -> Part {
+    Part {
+        name: "saved footprint".to_owned(),
+        state: PartState::Warning,
+        since_seconds: Some(*since_seconds),
+        detail: format!("the footprint cannot be saved in {}: {error}", file.display()),
+        advice: Some(
+            "make room and let the node write there: after a restart it would begin with what was \
+             saved before"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Why a drive does not take part, and what to do about it; `None`: it does.
@@ -217,6 +240,7 @@ fn parts(
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
     parts.extend(footprint_parts(&footprint(speaker, link)));
+    parts.extend(speaker.saving.failing.as_ref().map(saving_part));
     parts.extend(link.map(link_part));
     parts
 }

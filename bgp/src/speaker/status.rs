@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dynamic::Range;
 use super::history::{History, StateChange};
+use super::last_good::{SavingBoard, SavingStatus};
 use super::member::{Member, Roster};
 use super::tap::{EstablishedSession, SessionEnds};
 use crate::rib::{NeighborId, NeighborSummary, RefusedEver, RibSummary, Totals};
@@ -36,6 +37,8 @@ pub struct SpeakerStatus {
     pub footprint: FootprintStatus,
     /// Connections from addresses that are no neighbor's; closed at once.
     pub unknown_connections: u64,
+    /// How the saving of the footprint for the next start goes.
+    pub saving: SavingStatus,
 }
 
 /// One neighbor.
@@ -498,6 +501,7 @@ pub(super) struct Board {
     pub(super) ranges: Vec<Range>,
     pub(super) rib: ArcSwap<RibSummary>,
     pub(super) unknown_connections: AtomicU64,
+    pub(super) saving: SavingBoard,
 }
 
 impl Board {
@@ -524,6 +528,7 @@ impl Board {
                 ..FootprintStatus::from(rib.footprint)
             },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
+            saving: self.saving.status(now),
         }
     }
 }
