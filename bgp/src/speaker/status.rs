@@ -200,6 +200,9 @@ pub struct DynamicStatus {
     pub prefix: IpNet,
     /// Neighbors of it that are there; not those that are awaited since the start of the node.
     pub sessions: usize,
+    /// Of these, routers that are gone: they keep their places while their routes are kept, or while they
+    /// rest after a failure.
+    pub gone: usize,
     /// The limit of `sessions`.
     pub max_sessions: u16,
     /// Connections that came to nothing.
@@ -416,9 +419,14 @@ impl SessionBoard {
     /// one, or the session rests after a failure.
     pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
         let snapshot = self.snapshot.load();
-        let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
         let rests = snapshot.retries_at.is_some_and(|at| now < at);
-        (alone && !rests).then(|| now.saturating_duration_since(snapshot.since))
+        (is_without_session(snapshot.state) && !rests)
+            .then(|| now.saturating_duration_since(snapshot.since))
+    }
+
+    /// Whether there is no session, nor one on its way up.
+    pub(super) fn is_gone(&self) -> bool {
+        is_without_session(self.snapshot.load().state)
     }
 
     /// Of the session that is up.
@@ -533,16 +541,19 @@ impl Board {
     }
 }
 
+fn is_without_session(state: State) -> bool {
+    matches!(state, State::Idle | State::Connect | State::Active)
+}
+
 impl Range {
     fn status(&self, neighbors: &[NeighborStatus]) -> DynamicStatus {
         let prefix = self.prefix();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let there = || neighbors.iter().filter(|n| n.dynamic == Some(prefix) && n.restored == 0);
         DynamicStatus {
             prefix,
-            sessions: neighbors
-                .iter()
-                .filter(|n| n.dynamic == Some(prefix) && n.restored == 0)
-                .count(),
+            sessions: there().count(),
+            gone: there().filter(|neighbor| is_without_session(neighbor.state)).count(),
             max_sessions: self.settings.max_sessions,
             refused: DynamicRefusals {
                 asn: count(&self.refused.asn),

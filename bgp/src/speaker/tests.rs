@@ -557,3 +557,45 @@ async fn an_orderly_shutdown_by_the_routers_operator_is_told_apart() {
     assert_eq!(status.neighbors[0].shut_down_by_router, None, "it is up");
     speaker.shutdown(None).await;
 }
+
+/// A router that is gone keeps its place while its routes are kept, and no longer if another wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_without_routes_gives_up_its_place_and_one_with_routes_does_not() {
+    let range = DynamicNeighbors {
+        max_sessions: 1,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let start = |range: &DynamicNeighbors| {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![range.clone()],
+            ..SpeakerSettings::new(OURS)
+        };
+        // So long that nobody goes by itself.
+        Speaker::start_with(settings, Duration::from_secs(86_400)).unwrap()
+    };
+    let speaker = start(&range);
+    let handle = speaker.handle();
+    let first = router_at(&speaker, 1, ASN);
+    wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    first.close(None).await;
+    wait_for(&handle, |s| s.dynamic[0].gone == 1 && s.neighbors[0].stale == 1).await;
+    let second = router_at(&speaker, 2, ASN);
+    let status = wait_for(&handle, |s| s.dynamic[0].refused.max_sessions > 0).await;
+    assert_eq!((status.dynamic[0].sessions, status.dynamic[0].gone), (1, 1));
+    assert_eq!(status.neighbors[0].stale, 1, "its routes are kept for it");
+    drop(second);
+    speaker.shutdown(None).await;
+
+    let speaker = start(&DynamicNeighbors { stale_time: 0, ..range });
+    let handle = speaker.handle();
+    let first = router_at(&speaker, 1, ASN);
+    wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    first.close(None).await;
+    wait_for(&handle, |s| s.dynamic[0].gone == 1 && s.neighbors[0].received == 0).await;
+    let _second = router_at(&speaker, 2, ASN);
+    let status = wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    assert_eq!(status.neighbors.len(), 1);
+    assert_eq!(status.neighbors[0].address, IpAddr::from([127, 0, 8, 2]));
+    speaker.shutdown(None).await;
+}

@@ -93,6 +93,8 @@ pub(super) struct CountsByType {
 struct DynamicRange {
     prefix: String,
     sessions: u64,
+    #[serde(default)]
+    gone: u64,
     max_sessions: u64,
     refused: BTreeMap<String, u64>,
 }
@@ -270,10 +272,22 @@ impl DynamicRange {
         let refused: Vec<_> = self.refused.iter().filter(|(_, count)| **count > 0).collect();
         let refused: Vec<_> =
             refused.iter().map(|(why, count)| format!("{} {why}", text::count(**count))).collect();
-        let Self { prefix, sessions, max_sessions, .. } = self;
+        let Self { prefix, sessions, gone, max_sessions, .. } = self;
         let mut words = format!("Routers in {prefix}: {sessions} of at most {max_sessions}");
+        if *gone > 0 {
+            words.push_str(&format!(", {gone} of them gone"));
+        }
         if !refused.is_empty() {
             words.push_str(&format!("; refused: {}", refused.join(", ")));
+        }
+        if sessions >= max_sessions && self.refused.get("max_sessions").is_some_and(|n| *n > 0) {
+            words.push_str("\n    no further router is let in: raise `max_sessions`");
+            if *gone > 0 {
+                words.push_str(&format!(
+                    ", or wait: the {gone} that are gone keep their places for `stale_time` or the \
+                     rest after a failure"
+                ));
+            }
         }
         words
     }
@@ -360,6 +374,29 @@ mod tests {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let expected = "192.0.2.1 65100 ibgp Idle 2s 2,004 2,004 1,000 998 2 1,000 1".split(' ');
         assert_eq!(cells, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_range_says_who_keeps_the_places() {
+        let range = |gone: u64, refused: u64| {
+            let range = json!({
+                "prefix": "198.51.100.0/24", "sessions": 3, "gone": gone, "max_sessions": 3,
+                "refused": { "max_sessions": refused }
+            });
+            DynamicRange::deserialize(&range).unwrap().in_words()
+        };
+        assert_eq!(range(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
+        assert_eq!(
+            range(0, 7),
+            "Routers in 198.51.100.0/24: 3 of at most 3; refused: 7 max_sessions\n    no further \
+             router is let in: raise `max_sessions`"
+        );
+        assert_eq!(
+            range(2, 7),
+            "Routers in 198.51.100.0/24: 3 of at most 3, 2 of them gone; refused: 7 max_sessions\n    \
+             no further router is let in: raise `max_sessions`, or wait: the 2 that are gone keep \
+             their places for `stale_time` or the rest after a failure"
+        );
     }
 
     #[test]
