@@ -142,7 +142,8 @@ pub enum MaxPrefixesAction {
     /// The session goes on; further prefixes are not taken. When there is room again the router is
     /// asked for its table.
     DiscardNew,
-    /// The session ends as with `restart`, but what was there before the flood stays.
+    /// The session ends as with `restart`, but the prefixes that were there before the flood stay, each
+    /// as it was announced last: with the attributes of the flood, if it came again in it.
     KeepLastGood,
 }
 

@@ -130,8 +130,8 @@ impl Rib {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rib::SessionEvent;
     use crate::rib::tests::{A, Fixture};
+    use crate::rib::{RouteFilter, RouteQuery, SessionEvent};
 
     fn names(range: std::ops::Range<u32>) -> Vec<String> {
         range.map(|i| format!("8.{i}.0.0/16")).collect()
@@ -210,6 +210,9 @@ mod tests {
         f.feed(A, SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert_eq!(f.footprint(), names(0..9));
+        let query = RouteQuery { filter: RouteFilter::All, ..RouteQuery::default() };
+        let kept = f.rib.routes(&query, 100, f.now).routes;
+        assert!(kept.iter().all(|route| route.as_path == "64501"), "as it was announced last");
 
         // It comes back, and floods again.
         f.pass(1800);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use mcc_bgp::session::ErrorDirection;
 use mcc_bgp::speaker::{LastError, OperatorShutdown};
 use mcc_control::api::types::LeftOut;
 use serde::Deserialize;
@@ -122,6 +123,15 @@ impl Neighbor {
         Some(format!("shut down by the router's operator since {}{text}", text::time(*since)))
     }
 
+    /// Whether the last session was ended because of `max_prefixes` (RFC 4486 §4: 6/1).
+    fn was_over_limit(&self) -> bool {
+        let error = self.last_error.as_ref().map(|last| &last.error);
+        error.is_some_and(|error| {
+            error.direction == ErrorDirection::Sent
+                && (error.code, error.subcode) == (Some(6), Some(1))
+        })
+    }
+
     /// Whose stale routes are kept, and for how long.
     pub(super) fn stale_in_words(&self) -> Option<String> {
         let at_most = self.stale_seconds.map(text::duration);
@@ -129,6 +139,10 @@ impl Neighbor {
         let stale = text::routes(self.stale);
         match (self.stale, self.restored) {
             (0, _) => None,
+            (_, 0) if self.was_over_limit() => Some(format!(
+                "{stale} of before the flood are kept as stale, each as it was announced \
+                 last{at_most}"
+            )),
             (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
             _ => Some(format!(
                 "{stale} of the last run of the node are kept until the router has announced its \
@@ -425,6 +439,15 @@ mod tests {
             neighbor.remarks(),
             ["90 routes of the last run of the node are kept until the router has announced its \
               table, for 1h 0m at most"]
+        );
+        neighbor.restored = 0;
+        let flood = json!({ "direction": "sent", "code": 6, "subcode": 1, "text": "Cease",
+                            "at": "2026-11-23T10:00:00Z" });
+        neighbor.last_error = Some(LastError::deserialize(&flood).unwrap());
+        assert_eq!(
+            neighbor.stale_in_words().unwrap(),
+            "90 routes of before the flood are kept as stale, each as it was announced last, for 1h \
+             0m at most"
         );
     }
 }
