@@ -599,3 +599,38 @@ async fn a_router_without_routes_gives_up_its_place_and_one_with_routes_does_not
     assert_eq!(status.neighbors[0].address, IpAddr::from([127, 0, 8, 2]));
     speaker.shutdown(None).await;
 }
+
+/// No router could ever send or withdraw them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn ipv6_routes_of_the_last_run_are_left_out_where_ipv6_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |ipv6| {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())],
+            last_good: Some(folder.path().join("footprint.last-good")),
+            ipv6,
+            ..SpeakerSettings::new(OURS)
+        };
+        Speaker::start(settings).unwrap()
+    };
+    let route = |prefix: &str, next_hop: &str| {
+        let attributes = Arc::new(Attributes::new(next_hop.parse().unwrap(), &[64500]));
+        Route::new(prefix.parse().unwrap(), &attributes)
+    };
+    let routes = vec![route("8.1.0.0/16", "192.0.2.1"), route("2a00::/32", "2a00:ffff::1")];
+    let speaker = start(true);
+    let source = Some(IpAddr::from([127, 0, 8, 1]));
+    let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+    let settings = RouterSettings::new(endpoint, ASN, Ipv4Addr::new(10, 0, 0, 1));
+    let router = Router::start(RouterSettings { ipv6: true, ..settings }, routes).unwrap();
+    wait_for(&speaker.handle(), |s| s.footprint.prefixes == 2).await;
+    speaker.shutdown(None).await;
+    drop(router);
+
+    let off = start(false);
+    let status = off.handle().status();
+    assert_eq!(status.neighbors[0].received_by_family, [1, 0]);
+    assert_eq!((status.footprint.addresses, status.footprint.ipv6_slash48s), (1 << 16, 0));
+    off.shutdown(None).await;
+}
