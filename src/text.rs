@@ -156,9 +156,25 @@ pub(crate) fn prefixes(n: u64) -> String {
     format!("{} {}", count(n), if n == 1 { "prefix" } else { "prefixes" })
 }
 
-/// A number of addresses.
-pub(crate) fn addresses(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "address" } else { "addresses" })
+/// The size of a footprint: `998 prefixes, 255,488 addresses`, and with IPv6
+/// `2 prefixes, 256 IPv4 addresses and 65,536 IPv6 /48s`. Nobody counts IPv6 by addresses.
+pub(crate) fn footprint(n: u64, addresses: u64, ipv6_slash48s: u64) -> String {
+    let counted =
+        |n: u64, one: &str, many: &str| format!("{} {}", count(n), if n == 1 { one } else { many });
+    let space = match ipv6_slash48s {
+        0 => counted(addresses, "address", "addresses"),
+        _ => format!(
+            "{} and {}",
+            counted(addresses, "IPv4 address", "IPv4 addresses"),
+            counted(ipv6_slash48s, "IPv6 /48", "IPv6 /48s")
+        ),
+    };
+    format!("{}, {space}", prefixes(n))
+}
+
+/// A number of routes: prefixes, or with ADD-PATH their paths.
+pub(crate) fn routes(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "route" } else { "routes" })
 }
 
 /// A number of objects.
@@ -224,7 +240,13 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_015_306), "1,015,306");
         assert_eq!(prefixes(1), "1 prefix");
-        assert_eq!(addresses(256_000), "256,000 addresses");
+        assert_eq!(footprint(2, 256_000, 0), "2 prefixes, 256,000 addresses");
+        assert_eq!(footprint(1, 1, 0), "1 prefix, 1 address");
+        assert_eq!(
+            footprint(2, 256, 65_536),
+            "2 prefixes, 256 IPv4 addresses and 65,536 IPv6 /48s"
+        );
+        assert_eq!(footprint(1, 0, 1), "1 prefix, 0 IPv4 addresses and 1 IPv6 /48");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000_000), "1.50 GB");

@@ -32,7 +32,8 @@ pub struct ControlPlane {
     pub database: Database,
     /// Networks whose `X-Forwarded-For` is believed by `GET /geo`.
     pub trusted_proxies: Vec<IpNet>,
-    /// Accepts IPv6 addresses and prefixes everywhere.
+    /// Accepts IPv6 addresses and prefixes everywhere. Off: IPv6 prefixes that nodes advertise are kept
+    /// and steered by once it is on.
     pub ipv6: bool,
     /// Certificate; without it plain HTTP, on loopback addresses only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -116,7 +116,8 @@ pub struct Neighbor {
     /// Refuses a router that names no role of its own (RFC 9234 §4.2).
     #[serde(default)]
     pub role_strict: bool,
-    /// The most prefixes that the router may announce, counted before the accept rules.
+    /// The most prefixes that the router may announce, counted before the accept rules; with ADD-PATH
+    /// each path of a prefix counts.
     #[serde(default = "default_max_prefixes")]
     pub max_prefixes: u32,
     /// What happens when it announces more.
@@ -141,7 +142,8 @@ pub enum MaxPrefixesAction {
     /// The session goes on; further prefixes are not taken. When there is room again the router is
     /// asked for its table.
     DiscardNew,
-    /// The session ends as with `restart`, but what was there before the flood stays.
+    /// The session ends as with `restart`, but the prefixes that were there before the flood stay, each
+    /// as it was announced last: with the attributes of the flood, if it came again in it.
     KeepLastGood,
 }
 

@@ -230,8 +230,9 @@ impl Default for Bgp {
 pub struct FootprintSettings {
     /// Prefixes entered by hand; they count whatever BGP says.
     pub cidrs: Vec<IpNet>,
-    /// By how many percent, 0 to 100, the footprint may grow or shrink within five minutes before
-    /// the control plane is told; more waits for `mcc footprint approve`. 0: by any.
+    /// By how many percent, 0 to 100, the IPv4 or the IPv6 of the footprint may grow or shrink within
+    /// five minutes before the control plane is told; more waits for `mcc footprint approve`. 0: by
+    /// any.
     pub max_change: u8,
     /// Whether a prefix that comes and goes again and again is left as it was told last.
     pub damping: bool,

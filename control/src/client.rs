@@ -17,8 +17,8 @@ use thiserror::Error;
 
 use crate::api::problem::Problem;
 use crate::api::types::{
-    Enrolment, Explanation, Heartbeat, HeartbeatAnswer, Node, NodeConfiguration, NodeList,
-    NodePatch, NodeSettings, Register, Registered, SteerAnswer,
+    Acknowledgement, Enrolment, Explanation, Heartbeat, HeartbeatAnswer, LeftOut, Node,
+    NodeConfiguration, NodeList, NodePatch, NodeSettings, Register, Registered, SteerAnswer,
 };
 use crate::feed;
 use crate::tls::{self, TlsError};
@@ -98,6 +98,15 @@ impl Steered {
             Self::Nobody(_) => None,
         }
     }
+}
+
+/// What came of an advertisement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertised {
+    /// For [`feed::Advertiser::answer`].
+    pub answer: feed::Answer,
+    /// What the control plane holds now and does not steer by.
+    pub left_out: Option<LeftOut>,
 }
 
 /// The causes of an error. reqwest's own words stop before the one that matters, and name the path,
@@ -195,12 +204,12 @@ impl Client {
         read(response).await.map(Some)
     }
 
-    /// Sends an advertisement: what [`feed::Advertiser::poll`] returned. The result goes back into
-    /// [`feed::Advertiser::answer`] or [`feed::Advertiser::failed`].
+    /// Sends an advertisement: what [`feed::Advertiser::poll`] returned. The answer goes back into
+    /// [`feed::Advertiser::answer`], a failure into [`feed::Advertiser::failed`].
     ///
     /// # Errors
     /// [`feed::Failure`] when there was no answer to act on.
-    pub async fn advertise(&self, request: &feed::Request) -> Result<feed::Answer, feed::Failure> {
+    pub async fn advertise(&self, request: &feed::Request) -> Result<Advertised, feed::Failure> {
         let unreachable = |error: String| feed::Failure::Unreachable(error);
         let is_snapshot = request.is_snapshot();
         let request = request.clone();
@@ -217,9 +226,13 @@ impl Client {
             .send()
             .await
             .map_err(|error| unreachable(ClientError::NoAnswer(error).to_string()))?;
-        match read::<feed::Position>(response).await {
-            Ok(position) => Ok(feed::Answer::Ok(position)),
-            Err(ClientError::Refused(problem)) => answer_of(problem),
+        match read(response).await {
+            Ok(Acknowledgement { position, left_out }) => {
+                Ok(Advertised { answer: feed::Answer::Ok(position), left_out })
+            }
+            Err(ClientError::Refused(problem)) => {
+                Ok(Advertised { answer: answer_of(problem)?, left_out: None })
+            }
             Err(error) => Err(unreachable(error.to_string())),
         }
     }

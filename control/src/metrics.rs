@@ -32,6 +32,11 @@ struct ResultLabels {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 /// The counters. Clones count into the same ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -48,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) feed_invalid: Counter,
     pub(crate) heartbeats: Counter,
     pub(crate) prefixes: Gauge,
+    left_out: Gauge,
     nodes: Family<StateLabels, Gauge>,
     registry: Arc<Registry>,
 }
@@ -67,6 +73,12 @@ impl Metrics {
         registry.register("heartbeats", "Heartbeats received", heartbeats.clone());
         let prefixes = Gauge::default();
         registry.register("steering_prefixes", "Prefixes in the steering index", prefixes.clone());
+        let left_out = Family::<ReasonLabels, Gauge>::default();
+        registry.register(
+            "steering_left_out_prefixes",
+            "Prefixes of nodes that no client is steered by, by reason",
+            left_out.clone(),
+        );
         let nodes = Family::default();
         registry.register("nodes", "Nodes by state", nodes.clone());
         Self {
@@ -78,6 +90,7 @@ impl Metrics {
             feed_invalid: labelled(&updates, "invalid"),
             heartbeats,
             prefixes,
+            left_out: left_out.get_or_create(&ReasonLabels { reason: "ipv6_off" }).clone(),
             nodes,
             registry: Arc::new(registry),
         }
@@ -87,6 +100,11 @@ impl Metrics {
     pub(crate) fn set_nodes(&self, state: NodeState, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.nodes.get_or_create(&StateLabels { state: state.as_str() }).set(count);
+    }
+
+    /// Sets how many prefixes of all nodes together are left out of steering since IPv6 is off.
+    pub(crate) fn set_left_out(&self, prefixes: usize) {
+        self.left_out.set(i64::try_from(prefixes).unwrap_or(i64::MAX));
     }
 
     /// All of them as OpenMetrics text.

@@ -18,6 +18,7 @@ struct Footprint {
     prefixes: Vec<Prefix>,
     count: u64,
     addresses: u64,
+    ipv6_slash48s: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,6 +174,7 @@ fn aggregated(
             "prefixes": prefixes,
             "count": prefixes.len(),
             "addresses": footprint.addresses,
+            "ipv6_slash48s": footprint.ipv6_slash48s,
         }))?;
         return Ok(Verdict::Good);
     }
@@ -194,5 +196,6 @@ fn neighbors(prefix: &Prefix) -> String {
 }
 
 fn summary(footprint: &Footprint) -> String {
-    format!("{}, {}\n", text::prefixes(footprint.count), text::addresses(footprint.addresses))
+    let Footprint { count, addresses, ipv6_slash48s, .. } = footprint;
+    format!("{}\n", text::footprint(*count, *addresses, *ipv6_slash48s))
 }

@@ -56,20 +56,7 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
         )
     )?;
     let footprint = &status.footprint;
-    writeln!(
-        out,
-        "Footprint   {}, {}{}",
-        text::prefixes(footprint.prefixes),
-        text::addresses(footprint.addresses),
-        match (&footprint.generation, footprint.acknowledged) {
-            (None, _) => String::new(),
-            (Some(_), true) => ", acknowledged by the control plane".to_owned(),
-            (Some(_), false) => format!(
-                ", {} acknowledged by the control plane so far",
-                text::count(footprint.advertised)
-            ),
-        }
-    )?;
+    writeln!(out, "Footprint   {}; {}", footprint.size_in_words(), footprint.told_in_words())?;
     let up = status.parts.iter().filter(|part| part.state == PartState::Up).count();
     writeln!(out, "Parts       {up} of {} up", status.parts.len())?;
     for part in status.parts.iter().filter(|part| part.state != PartState::Up) {

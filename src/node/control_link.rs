@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use mcc_bgp::rib::{PrefixAttributes, PrefixSource};
 use mcc_bgp::speaker::{FootprintSubscription, FootprintUpdate, SpeakerHandle};
 use mcc_config::Secret;
-use mcc_control::api::types::{Heartbeat, HeartbeatAnswer};
-use mcc_control::client::{Client, ClientError};
+use mcc_control::api::types::{Heartbeat, HeartbeatAnswer, LeftOut};
+use mcc_control::client::{Advertised, Client, ClientError};
 use mcc_control::feed::{
     Advertiser, AdvertiserStatus, Answer, Change, Failure, Pace, RouteAttributes, RouteRecord,
     SessionId, Source,
@@ -45,6 +45,8 @@ pub(super) struct LinkState {
     pub(super) error: Option<String>,
     /// Why the control plane does not take the footprint, although it answers.
     pub(super) refused: Option<String>,
+    /// What the control plane has of the footprint and steers no client by.
+    pub(super) left_out: Option<LeftOut>,
     pub(super) advertiser: AdvertiserStatus,
     /// Prefixes of the footprint that are not advertised, since the control plane has them itself.
     pub(super) withheld: usize,
@@ -86,6 +88,7 @@ impl ControlLink {
             url: url.to_owned(),
             connected: false,
             refused: None,
+            left_out: None,
             since: SystemTime::now(),
             error: None,
             advertiser: advertiser.status(),
@@ -179,7 +182,7 @@ async fn wait_for_token(file: &Path, watch: &LinkWatch) -> Secret {
 
 /// What came of a call.
 enum Called {
-    Advertise(Result<Answer, Failure>),
+    Advertise(Result<Advertised, Failure>),
     Heartbeat(Result<HeartbeatAnswer, ClientError>),
     /// The generation fetched, and whether its settings differ from those of the node.
     Settings(Result<(u64, bool), ClientError>),
@@ -276,10 +279,10 @@ impl Task {
         }
     }
 
-    fn advertised(&mut self, result: Result<Answer, Failure>) {
+    fn advertised(&mut self, result: Result<Advertised, Failure>) {
         let now = Instant::now();
         match result {
-            Ok(answer) => {
+            Ok(Advertised { answer, left_out }) => {
                 let refused = match &answer {
                     Answer::Invalid { line, reason, .. } => {
                         tracing::warn!(line, reason, "the control plane refuses the advertisement");
@@ -289,6 +292,9 @@ impl Task {
                 };
                 if self.watch.state().refused != refused {
                     update(&self.watch, |state| state.refused = refused);
+                }
+                if let Answer::Ok(_) = answer {
+                    self.note_left_out(left_out);
                 }
                 self.advertiser.answer(answer, now);
             }
@@ -312,6 +318,7 @@ impl Task {
                     self.advertiser.resync(now);
                 }
                 note_success(&self.watch);
+                self.note_left_out(answer.left_out);
                 self.advertiser.resume(now);
                 if answer.config_generation != self.known_generation {
                     self.fetch_settings();
@@ -329,6 +336,19 @@ impl Task {
                 }
             }
         }
+    }
+
+    fn note_left_out(&self, left_out: Option<LeftOut>) {
+        let before = self.watch.state();
+        if before.left_out == left_out {
+            return;
+        }
+        if let Some(LeftOut { prefixes, reason }) = &left_out
+            && before.left_out.is_none()
+        {
+            tracing::warn!(prefixes, reason, "no client is steered by a part of the footprint");
+        }
+        update(&self.watch, |state| state.left_out = left_out);
     }
 
     fn token_read(&mut self, result: Result<Secret, String>) {

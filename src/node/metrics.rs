@@ -121,6 +121,11 @@ impl NodeCollector {
                 "Prefixes changed since the newest advertisement",
                 link.advertiser.pending as u64,
             )?;
+            page.gauge(
+                "feed_left_out_prefixes",
+                "Prefixes that the control plane has and steers no client by",
+                link.left_out.as_ref().map_or(0, |left_out| left_out.prefixes as u64),
+            )?;
         }
         Ok(())
     }
@@ -337,8 +342,16 @@ impl NodeCollector {
             "Prefixes of the footprint",
             status.footprint.prefixes as u64,
         )?;
-        let addresses = u64::try_from(status.footprint.addresses).unwrap_or(u64::MAX);
-        page.gauge("footprint_addresses", "Addresses that they cover together", addresses)?;
+        page.gauge(
+            "footprint_addresses",
+            "IPv4 addresses that they cover together",
+            status.footprint.addresses,
+        )?;
+        page.gauge(
+            "footprint_ipv6_slash48s",
+            "IPv6 addresses that they cover together, in /48s",
+            status.footprint.ipv6_slash48s,
+        )?;
         page.gauge(
             "footprint_held",
             "1 if the control plane is not told until `mcc footprint approve`",
@@ -348,6 +361,16 @@ impl NodeCollector {
             "footprint_damped_prefixes",
             "Prefixes that the control plane is not told of because they flap",
             status.footprint.damped as u64,
+        )?;
+        page.gauge(
+            "footprint_saved",
+            "0 while the footprint cannot be saved for the next start",
+            status.saving.failing.is_none(),
+        )?;
+        page.counter(
+            "footprint_save_failures",
+            "Attempts to save the footprint that have failed",
+            status.saving.failures,
         )
     }
 }

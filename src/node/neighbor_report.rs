@@ -1,12 +1,19 @@
 //! What is to be said of a neighbor beside what the speaker knows: whether it is well, and what to do
 //! if it is not.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use mcc_bgp::session::{ErrorDirection, State};
 use mcc_bgp::speaker::NeighborStatus;
 use serde::Serialize;
 
 use super::status::{Part, PartState};
 use crate::text;
+
+/// How long a router may take to send a table that it was asked for, as long as one that is back has to
+/// announce its table at least. No RFC names a time.
+const ANSWER_TIME: Duration = Duration::from_secs(300);
 
 /// A neighbor with advice.
 #[derive(Serialize)]
@@ -33,35 +40,59 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
             Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned())
         }
         State::Established if neighbor.discarded > 0 && has_room(neighbor) => {
-            let asked = match &neighbor.negotiated {
-                Some(agreed) if agreed.route_refresh => "has been asked for its table in vain",
-                _ => "does not know route refresh",
-            };
-            Some(format!(
-                "there is room again for what was not taken, but the router {asked}: `mcc bgp reset \
-                 {}` gets it",
-                neighbor.address
-            ))
+            let refreshes = neighbor.negotiated.as_ref().is_some_and(|agreed| agreed.route_refresh);
+            let asked = neighbor.asked_seconds.map(Duration::from_secs);
+            Some(room_again(neighbor.address, refreshes, asked))
         }
         State::Established if neighbor.discarded > 0 => Some(
             "raise `max_prefixes` or let the router announce less: clients in what is not taken are \
              not served from here"
-                .to_owned(),
+                .to_owned()
+                + paths_count(neighbor),
         ),
         State::Established if neighbor.near_limit => Some(
             "raise `max_prefixes` if this is the router's table; beyond it `max_prefixes_action` \
              decides"
-                .to_owned(),
+                .to_owned()
+                + paths_count(neighbor),
         ),
         State::Established => None,
         _ => Some(down_advice(neighbor)),
     }
 }
 
-/// Whether the router was asked for what was not taken: there is room for a tenth of its limit.
+/// What an operator who counts prefixes has to know of a router that sends several paths of each.
+fn paths_count(neighbor: &NeighborStatus) -> &'static str {
+    let agreed = neighbor.negotiated.as_ref();
+    match agreed.is_some_and(|agreed| !agreed.add_path_receive.is_empty()) {
+        true => " (each path of ADD-PATH counts)",
+        false => "",
+    }
+}
+
+/// Whether the router is to be asked for what was not taken: there is room for a tenth of its limit.
 fn has_room(neighbor: &NeighborStatus) -> bool {
     let announced = u64::from(neighbor.received.saturating_sub(neighbor.stale));
     announced * 10 <= u64::from(neighbor.max_prefixes) * 9
+}
+
+/// What to do about a router that has room again for what was not taken from it, and was `asked` for
+/// its table so long ago.
+fn room_again(router: IpAddr, refreshes: bool, asked: Option<Duration>) -> String {
+    let what = match asked {
+        _ if !refreshes => {
+            format!("but the router does not know route refresh: `mcc bgp reset {router}` gets it")
+        }
+        None => format!("`mcc bgp refresh {router}` asks the router for it"),
+        Some(asked) if asked < ANSWER_TIME => {
+            let left = text::duration((ANSWER_TIME - asked).as_secs());
+            format!("and the router has been asked for its table: it has {left} to send it")
+        }
+        Some(_) => format!(
+            "but the router has been asked for its table in vain: `mcc bgp reset {router}` gets it"
+        ),
+    };
+    format!("there is room again for what was not taken, {what}")
 }
 
 /// The neighbor as a part of the node.
@@ -69,11 +100,14 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     let detail = match (neighbor.state, &neighbor.last_error) {
         (State::Established, _) => {
             let mut detail = format!(
-                "AS {}, {} of {} prefixes accepted",
+                "AS {}, {} of {} routes accepted",
                 neighbor.asn, neighbor.accepted, neighbor.received
             );
             if neighbor.discarded > 0 {
-                detail.push_str(&format!("; {} over `max_prefixes` not taken", neighbor.discarded));
+                detail.push_str(&format!(
+                    "; {} over `max_prefixes` not taken",
+                    text::routes(neighbor.discarded.into())
+                ));
             } else if neighbor.near_limit {
                 detail.push_str(&format!("; near `max_prefixes` ({})", neighbor.max_prefixes));
             }
@@ -92,11 +126,11 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
             }
             if neighbor.restored > 0 {
                 detail.push_str(&format!(
-                    "; {} prefixes of the last run are kept until it has announced its table",
+                    "; {} routes of the last run are kept until it has announced its table",
                     neighbor.restored
                 ));
             } else if neighbor.stale > 0 {
-                detail.push_str(&format!("; {} prefixes are kept for a while", neighbor.stale));
+                detail.push_str(&format!("; {} routes are kept for a while", neighbor.stale));
             }
             detail
         }
@@ -145,4 +179,26 @@ fn down_advice(neighbor: &NeighborStatus) -> String {
         None => "check address, AS numbers, password and TTL on both sides",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reset costs the routes for a while: nobody is to be told to do it while the router answers.
+    #[test]
+    fn a_reset_is_advised_only_after_the_time_for_an_answer() {
+        let router = IpAddr::from([192, 0, 2, 1]);
+        let advice = |refreshes, asked: Option<u64>| {
+            room_again(router, refreshes, asked.map(Duration::from_secs))
+        };
+        let just_asked = advice(true, Some(0));
+        assert!(just_asked.contains("it has 5m 0s to send it"), "{just_asked}");
+        assert!(!just_asked.contains("reset") && !advice(true, Some(299)).contains("reset"));
+        for (refreshes, asked) in [(true, Some(300)), (false, Some(0)), (false, None)] {
+            let advice = advice(refreshes, asked);
+            assert!(advice.contains("`mcc bgp reset 192.0.2.1` gets it"), "{advice}");
+        }
+        assert!(advice(true, None).contains("`mcc bgp refresh 192.0.2.1`"));
+    }
 }

@@ -4,10 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
-use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
+use mcc_bgp::speaker::{
+    DynamicStatus, NeighborDetail, NeighborStatus, SavingFailure, SpeakerStatus,
+};
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
-use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
+use mcc_control::api::types::{
+    DriveReport, Heartbeat, LeftOut, SessionReport, Traffic as TrafficReport,
+};
 use serde::Serialize;
 
 use super::View;
@@ -36,7 +40,28 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
 
 /// What is not as it should be, though the node is fit to serve.
 pub(super) fn warnings(view: &View) -> Vec<String> {
-    view.cache.status().store.drives.iter().filter_map(drive_trouble).collect()
+    let drives = view.cache.status().store.drives;
+    let saving = view.speaker.status().saving.failing;
+    let saving = saving.map(|failing| {
+        let Part { detail, advice, .. } = saving_part(&failing);
+        format!("{detail}: {}", advice.unwrap_or_default())
+    });
+    drives.iter().filter_map(drive_trouble).chain(saving).collect()
+}
+
+/// What is wrong where the footprint is saved.
+fn saving_part(SavingFailure { file, error, since_seconds }: &SavingFailure) -> Part {
+    Part {
+        name: "saved footprint".to_owned(),
+        state: PartState::Warning,
+        since_seconds: Some(*since_seconds),
+        detail: format!("the footprint cannot be saved in {}: {error}", file.display()),
+        advice: Some(
+            "make room and let the node write there: after a restart it would begin with what was \
+             saved before"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Why a drive does not take part, and what to do about it; `None`: it does.
@@ -101,7 +126,8 @@ fn traffic(view: &View) -> Traffic {
 fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSummary {
     FootprintSummary {
         prefixes: speaker.footprint.prefixes as u64,
-        addresses: u64::try_from(speaker.footprint.addresses).unwrap_or(u64::MAX),
+        addresses: speaker.footprint.addresses,
+        ipv6_slash48s: speaker.footprint.ipv6_slash48s,
         advertised: link.map_or(0, |link| {
             // Before the first acknowledgement the control plane may have nothing at all.
             let known = link.advertiser.routes + link.withheld;
@@ -109,27 +135,38 @@ fn footprint(speaker: &SpeakerStatus, link: Option<&LinkState>) -> FootprintSumm
         }),
         generation: link
             .map(|link| format!("{}/{}", link.advertiser.session, link.advertiser.serial)),
-        acknowledged: link.is_some_and(|link| link.advertiser.acknowledged),
+        // What is held back it has not even been told.
+        acknowledged: speaker.footprint.held.is_none()
+            && link.is_some_and(|link| link.advertiser.acknowledged),
+        left_out: link.and_then(|link| link.left_out.clone()),
         held: speaker.footprint.held.map(|held| HeldFootprint {
             since_seconds: held.since_seconds,
-            before_prefixes: held.before.prefixes as u64,
-            before_addresses: u64::try_from(held.before.addresses).unwrap_or(u64::MAX),
+            before_prefixes: held.before.prefixes() as u64,
+            before_addresses: held.before.addresses(),
+            before_ipv6_slash48s: held.before.ipv6_slash48s(),
         }),
         damped: speaker.footprint.damped as u64,
     }
 }
 
 /// Only there when it needs somebody.
-fn footprint_part(footprint: &FootprintSummary) -> Option<Part> {
-    let held = footprint.held?;
-    let (detail, advice) = held.in_words(footprint.prefixes);
-    Some(Part {
+fn footprint_parts(footprint: &FootprintSummary) -> Vec<Part> {
+    let warning = |since_seconds, detail, advice| Part {
         name: "footprint".to_owned(),
         state: PartState::Warning,
-        since_seconds: Some(held.since_seconds),
+        since_seconds,
         detail,
         advice: Some(advice),
-    })
+    };
+    let held = footprint.held.map(|held| {
+        let (detail, advice) = held.in_words(footprint);
+        warning(Some(held.since_seconds), detail, advice)
+    });
+    let left_out = footprint.left_out.as_ref().map(|LeftOut { prefixes, reason }| {
+        let prefixes = crate::text::prefixes(*prefixes as u64);
+        warning(None, format!("no client is steered by {prefixes} of it"), reason.clone())
+    });
+    held.into_iter().chain(left_out).collect()
 }
 
 /// `GET /v1/bgp`: the speaker's own status with what the link knows of the advertisement.
@@ -202,7 +239,8 @@ fn parts(
         })
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
-    parts.extend(footprint_part(&footprint(speaker, link)));
+    parts.extend(footprint_parts(&footprint(speaker, link)));
+    parts.extend(speaker.saving.failing.as_ref().map(saving_part));
     parts.extend(link.map(link_part));
     parts
 }

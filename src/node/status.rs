@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mcc_config::NodeName;
+use mcc_control::api::types::LeftOut;
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -47,18 +48,51 @@ pub(crate) struct Traffic {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FootprintSummary {
     pub(crate) prefixes: u64,
+    /// Of IPv4.
     pub(crate) addresses: u64,
+    /// IPv6 addresses, in /48s.
+    #[serde(default)]
+    pub(crate) ipv6_slash48s: u64,
     /// Prefixes that the control plane has acknowledged.
     pub(crate) advertised: u64,
     /// What names the state that was sent last: session and serial.
     pub(crate) generation: Option<String>,
-    /// Whether the control plane has all of it.
+    /// Whether the control plane has all of it, but for what is `damped`.
     pub(crate) acknowledged: bool,
+    /// What it has and steers no client by.
+    #[serde(default)]
+    pub(crate) left_out: Option<LeftOut>,
     /// Set while the control plane is not told, because too much has changed at once.
     pub(crate) held: Option<HeldFootprint>,
     /// Prefixes that the control plane is not told of because they flap.
     #[serde(default)]
     pub(crate) damped: u64,
+}
+
+impl FootprintSummary {
+    /// How far the control plane knows it, for `mcc status` and `mcc bgp status` alike.
+    pub(crate) fn told_in_words(&self) -> String {
+        let known = match (&self.generation, &self.held) {
+            (None, _) => return "not advertised: no control plane is configured".to_owned(),
+            (Some(_), Some(_)) => "held back: the control plane knows what was before".to_owned(),
+            (Some(_), None) if self.acknowledged && self.damped == 0 => {
+                "all acknowledged by the control plane".to_owned()
+            }
+            (Some(_), None) if self.acknowledged => "acknowledged by the control plane".to_owned(),
+            (Some(_), None) => {
+                format!("{} acknowledged by the control plane so far", text::count(self.advertised))
+            }
+        };
+        match self.damped {
+            0 => known,
+            damped => format!("{known}, but for {} that flap", text::count(damped)),
+        }
+    }
+
+    /// `998 prefixes, 255,488 addresses`
+    pub(crate) fn size_in_words(&self) -> String {
+        text::footprint(self.prefixes, self.addresses, self.ipv6_slash48s)
+    }
 }
 
 /// A footprint that waits for `mcc footprint approve`.
@@ -68,18 +102,26 @@ pub(crate) struct HeldFootprint {
     /// What the control plane was told before.
     pub(crate) before_prefixes: u64,
     pub(crate) before_addresses: u64,
+    #[serde(default)]
+    pub(crate) before_ipv6_slash48s: u64,
 }
 
 impl HeldFootprint {
     /// What has happened and what to do, for `mcc status` and `mcc bgp status` alike.
-    pub(crate) fn in_words(&self, prefixes: u64) -> (String, String) {
-        let before = text::prefixes(self.before_prefixes);
-        let since = text::duration(self.since_seconds);
+    pub(crate) fn in_words(&self, now: &FootprintSummary) -> (String, String) {
+        let Self { before_prefixes, before_addresses, before_ipv6_slash48s, since_seconds } = *self;
+        let before = text::footprint(before_prefixes, before_addresses, before_ipv6_slash48s);
+        let (now_words, since) = (now.size_in_words(), text::duration(since_seconds));
+        let change = format!("from {before} to {now_words} at once, {since} ago");
+        if now.generation.is_none() {
+            return (
+                format!("{change}; no control plane is configured that could be misled"),
+                "if that is no accident of a router, `mcc footprint approve` makes it the measure"
+                    .to_owned(),
+            );
+        }
         (
-            format!(
-                "from {before} to {} at once; the control plane keeps what it knew {since} ago",
-                text::prefixes(prefixes)
-            ),
+            format!("{change}; the control plane keeps what it knew"),
             "if the routers are right, `mcc footprint approve`; if not, mend them: it is told \
              again as soon as the footprint is back"
                 .to_owned(),
@@ -127,4 +169,57 @@ impl PartState {
 /// Whole seconds since `time`, 0 if that is in the future.
 pub(crate) fn seconds_since(time: SystemTime) -> u64 {
     SystemTime::now().duration_since(time).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody is to believe that the control plane knows what it is not told.
+    #[test]
+    fn what_is_held_back_is_not_called_acknowledged() {
+        let advertised = FootprintSummary {
+            prefixes: 998,
+            addresses: 255_488,
+            advertised: 998,
+            generation: Some("a/7".to_owned()),
+            acknowledged: true,
+            ..FootprintSummary::default()
+        };
+        let held = HeldFootprint {
+            since_seconds: 61,
+            before_prefixes: 5000,
+            before_addresses: 1_280_000,
+            before_ipv6_slash48s: 0,
+        };
+        let told = |change: &dyn Fn(&mut FootprintSummary)| {
+            let mut footprint = advertised.clone();
+            change(&mut footprint);
+            footprint.told_in_words()
+        };
+        assert_eq!(told(&|_| {}), "all acknowledged by the control plane");
+        assert_eq!(
+            told(&|footprint| footprint.damped = 5),
+            "acknowledged by the control plane, but for 5 that flap"
+        );
+        assert_eq!(
+            told(&|footprint| footprint.held = Some(held)),
+            "held back: the control plane knows what was before"
+        );
+        assert_eq!(
+            told(&|footprint| footprint.acknowledged = false),
+            "998 acknowledged by the control plane so far"
+        );
+        let alone = FootprintSummary { generation: None, ..advertised.clone() };
+        assert_eq!(alone.told_in_words(), "not advertised: no control plane is configured");
+
+        let (what, advice) = held.in_words(&advertised);
+        assert!(what.ends_with("; the control plane keeps what it knew"), "{what}");
+        assert!(advice.contains("`mcc footprint approve`"), "{advice}");
+        let (what, advice) = held.in_words(&alone);
+        let change = "from 5,000 prefixes, 1,280,000 addresses to 998 prefixes, 255,488 addresses \
+                      at once, 1m 1s ago; no control plane is configured that could be misled";
+        assert_eq!(what, change);
+        assert!(advice.contains("`mcc footprint approve`"), "{advice}");
+    }
 }

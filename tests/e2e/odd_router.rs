@@ -205,11 +205,11 @@ fn routes_that_are_not_taken_are_a_warning_wherever_a_neighbor_is_shown() {
         (status["neighbors"][0]["discarded"] == 1).then_some(())
     });
     let status = node.ask("bgp status").good().stdout;
-    assert!(status.contains("1 prefix over `max_prefixes` not taken"), "{status}");
+    assert!(status.contains("1 route over `max_prefixes` not taken"), "{status}");
     assert!(status.contains("raise `max_prefixes`"), "{status}");
     let list = node.ask("list").stdout;
     let line = list.lines().find(|line| line.contains(ROUTER)).unwrap();
-    for words in ["warning", "1 over `max_prefixes` not taken"] {
+    for words in ["warning", "1 route over `max_prefixes` not taken"] {
         assert!(line.contains(words), "no {words} in:\n{list}");
     }
 }
@@ -259,4 +259,43 @@ fn a_dump_never_takes_the_place_of_a_pipe_or_a_link() {
     dump("link").good();
     assert!(std::fs::symlink_metadata(at("link")).unwrap().is_symlink(), "it is a link no more");
     assert_eq!(std::fs::read(at("file")).unwrap().len(), through_the_pipe.len());
+}
+
+#[test]
+fn a_footprint_is_counted_as_people_do_and_one_that_cannot_be_saved_is_told() {
+    let cidrs =
+        "[footprint]\ncidrs = [\"198.51.100.0/24\", \"2001:db8::/32\", \"2001:db8::/48\"]\n";
+    let rest = neighbor(ROUTER, router(ROUTER, speech()), "") + cidrs;
+    let folder = tempfile::tempdir().unwrap();
+    // No file can take the place of a folder.
+    std::fs::create_dir(folder.path().join("footprint.last-good")).unwrap();
+    let setup = Setup { ipv6: true, ..Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest) };
+    let node = setup.start_in(folder);
+    node.wait_for_footprint(6);
+    let size = "6 prefixes, 1,024 IPv4 addresses and 65,536 IPv6 /48s";
+    for command in ["bgp status", "status", "footprint"] {
+        let shown = node.ask(command).stdout;
+        assert!(shown.contains(size), "{command}: {shown}");
+    }
+    let json = node.ask("footprint --json").good().json();
+    let numbers = [&json["count"], &json["addresses"], &json["ipv6_slash48s"]];
+    assert_eq!(numbers, [&json!(6), &json!(1024), &json!(65_536)]);
+    let status = node.ask("bgp status --json").json();
+    let numbers = [&status["footprint"]["addresses"], &status["footprint"]["ipv6_slash48s"]];
+    assert_eq!(numbers, [&json!(1024), &json!(65_536)]);
+    let metrics = node.admin("/metrics").text();
+    for line in ["mcc_footprint_addresses 1024\n", "mcc_footprint_ipv6_slash48s 65536\n"] {
+        assert!(metrics.contains(line), "no {line} in {metrics}");
+    }
+
+    node.wait_for("word of the file", "status", |status| {
+        let parts = status["parts"].as_array()?;
+        parts.iter().any(|part| part["name"] == "saved footprint").then_some(())
+    });
+    let shown = node.ask("status").stdout;
+    assert!(shown.contains("the footprint cannot be saved in ./footprint.last-good: "), "{shown}");
+    let ready = node.admin("/readyz").json();
+    let warning = ready["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("the footprint cannot be saved"), "{ready}");
+    assert!(node.admin("/metrics").text().contains("mcc_footprint_saved 0\n"));
 }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -97,6 +97,8 @@ pub(crate) struct Network {
     name: String,
     /// The first three bytes of its addresses.
     prefix: [u8; 3],
+    /// Whether it has IPv6 too.
+    ipv6: bool,
 }
 
 impl Network {
@@ -140,11 +142,11 @@ impl Network {
             let name = format!("mcc-test-{start}-{number}");
             let subnet = format!("10.213.{c}.0/24");
             let label = format!("{LABEL}={start}");
-            let subnet6 = format!("fd00:213:{c}::/64");
+            let subnet6 = format!("fd00:213:{c:x}::/64");
             let create = ["network", "create", "--label", &label, "--subnet", &subnet, &name];
             let second = ["--ipv6", "--subnet", &subnet6];
             match docker(&[&create[..], if ipv6 { &second } else { &[] }].concat()) {
-                Ok(_) => return Some(Self { name, prefix }),
+                Ok(_) => return Some(Self { name, prefix, ipv6 }),
                 Err(error) => last = error,
             }
         }
@@ -162,6 +164,12 @@ impl Network {
         Ipv4Addr::new(a, b, c, last)
     }
 
+    /// The IPv6 address that ends in `last`, on a network that has IPv6.
+    pub(crate) fn address6(&self, last: u8) -> Ipv6Addr {
+        let [.., c] = self.prefix;
+        Ipv6Addr::new(0xfd00, 0x213, u16::from(c), 0, 0, 0, 0, u16::from(last))
+    }
+
     /// Starts a peer at the address that ends in `last`, with the text of its configuration.
     #[track_caller]
     pub(crate) fn start(&self, image: Image, last: u8, config: &str) -> Container {
@@ -171,9 +179,11 @@ impl Network {
         let label = format!("{LABEL}={}", std::process::id());
         let volume = format!("{}:/config:ro", folder.path().display());
         let address = self.address(last);
+        let address6 = self.address6(last).to_string();
+        let ipv6: &[&str] = if self.ipv6 { &["--ip6", &address6] } else { &[] };
         // The name stands before the start can fail, so that the drop removes what is there.
         let container = Container { name, address, image, folder };
-        docker(&[
+        let run = [
             "run",
             "--detach",
             "--name",
@@ -186,9 +196,9 @@ impl Network {
             &address.to_string(),
             "--volume",
             &volume,
-            image.name(),
-        ])
-        .unwrap_or_else(|error| panic!("cannot start {image:?}: {error}"));
+        ];
+        docker(&[&run, ipv6, &[image.name()]].concat())
+            .unwrap_or_else(|error| panic!("cannot start {image:?}: {error}"));
         container
     }
 }

@@ -457,13 +457,8 @@ impl Replay {
             to: self.clock.span.map(|(_, to)| to),
             peers: peers.collect(),
             skipped_peers: skipped.collect(),
-            footprint: FootprintStatus {
-                prefixes: summary.prefixes,
-                addresses: summary.addresses,
-                // Nobody follows a replay.
-                held: None,
-                damped: 0,
-            },
+            // Nobody follows a replay: nothing is held.
+            footprint: FootprintStatus::from(summary.footprint),
             malformed_updates: self.malformed_updates,
             malformed: self.malformed.clone(),
         }

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::adj_rib_in::Place;
 use super::attributes::Traits;
-use super::export::{Change, Totals, Why};
+use super::export::{Change, Why};
 use super::footprint::{Best, Entry};
+use super::totals::Totals;
 use super::{NeighborId, PrefixAttributes, PrefixSource, Rib};
 
 impl Rib {
@@ -29,7 +30,7 @@ impl Rib {
             self.attributes.add_user(best.attributes);
         }
         let entry = Entry::new(before.is_some_and(Entry::is_manual), best);
-        self.footprint.set(place.id, entry, now);
+        self.footprint.set(&place.prefix, place.id, entry, now);
         let change = match (before, entry) {
             (None, Some(_)) => Some(Change::Come),
             (Some(_), None) => Some(Change::Gone),
@@ -55,7 +56,7 @@ impl Rib {
         let address = neighbor.rules.address;
         let share = || {
             let addresses = self.footprint.addresses_of_alone(place.prefix, &self.prefixes);
-            Totals { prefixes: 1, addresses }
+            Totals::of_one(&place.prefix, addresses)
         };
         match (change, why) {
             (Change::Gone, Why::Expired) => {

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::NeighborId;
 use super::attributes::AttributesId;
 use super::column::Column;
-use super::export::Totals;
 use super::prefix_table::{Inclusive, PrefixId, PrefixTable};
+use super::totals::Totals;
 
 /// The prefixes, with how many addresses they cover together.
 ///
@@ -18,9 +18,9 @@ use super::prefix_table::{Inclusive, PrefixId, PrefixTable};
 #[derive(Debug)]
 pub(super) struct Footprint {
     entries: Column<Entry>,
-    count: usize,
-    addresses: u128,
-    /// The first and the last change that `addresses` does not know of.
+    /// Prefixes as they are now, addresses as they were counted last.
+    totals: Totals,
+    /// The first and the last change that the addresses do not know of.
     uncounted: Option<(Instant, Instant)>,
 }
 
@@ -63,21 +63,17 @@ impl Entry {
 
 impl Footprint {
     pub(super) fn new() -> Self {
-        Self { entries: Column::new(), count: 0, addresses: 0, uncounted: None }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
+        Self { entries: Column::new(), totals: Totals::default(), uncounted: None }
     }
 
     pub(super) fn get(&self, id: PrefixId) -> Option<Entry> {
         self.entries.get(id)
     }
 
-    /// Size of the union of all prefixes when it was counted last: an address in two of them counts
-    /// once. `u128::MAX` stands for the whole of IPv6.
-    pub(super) fn addresses(&self) -> u128 {
-        self.addresses
+    /// How large it is; an address in two prefixes counts once. The addresses are those of the last
+    /// count.
+    pub(super) fn last_totals(&self) -> Totals {
+        self.totals
     }
 
     /// When [`Footprint::count_addresses`] is due.
@@ -92,22 +88,23 @@ impl Footprint {
         if self.uncounted.is_some() {
             self.count_addresses(prefixes);
         }
-        Totals { prefixes: self.count, addresses: self.addresses }
+        self.totals
     }
 
     /// Counts the addresses.
     pub(super) fn count_addresses(&mut self, prefixes: &PrefixTable) {
         let mut outermost: Option<IpNet> = None;
-        let mut addresses = 0u128;
+        (self.totals.ipv4.addresses, self.totals.ipv6.addresses) = (0, 0);
         for (prefix, id) in prefixes.iter(None) {
             // In this order: an entry may be anywhere in memory, and most prefixes are in another.
             let is_inside = outermost.is_some_and(|outer| outer.contains(&prefix));
             if !is_inside && self.entries.get(id).is_some() {
-                addresses = addresses.saturating_add(size(prefix));
+                let addresses = &mut self.totals.family_mut(&prefix).addresses;
+                *addresses = addresses.saturating_add(size(prefix));
                 outermost = Some(prefix);
             }
         }
-        (self.addresses, self.uncounted) = (addresses, None);
+        self.uncounted = None;
     }
 
     /// How many addresses of `prefix` no other prefix of the footprint covers.
@@ -141,14 +138,14 @@ impl Footprint {
     }
 
     /// Sets or removes the entry of a prefix.
-    pub(super) fn set(&mut self, id: PrefixId, entry: Option<Entry>, now: Instant) {
+    pub(super) fn set(&mut self, prefix: &IpNet, id: PrefixId, entry: Option<Entry>, now: Instant) {
         let before = match entry {
             Some(entry) => self.entries.insert(id, entry),
             None => self.entries.remove(id),
         };
         match (before, entry) {
-            (None, Some(_)) => self.count += 1,
-            (Some(_), None) => self.count -= 1,
+            (None, Some(_)) => self.totals.family_mut(prefix).prefixes += 1,
+            (Some(_), None) => self.totals.family_mut(prefix).prefixes -= 1,
             _ => return,
         }
         let (first, _) = self.uncounted.unwrap_or((now, now));
@@ -171,6 +168,10 @@ mod tests {
 
     use super::*;
 
+    fn addresses(footprint: &Footprint) -> u128 {
+        footprint.last_totals().ipv4.addresses
+    }
+
     proptest! {
         #[test]
         fn addresses_are_those_of_the_union(
@@ -190,17 +191,17 @@ mod tests {
                 // Prefixes that are no entries are between them.
                 let id = prefixes.number(prefix.into());
                 let (before, changes) =
-                    (footprint.addresses(), footprint.get(id).is_some() != add);
+                    (addresses(&footprint), footprint.get(id).is_some() != add);
                 let alone = footprint.addresses_of_alone(prefix.into(), &prefixes);
-                footprint.set(id, Entry::new(add, None), now);
+                footprint.set(&prefix.into(), id, Entry::new(add, None), now);
                 if add { there.insert(prefix) } else { there.remove(&prefix) };
                 footprint.count_addresses(&prefixes);
                 let union = Ipv4Net::aggregate(&there.iter().copied().collect());
                 let anew: u64 = union.iter().map(|net| 1u64 << (32 - net.prefix_len())).sum();
-                prop_assert_eq!(footprint.addresses(), u128::from(anew));
-                let difference = footprint.addresses().abs_diff(before);
+                prop_assert_eq!(addresses(&footprint), u128::from(anew));
+                let difference = addresses(&footprint).abs_diff(before);
                 prop_assert_eq!(difference, if changes { alone } else { 0 });
-                prop_assert_eq!(footprint.len(), there.len());
+                prop_assert_eq!(footprint.last_totals().prefixes(), there.len());
                 prop_assert_eq!(footprint.count_due(&prefixes), None);
             }
         }

@@ -70,7 +70,7 @@ impl Rib {
         }
         let mut notice = None;
         if !update.withdrawn.is_empty() {
-            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room();
+            notice = self.neighbors.get_mut(usize::from(id.0))?.check_room(now);
         }
         if let Some(attributes) = &update.attributes {
             notice = self.announce(id, &update.announced, attributes, now).or(notice);

@@ -3,6 +3,10 @@
 //! Good is what was there at the last moment when the neighbor's table was whole and at rest: an
 //! End-of-RIB, or a minute in which hardly anything came. A table of which neither has been seen may
 //! be a part of one, and is not good. What has come since that moment is noted by prefix, a byte each.
+//!
+//! Prefixes, not routes: one that was there before keeps its place with the attributes that came last,
+//! also if the flood brought them, and with the verdict of the accept rules on these. To keep the old
+//! ones would be to keep a second table of each such neighbor.
 
 use std::time::{Duration, Instant};
 

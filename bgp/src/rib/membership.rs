@@ -63,11 +63,11 @@ mod tests {
             announce(&mut rib, id, "8.8.0.0/16");
         }
         announce(&mut rib, second, "8.9.0.0/16");
-        assert_eq!(rib.summary().prefixes, 2);
+        assert_eq!(rib.summary().footprint.prefixes(), 2);
 
         rib.neighbor_leaves(second, now);
         let summary = rib.summary();
-        assert_eq!((summary.prefixes, summary.neighbors[1].received), (1, 0));
+        assert_eq!((summary.footprint.prefixes(), summary.neighbors[1].received), (1, 0));
         assert_eq!(rib.next_deadline().filter(|at| *at <= now), None, "nothing is left to sweep");
 
         // The attributes are still there, and the rules of the one who left took them.

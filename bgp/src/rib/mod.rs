@@ -32,6 +32,7 @@ mod sessions;
 mod set_hash;
 mod summary;
 mod table_page;
+mod totals;
 mod unsaid;
 mod walk;
 
@@ -47,7 +48,7 @@ use crate::wire::{RouteRefresh, Update};
 use adj_rib_in::AdjRibIn;
 use attributes::AttributeTable;
 use export::Export;
-pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Totals, Verdict as ExportVerdict};
+pub use export::{DampedPrefix, ExportRules, Held, SubscriberId, Verdict as ExportVerdict};
 use footprint::{Entry, Footprint};
 use known_good::KnownGood;
 use prefix_limit::LimitState;
@@ -61,6 +62,7 @@ use route::Seconds;
 pub use route_conditions::{ReasonError, RouteConditions, Verdict};
 pub use summary::{NeighborSummary, RefusedEver, RibSummary};
 pub use table_page::{TablePage, TablePrefix, TableRoute};
+pub use totals::{FamilyTotals, Totals};
 pub use unsaid::Departure;
 use unsaid::Unsaid;
 use walk::Position;
@@ -200,7 +202,7 @@ impl Rib {
         let mut footprint = Footprint::new();
         for prefix in manual.iter().map(IpNet::trunc) {
             let id = prefixes.number(prefix);
-            footprint.set(id, Entry::new(true, None), now);
+            footprint.set(&prefix, id, Entry::new(true, None), now);
         }
         footprint.count_addresses(&prefixes);
         Self {

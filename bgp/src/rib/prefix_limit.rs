@@ -2,10 +2,11 @@
 //!
 //! What counts is what the neighbor announces in this session, before the accept rules: a router that
 //! leaks a full table must not get through because most of it would be refused. Stale routes do not
-//! count: a router that comes back with a different table has not announced both. Nothing is ever cut
-//! off in silence: at 80 % and at the limit the operator is told.
+//! count: a router that comes back with a different table has not announced both. With ADD-PATH each
+//! path counts, as in FRR's `maximum-prefix`: the limit is also what bounds the memory that a router can
+//! take. Nothing is ever cut off in silence: at 80 % and at the limit the operator is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcc_config::MaxPrefixesAction;
 
@@ -37,8 +38,8 @@ pub(super) struct LimitState {
     pub(super) over: bool,
     /// Routes that were not taken.
     pub(super) left_out: LeftOut,
-    /// The neighbor has been asked for them, and none has been left out since.
-    asked: bool,
+    /// When the neighbor was asked for them, if none has been left out since.
+    pub(super) asked: Option<Instant>,
 }
 
 impl Neighbor {
@@ -67,7 +68,7 @@ impl Neighbor {
     /// Leaves out a route.
     pub(super) fn leave_out(&mut self, route: Nlri) -> Notice {
         let first = self.limit.left_out.add(route);
-        self.limit.asked = false;
+        self.limit.asked = None;
         let limit = self.rules.prefix_limit.limit;
         Notice::Discarding { limit, discarded: self.limit.left_out.count(), first }
     }
@@ -91,15 +92,15 @@ impl Neighbor {
 
     /// To be called after routes were withdrawn: whether there is room again, a tenth of the limit,
     /// for what was left out. Once, until something is left out again.
-    pub(super) fn check_room(&mut self) -> Option<Notice> {
-        if self.limit.asked || self.limit.left_out.is_empty() {
+    pub(super) fn check_room(&mut self, now: Instant) -> Option<Notice> {
+        if self.limit.asked.is_some() || self.limit.left_out.is_empty() {
             return None;
         }
         let limit = u64::from(self.rules.prefix_limit.limit);
         if u64::from(self.announced()) * 10 > limit * 9 {
             return None;
         }
-        self.limit.asked = true;
+        self.limit.asked = Some(now);
         Some(Notice::RoomAgain)
     }
 
@@ -129,8 +130,8 @@ impl Rib {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rib::SessionEvent;
     use crate::rib::tests::{A, Fixture};
+    use crate::rib::{RouteFilter, RouteQuery, SessionEvent};
 
     fn names(range: std::ops::Range<u32>) -> Vec<String> {
         range.map(|i| format!("8.{i}.0.0/16")).collect()
@@ -164,11 +165,13 @@ mod tests {
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
         assert_eq!(f.feed(A, SessionEvent::Update(Box::new(withdrawn))), Some(Notice::RoomAgain));
         assert_eq!(f.counts(A).discarded, 3, "a router that does not answer has not sent them");
+        assert_eq!(f.counts(A).asked, Some(f.now));
         let gone = names(1..2);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
         assert_eq!(f.feed(A, SessionEvent::Update(Box::new(withdrawn))), None, "it has been asked");
         assert_eq!(announce(&mut f, 2..13), discarding(1, false));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 1));
+        assert_eq!(f.counts(A).asked, None, "there is no room any more");
         let gone = names(12..13);
         f.feed(A, SessionEvent::Update(Box::new(crate::testing::withdraw(&[gone[0].as_str()]))));
         assert_eq!(f.counts(A).discarded, 0, "the router has withdrawn it");
@@ -207,6 +210,9 @@ mod tests {
         f.feed(A, SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert_eq!(f.footprint(), names(0..9));
+        let query = RouteQuery { filter: RouteFilter::All, ..RouteQuery::default() };
+        let kept = f.rib.routes(&query, 100, f.now).routes;
+        assert!(kept.iter().all(|route| route.as_path == "64501"), "as it was announced last");
 
         // It comes back, and floods again.
         f.pass(1800);
@@ -235,6 +241,20 @@ mod tests {
         f.feed(A, SessionEvent::Down(Retention::keep(Duration::from_secs(120))));
         f.settle();
         assert!(f.footprint().is_empty());
+    }
+
+    /// A router must not take any amount of memory with a few prefixes.
+    #[test]
+    fn each_path_of_a_prefix_counts() {
+        let mut f = fixture(MaxPrefixesAction::DiscardNew);
+        let mut update =
+            crate::testing::announce(&["8.8.0.0/16"], &crate::testing::attributes(&[64500]));
+        let prefix = crate::testing::prefix("8.8.0.0/16");
+        update.announced = (1..=12).map(|path_id| Nlri { prefix, path_id }).collect();
+        f.feed(A, SessionEvent::Update(update));
+        assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 2));
+        assert!(f.counts(A).near_limit);
+        assert_eq!(f.footprint(), ["8.8.0.0/16"]);
     }
 
     #[test]

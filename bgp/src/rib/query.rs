@@ -176,8 +176,10 @@ pub struct FootprintPage {
     pub prefixes: Vec<FootprintPrefix>,
     /// Prefixes in the whole footprint.
     pub count: usize,
-    /// Addresses that they cover together; `u64::MAX` stands for more, as IPv6 prefixes have.
+    /// IPv4 addresses that they cover together.
     pub addresses: u64,
+    /// IPv6 addresses that they cover together, in /48s.
+    pub ipv6_slash48s: u64,
     /// The last prefix of this page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<IpNet>,
@@ -296,10 +298,12 @@ impl Rib {
     #[must_use]
     pub fn footprint(&self, query: FootprintQuery) -> FootprintPage {
         let limit = if query.limit == 0 { SLICE } else { query.limit.min(SLICE) };
+        let totals = self.footprint.last_totals();
         let mut page = FootprintPage {
             prefixes: Vec::new(),
-            count: self.footprint.len(),
-            addresses: u64::try_from(self.footprint.addresses()).unwrap_or(u64::MAX),
+            count: totals.prefixes(),
+            addresses: totals.addresses(),
+            ipv6_slash48s: totals.ipv6_slash48s(),
             next: None,
         };
         let entries = self.footprint.iter_after(&self.prefixes, query.after);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::set_hash::SetHash;
+use super::totals::Totals;
 use super::{Held, Neighbor, Rib};
 use crate::policy::Refusal;
 
@@ -14,10 +15,8 @@ use crate::policy::Refusal;
 pub struct RibSummary {
     /// By [`NeighborId`].
     pub neighbors: Vec<NeighborSummary>,
-    /// Prefixes of the footprint.
-    pub prefixes: usize,
-    /// Addresses that they cover together; up to a second old while a full table changes.
-    pub addresses: u128,
+    /// The size of the footprint; the addresses up to a second old while a full table changes.
+    pub footprint: Totals,
     /// Different attribute sets stored.
     pub attribute_sets: usize,
     /// The footprint has changed so much that subscribers are not told before an operator has looked.
@@ -44,6 +43,9 @@ pub struct NeighborSummary {
     /// Routes that the neighbor announces and that were not taken because of `max_prefixes` with
     /// `discard-new`; 262,144 stands for that many and more.
     pub discarded: u32,
+    /// When the neighbor was asked for its table, since there was room again for them; none if some
+    /// were left out after that.
+    pub asked: Option<Instant>,
     /// 80 % of `max_prefixes` or more are there.
     pub near_limit: bool,
     /// Routes by family: IPv4, IPv6.
@@ -86,8 +88,7 @@ impl Rib {
     pub fn summary(&self) -> RibSummary {
         RibSummary {
             neighbors: self.neighbors.iter().map(Neighbor::summary).collect(),
-            prefixes: self.footprint.len(),
-            addresses: self.footprint.addresses(),
+            footprint: self.footprint.last_totals(),
             attribute_sets: self.attributes.len(),
             held: self.export.held(),
             damped: self.export.damped(),
@@ -110,6 +111,7 @@ impl Neighbor {
             restored: self.restored_until.map_or(0, |_| self.table.stale()),
             stale_until: self.table.stale_until(),
             discarded: self.limit.left_out.count(),
+            asked: self.limit.asked,
             near_limit: self.is_near_limit(),
             by_family: self.table.by_family(),
             refused_ever: self.refused_ever,

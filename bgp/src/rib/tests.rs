@@ -206,7 +206,7 @@ fn addresses_are_counted_once() {
     let mut f = Fixture::new(100, &["8.0.0.0/8"]);
     f.announce(A, &["8.8.0.0/16", "9.0.0.0/24"], &[64500]);
     f.pass(1);
-    assert_eq!(f.rib.summary().addresses, (1 << 24) + 256);
+    assert_eq!(f.rib.summary().footprint.addresses(), (1 << 24) + 256);
 }
 
 #[test]
@@ -566,11 +566,41 @@ fn a_table_that_collapses_is_not_told_before_it_is_approved() {
     f.withdraw(A, &prefixes[..150]);
     assert!(f.rib.take_changes(&id, 1000).is_empty());
     f.pass(5);
-    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 200);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes(), 200);
     assert_eq!(f.footprint().len(), 50);
     assert!(f.rib.take_changes(&id, 1000).is_empty());
     assert!(f.rib.approve(f.now));
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 150);
+}
+
+/// A /32 of IPv6 has more addresses than all of IPv4.
+#[test]
+fn the_loss_of_all_ipv4_is_seen_beside_ipv6() {
+    let mut f = Fixture::new(1000, &[]);
+    let prefixes: Vec<_> = (0..200).map(|i| format!("8.{i}.0.0/16")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let (id, _) = f.subscribe();
+    f.announce(A, &prefixes, &[64500]);
+    f.announce(A, &["2a00::/32"], &[64500]);
+    f.pass(300);
+    f.rib.take_changes(&id, 1000);
+    f.withdraw(A, &prefixes);
+    f.pass(5);
+    let summary = f.rib.summary();
+    let before = summary.held.unwrap().before;
+    assert_eq!((before.addresses(), before.ipv6_slash48s()), (200 << 16, 65_536));
+    assert_eq!((summary.footprint.addresses(), summary.footprint.ipv6_slash48s()), (0, 65_536));
+    assert_eq!(f.rib.take_changes(&id, 1000), []);
+}
+
+#[test]
+fn addresses_are_those_of_ipv4_and_ipv6_is_counted_in_48s() {
+    let f = Fixture::new(100, &["8.0.0.0/8", "8.8.0.0/16", "2a00::/32", "2a00::/48"]);
+    let page = f.rib.footprint(FootprintQuery::default());
+    assert_eq!((page.count, page.addresses, page.ipv6_slash48s), (4, 1 << 24, 65_536));
+    let f = Fixture::new(100, &["::/0"]);
+    let page = f.rib.footprint(FootprintQuery::default());
+    assert_eq!((page.addresses, page.ipv6_slash48s), (0, 1 << 48));
 }
 
 #[test]
@@ -607,7 +637,7 @@ fn routes_that_expire_open_the_guard_for_themselves_only() {
     f.withdraw(B, &of_b[..150]);
     f.pass(5);
     assert!(f.rib.take_changes(&id, 1000).is_empty(), "and nothing else");
-    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 200);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes(), 200);
     f.pass(1);
     f.announce(B, &of_b, &[64501]);
     f.pass(5);
@@ -620,7 +650,7 @@ fn routes_that_expire_open_the_guard_for_themselves_only() {
     f.withdraw(A, &of_a);
     f.withdraw(B, &of_b[..150]);
     f.pass(5);
-    assert_eq!(f.rib.summary().held.unwrap().before.prefixes, 400);
+    assert_eq!(f.rib.summary().held.unwrap().before.prefixes(), 400);
 }
 
 /// Graceful restart of one family, and a router that comes back without any (RFC 4724 §4.2).
@@ -755,7 +785,7 @@ proptest! {
             prop_assert_eq!(f.counts(id), NeighborSummary::default());
         }
         prop_assert_eq!(f.rib.summary().attribute_sets, 0);
-        prop_assert_eq!(f.rib.summary().prefixes, 1);
+        prop_assert_eq!(f.rib.summary().footprint.prefixes(), 1);
     }
 
     #[test]
@@ -772,5 +802,5 @@ fn unknown_neighbors_and_prefixes_are_nothing() {
     f.announce(NeighborId(7), &["8.8.0.0/16"], &[1]);
     f.withdraw(A, &["8.8.0.0/16"]);
     f.rib.withdraw(A, nlri("8.8.0.0/16"), f.now);
-    assert_eq!(f.rib.summary().prefixes, 0);
+    assert_eq!(f.rib.summary().footprint.prefixes(), 0);
 }

@@ -2,7 +2,8 @@
 //!
 //! One task for all of them. A router becomes a neighbor, like a configured one but for where it
 //! comes from, once its OPEN has a fitting AS number and there is room; until then it costs a socket.
-//! It is one until its session has ended and its last stale route is gone. A router whose routes were
+//! It is one until its session has ended and its last stale route is gone; its place it gives up sooner
+//! to one that is there, once it has no routes. A router whose routes were
 //! kept over a restart of the node is one from the beginning, and waits to come back.
 //!
 //! | channel | from | when full |
@@ -44,6 +45,8 @@ pub(super) const ARRIVALS: usize = 64;
 const WAITING: usize = 256;
 /// How often it is looked who has left.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a router has been gone when the RIB has surely taken in all that it said.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How long a neighbor without connection and routes stays, once it has rested: `mcc bgp status` says
 /// why it failed, and what it did before counts when it comes again.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
@@ -236,8 +239,20 @@ impl DynamicTask {
             .values()
             .filter(|running| running.prefix == range.prefix() && !self.is_awaited(running));
         let full = there.count() >= usize::from(range.settings.max_sessions);
-        let Some(id) = self.board.roster.free_id().filter(|_| !full) else {
-            let why = format!("there are {} sessions, `max_sessions`", range.settings.max_sessions);
+        let out_of_numbers = self.board.roster.free_id().is_none();
+        let mut place_left = !full && !out_of_numbers;
+        if !place_left && let Some(gone) = self.gone_for_longest(range) {
+            self.part(gone).await;
+            place_left = true;
+        }
+        let Some(id) = self.board.roster.free_id().filter(|_| place_left) else {
+            let gone = self.gone(range);
+            let gone = match gone {
+                0 => String::new(),
+                _ => format!(", {gone} of them of routers that are gone, whose routes are kept"),
+            };
+            let why =
+                format!("there are {} sessions, `max_sessions`{gone}", range.settings.max_sessions);
             let full = Notification::new(NotificationCode::Cease, cease::CONNECTION_REJECTED);
             let counter = &range.refused.limit;
             return self.refuse(range, incoming.stream, from, counter, full, &why);
@@ -272,6 +287,29 @@ impl DynamicTask {
         let task = self.sessions.spawn(task.run());
         member.take_connection(incoming);
         self.running.insert(from, Running { id, member, prefix, task });
+    }
+
+    /// Who of a range has been gone for longest and has left nothing behind. A router that rests after
+    /// a failure is not: it would come back at once, as a new one.
+    fn gone_for_longest(&self, range: &Range) -> Option<IpAddr> {
+        let (now, rib) = (Instant::now(), self.board.rib.load_full());
+        let gone = self.running.iter().filter_map(|(&from, running)| {
+            let routes = rib.neighbors.get(usize::from(running.id.0)).map_or(0, |n| n.received);
+            let alone = running.member.board.without_connection(now)?;
+            let is_gone = running.prefix == range.prefix() && routes == 0 && alone >= SETTLED;
+            is_gone.then_some((alone, from))
+        });
+        gone.max().map(|(_, from)| from)
+    }
+
+    /// How many of a range are gone and keep their places.
+    fn gone(&self, range: &Range) -> usize {
+        let of_range = self.running.values().filter(|running| {
+            running.prefix == range.prefix()
+                && !self.is_awaited(running)
+                && running.member.board.is_gone()
+        });
+        of_range.count()
     }
 
     /// Lets go of the neighbors of which nothing is left.

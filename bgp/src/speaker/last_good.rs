@@ -2,15 +2,19 @@
 //!
 //! A task of its own asks the RIB for the routes page by page and writes them to a new file beside the
 //! old one, which it then replaces: at any instant there is a whole file or none. What is held for
-//! review is not saved. A disk that takes nothing harms nothing: the next attempt comes later.
+//! review is not saved. A disk that takes nothing harms nothing now, and would at the next start: so the
+//! status tells of it, and the next attempt comes later.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use ipnet::IpNet;
 use mcc_config::{Asn, Neighbor};
+use serde::Serialize;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +43,70 @@ pub(super) struct LastGoodTask {
     stop: CancellationToken,
     /// What the file holds.
     saved: RibSummary,
+}
+
+/// How the saving goes, as the task tells the status.
+#[derive(Debug, Default)]
+pub(super) struct SavingBoard {
+    failures: AtomicU64,
+    failing: ArcSwapOption<Failing>,
+}
+
+/// What every attempt since then has come to.
+#[derive(Debug)]
+struct Failing {
+    file: PathBuf,
+    since: Instant,
+    error: String,
+}
+
+/// How the saving of the footprint for the next start goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SavingStatus {
+    /// Attempts that have failed.
+    pub failures: u64,
+    /// Set while the last attempt has failed.
+    pub failing: Option<SavingFailure>,
+}
+
+/// Why the footprint cannot be saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SavingFailure {
+    /// The file, which is the one of before if there is any.
+    pub file: PathBuf,
+    /// For how long.
+    pub since_seconds: u64,
+    /// What the last attempt came to.
+    pub error: String,
+}
+
+impl SavingBoard {
+    /// Whether it says something new.
+    fn failed(&self, file: &Path, error: &io::Error) -> bool {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let (before, error) = (self.failing.load(), error.to_string());
+        let is_new = before.as_ref().is_none_or(|before| before.error != error);
+        let since = before.as_ref().map_or_else(Instant::now, |before| before.since);
+        self.failing.store(Some(Arc::new(Failing { file: file.to_owned(), since, error })));
+        is_new
+    }
+
+    /// Whether it failed before.
+    fn succeeded(&self) -> bool {
+        self.failing.swap(None).is_some()
+    }
+
+    pub(super) fn status(&self, now: Instant) -> SavingStatus {
+        let failing = self.failing.load();
+        SavingStatus {
+            failures: self.failures.load(Ordering::Relaxed),
+            failing: failing.as_ref().map(|failing| SavingFailure {
+                file: failing.file.clone(),
+                since_seconds: now.saturating_duration_since(failing.since).as_secs(),
+                error: failing.error.clone(),
+            }),
+        }
+    }
 }
 
 /// Why nothing was saved.
@@ -138,8 +206,11 @@ impl LastGoodTask {
     }
 
     pub(super) async fn run(mut self) {
+        // Of a run that ended in the middle of it.
+        self.remove_part().await;
         loop {
-            let prefixes = u32::try_from(self.board.rib.load().prefixes).unwrap_or(u32::MAX);
+            let prefixes =
+                u32::try_from(self.board.rib.load().footprint.prefixes()).unwrap_or(u32::MAX);
             let wait = INTERVAL + PER_PREFIX.saturating_mul(prefixes);
             tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -148,6 +219,7 @@ impl LastGoodTask {
         }
         if tokio::time::timeout(LAST_SAVE, self.save_if_changed()).await.is_err() {
             tracing::warn!("no time was left to save the footprint; the file of before stays");
+            self.remove_part().await;
         }
     }
 
@@ -156,18 +228,38 @@ impl LastGoodTask {
         if what_counts(&now) == what_counts(&self.saved) {
             return;
         }
-        match self.save().await {
-            Ok(()) => self.saved = now.as_ref().clone(),
+        let (saved, file) = (self.save().await, self.path.display());
+        if saved.is_err() {
+            self.remove_part().await;
+        }
+        match saved {
+            Ok(()) => {
+                self.saved = now.as_ref().clone();
+                if self.board.saving.succeeded() {
+                    tracing::info!(%file, "the footprint is saved again");
+                }
+            }
             Err(NotSaved::NotNow) => {}
             Err(NotSaved::Io(error)) => {
-                let file = self.path.display();
-                tracing::warn!(%file, %error, "cannot save the footprint; the file of before stays");
+                if self.board.saving.failed(&self.path, &error) {
+                    tracing::warn!(%file, %error, "cannot save the footprint; the file of before stays");
+                }
             }
         }
     }
 
+    /// The new file until it is whole.
+    fn part(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
+    /// What cannot be removed is overwritten the next time.
+    async fn remove_part(&self) {
+        let _ = fs::remove_file(self.part()).await;
+    }
+
     async fn save(&self) -> Result<(), NotSaved> {
-        let new = self.path.with_extension("new");
+        let new = self.part();
         let mut file = File::create(&new).await?;
         file.write_all(&file_head()).await?;
         let (mut cursor, mut routes) = (Some(SaveCursor::default()), 0);
@@ -191,4 +283,73 @@ impl LastGoodTask {
 fn what_counts(summary: &RibSummary) -> impl PartialEq + use<'_> {
     let neighbors = summary.neighbors.iter();
     (summary.attribute_sets, neighbors.map(|n| (n.accepted, &n.set_hash)).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use arc_swap::ArcSwap;
+
+    use super::*;
+    use crate::rib::{ExportRules, Rib};
+    use crate::speaker::member::Roster;
+
+    /// A RIB that only saves, and is not the one that was saved last.
+    fn task(path: PathBuf) -> LastGoodTask {
+        let manual = ["8.8.0.0/16".parse().unwrap()];
+        let rib = Rib::new(Vec::new(), &manual, ExportRules::default(), Instant::now());
+        let board = Arc::new(Board {
+            router_id: Ipv4Addr::LOCALHOST,
+            ebgp_requires_rules: false,
+            roster: Roster::default(),
+            ranges: Vec::new(),
+            rib: ArcSwap::from_pointee(rib.summary()),
+            unknown_connections: AtomicU64::new(0),
+            saving: SavingBoard::default(),
+        });
+        let (requests, mut asked) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(request) = asked.recv().await {
+                if let Request::Save { cursor, reply } = request {
+                    let _ = reply.send(Some(rib.save(cursor, Instant::now())));
+                }
+            }
+        });
+        let before = RibSummary { attribute_sets: 1, ..RibSummary::default() };
+        LastGoodTask::new(path, board, requests, CancellationToken::new(), before)
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_until_it_is_over_and_leaves_no_part_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("footprint.last-good");
+        // A file cannot take the place of a folder.
+        std::fs::create_dir(&path).unwrap();
+        let mut task = task(path.clone());
+        let board = Arc::clone(&task.board);
+        let status = || board.saving.status(Instant::now());
+        for attempt in 1..=2 {
+            task.save_if_changed().await;
+            let SavingStatus { failures, failing } = status();
+            assert_eq!((failures, failing.unwrap().file), (attempt, path.clone()));
+            assert!(!folder.path().join("footprint.new").exists());
+        }
+        std::fs::remove_dir(&path).unwrap();
+        task.save_if_changed().await;
+        assert_eq!(status(), SavingStatus { failures: 2, failing: None });
+        assert!(read_file(&std::fs::read(&path).unwrap()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_part_of_a_file_of_the_last_run_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("footprint.new");
+        std::fs::write(&part, b"mccfoot2").unwrap();
+        let mut task = task(folder.path().join("footprint.last-good"));
+        task.saved = task.board.rib.load().as_ref().clone();
+        task.stop.cancel();
+        task.run().await;
+        assert!(!part.exists());
+    }
 }

@@ -59,7 +59,8 @@ use tokio_util::task::TaskTracker;
 use dynamic::{ARRIVALS, DynamicTask, LINGER, Range, Running};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
 pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
-use last_good::LastGoodTask;
+use last_good::{LastGoodTask, SavingBoard};
+pub use last_good::{SavingFailure, SavingStatus};
 use listener::Listener;
 use member::{Origin, Roster, SessionMaker};
 use rib_task::RibTask;
@@ -239,6 +240,7 @@ impl Speaker {
             ranges,
             rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
+            saving: SavingBoard::default(),
         });
         let tap = Tap::new();
         let (stop, stop_accepting) = (CancellationToken::new(), CancellationToken::new());

@@ -158,10 +158,12 @@ impl RibTask {
     fn handle_timeout(&mut self) {
         match self.rib.handle_timeout(Instant::now()) {
             Some(ExportVerdict::Held { before, now }) => tracing::error!(
-                prefixes_before = before.prefixes,
-                addresses_before = before.addresses,
-                prefixes = now.prefixes,
-                addresses = now.addresses,
+                prefixes_before = before.prefixes(),
+                addresses_before = before.addresses(),
+                ipv6_slash48s_before = before.ipv6_slash48s(),
+                prefixes = now.prefixes(),
+                addresses = now.addresses(),
+                ipv6_slash48s = now.ipv6_slash48s(),
                 "the footprint has changed too much at once: the control plane is not told before \
                  `mcc footprint approve`"
             ),
@@ -275,7 +277,7 @@ fn tell(member: &Member, session: u64, notice: Notice) {
             tracing::error!(
                 %neighbor,
                 max_prefixes = limit,
-                "more prefixes than max_prefixes: ending the session"
+                "more routes than max_prefixes: ending the session"
             );
             member.over_limit.send_replace(session);
         }
@@ -284,7 +286,7 @@ fn tell(member: &Member, session: u64, notice: Notice) {
                 tracing::error!(
                     %neighbor,
                     max_prefixes = limit,
-                    "max_prefixes are there: further prefixes are not taken"
+                    "max_prefixes are there: further routes are not taken"
                 );
             }
         }

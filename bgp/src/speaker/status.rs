@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dynamic::Range;
 use super::history::{History, StateChange};
+use super::last_good::{SavingBoard, SavingStatus};
 use super::member::{Member, Roster};
 use super::tap::{EstablishedSession, SessionEnds};
 use crate::rib::{NeighborId, NeighborSummary, RefusedEver, RibSummary, Totals};
@@ -36,6 +37,8 @@ pub struct SpeakerStatus {
     pub footprint: FootprintStatus,
     /// Connections from addresses that are no neighbor's; closed at once.
     pub unknown_connections: u64,
+    /// How the saving of the footprint for the next start goes.
+    pub saving: SavingStatus,
 }
 
 /// One neighbor.
@@ -81,6 +84,9 @@ pub struct NeighborStatus {
     /// Routes that the router announces and that were not taken because of `max_prefixes` with
     /// `discard-new`; 262144 stands for that many and more.
     pub discarded: u32,
+    /// How many seconds ago the router was asked for its table, since there was room again for them;
+    /// `null` if some were left out after that.
+    pub asked_seconds: Option<u64>,
     /// The limit of `received`.
     pub max_prefixes: u32,
     /// 80 % of it or more are there.
@@ -194,6 +200,9 @@ pub struct DynamicStatus {
     pub prefix: IpNet,
     /// Neighbors of it that are there; not those that are awaited since the start of the node.
     pub sessions: usize,
+    /// Of these, routers that are gone: they keep their places while their routes are kept, or while they
+    /// rest after a failure.
+    pub gone: usize,
     /// The limit of `sessions`.
     pub max_sessions: u16,
     /// Connections that came to nothing.
@@ -233,17 +242,32 @@ pub struct LastError {
     pub at: Timestamp,
 }
 
-/// The footprint in two numbers.
+/// The footprint in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FootprintStatus {
     /// Prefixes, learned and manual.
     pub prefixes: usize,
-    /// Addresses that they cover together.
-    pub addresses: u128,
+    /// IPv4 addresses that they cover together.
+    pub addresses: u64,
+    /// IPv6 addresses that they cover together, in /48s.
+    pub ipv6_slash48s: u64,
     /// It has changed so much that the control plane is not told before an operator has looked.
     pub held: Option<HeldStatus>,
     /// Prefixes that the control plane is not told of because they flap.
     pub damped: usize,
+}
+
+impl From<Totals> for FootprintStatus {
+    /// Of a footprint that is told as it is.
+    fn from(totals: Totals) -> Self {
+        Self {
+            prefixes: totals.prefixes(),
+            addresses: totals.addresses(),
+            ipv6_slash48s: totals.ipv6_slash48s(),
+            held: None,
+            damped: 0,
+        }
+    }
 }
 
 /// A footprint that waits for review.
@@ -395,9 +419,14 @@ impl SessionBoard {
     /// one, or the session rests after a failure.
     pub(super) fn without_connection(&self, now: Instant) -> Option<Duration> {
         let snapshot = self.snapshot.load();
-        let alone = matches!(snapshot.state, State::Idle | State::Connect | State::Active);
         let rests = snapshot.retries_at.is_some_and(|at| now < at);
-        (alone && !rests).then(|| now.saturating_duration_since(snapshot.since))
+        (is_without_session(snapshot.state) && !rests)
+            .then(|| now.saturating_duration_since(snapshot.since))
+    }
+
+    /// Whether there is no session, nor one on its way up.
+    pub(super) fn is_gone(&self) -> bool {
+        is_without_session(self.snapshot.load().state)
     }
 
     /// Of the session that is up.
@@ -450,6 +479,7 @@ impl SessionBoard {
             stale_seconds: routes.stale_until.map(|at| at.saturating_duration_since(now).as_secs()),
             set_hash: routes.set_hash.clone(),
             discarded: routes.discarded,
+            asked_seconds: routes.asked.map(|at| now.saturating_duration_since(at).as_secs()),
             max_prefixes: neighbor.max_prefixes,
             near_limit: routes.near_limit,
             received_by_family: routes.by_family,
@@ -479,6 +509,7 @@ pub(super) struct Board {
     pub(super) ranges: Vec<Range>,
     pub(super) rib: ArcSwap<RibSummary>,
     pub(super) unknown_connections: AtomicU64,
+    pub(super) saving: SavingBoard,
 }
 
 impl Board {
@@ -497,29 +528,32 @@ impl Board {
             dynamic: ranges.map(|range| range.status(&neighbors)).collect(),
             neighbors,
             footprint: FootprintStatus {
-                prefixes: rib.prefixes,
-                addresses: rib.addresses,
                 held: rib.held.map(|held| HeldStatus {
                     since_seconds: now.saturating_duration_since(held.since).as_secs(),
                     before: held.before,
                 }),
                 damped: rib.damped,
+                ..FootprintStatus::from(rib.footprint)
             },
             unknown_connections: self.unknown_connections.load(Ordering::Relaxed),
+            saving: self.saving.status(now),
         }
     }
+}
+
+fn is_without_session(state: State) -> bool {
+    matches!(state, State::Idle | State::Connect | State::Active)
 }
 
 impl Range {
     fn status(&self, neighbors: &[NeighborStatus]) -> DynamicStatus {
         let prefix = self.prefix();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let there = || neighbors.iter().filter(|n| n.dynamic == Some(prefix) && n.restored == 0);
         DynamicStatus {
             prefix,
-            sessions: neighbors
-                .iter()
-                .filter(|n| n.dynamic == Some(prefix) && n.restored == 0)
-                .count(),
+            sessions: there().count(),
+            gone: there().filter(|neighbor| is_without_session(neighbor.state)).count(),
             max_sessions: self.settings.max_sessions,
             refused: DynamicRefusals {
                 asn: count(&self.refused.asn),

@@ -557,3 +557,80 @@ async fn an_orderly_shutdown_by_the_routers_operator_is_told_apart() {
     assert_eq!(status.neighbors[0].shut_down_by_router, None, "it is up");
     speaker.shutdown(None).await;
 }
+
+/// A router that is gone keeps its place while its routes are kept, and no longer if another wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_without_routes_gives_up_its_place_and_one_with_routes_does_not() {
+    let range = DynamicNeighbors {
+        max_sessions: 1,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let start = |range: &DynamicNeighbors| {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![range.clone()],
+            ..SpeakerSettings::new(OURS)
+        };
+        // So long that nobody goes by itself.
+        Speaker::start_with(settings, Duration::from_secs(86_400)).unwrap()
+    };
+    let speaker = start(&range);
+    let handle = speaker.handle();
+    let first = router_at(&speaker, 1, ASN);
+    wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    first.close(None).await;
+    wait_for(&handle, |s| s.dynamic[0].gone == 1 && s.neighbors[0].stale == 1).await;
+    let second = router_at(&speaker, 2, ASN);
+    let status = wait_for(&handle, |s| s.dynamic[0].refused.max_sessions > 0).await;
+    assert_eq!((status.dynamic[0].sessions, status.dynamic[0].gone), (1, 1));
+    assert_eq!(status.neighbors[0].stale, 1, "its routes are kept for it");
+    drop(second);
+    speaker.shutdown(None).await;
+
+    let speaker = start(&DynamicNeighbors { stale_time: 0, ..range });
+    let handle = speaker.handle();
+    let first = router_at(&speaker, 1, ASN);
+    wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    first.close(None).await;
+    wait_for(&handle, |s| s.dynamic[0].gone == 1 && s.neighbors[0].received == 0).await;
+    let _second = router_at(&speaker, 2, ASN);
+    let status = wait_for(&handle, |s| s.footprint.prefixes == 1).await;
+    assert_eq!(status.neighbors.len(), 1);
+    assert_eq!(status.neighbors[0].address, IpAddr::from([127, 0, 8, 2]));
+    speaker.shutdown(None).await;
+}
+
+/// No router could ever send or withdraw them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn ipv6_routes_of_the_last_run_are_left_out_where_ipv6_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |ipv6| {
+        let settings = SpeakerSettings {
+            listen: vec![SocketAddr::from((LOOPBACK, 0))],
+            dynamic: vec![DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())],
+            last_good: Some(folder.path().join("footprint.last-good")),
+            ipv6,
+            ..SpeakerSettings::new(OURS)
+        };
+        Speaker::start(settings).unwrap()
+    };
+    let route = |prefix: &str, next_hop: &str| {
+        let attributes = Arc::new(Attributes::new(next_hop.parse().unwrap(), &[64500]));
+        Route::new(prefix.parse().unwrap(), &attributes)
+    };
+    let routes = vec![route("8.1.0.0/16", "192.0.2.1"), route("2a00::/32", "2a00:ffff::1")];
+    let speaker = start(true);
+    let source = Some(IpAddr::from([127, 0, 8, 1]));
+    let endpoint = Endpoint::Dial { peer: speaker.local_addrs()[0], source };
+    let settings = RouterSettings::new(endpoint, ASN, Ipv4Addr::new(10, 0, 0, 1));
+    let router = Router::start(RouterSettings { ipv6: true, ..settings }, routes).unwrap();
+    wait_for(&speaker.handle(), |s| s.footprint.prefixes == 2).await;
+    speaker.shutdown(None).await;
+    drop(router);
+
+    let off = start(false);
+    let status = off.handle().status();
+    assert_eq!(status.neighbors[0].received_by_family, [1, 0]);
+    assert_eq!((status.footprint.addresses, status.footprint.ipv6_slash48s), (1 << 16, 0));
+    off.shutdown(None).await;
+}

@@ -10,7 +10,7 @@ use super::auth::CallingNode;
 use super::extract::Json;
 use super::nodes::etag;
 use super::problem::Problem;
-use super::types::{Heartbeat, HeartbeatAnswer, Register};
+use super::types::{Acknowledgement, Heartbeat, HeartbeatAnswer, LeftOut, Register};
 use super::{Api, Reply};
 use crate::feed::body::{self, Body};
 use crate::feed::{Answer, BodyLimits, Encoding};
@@ -87,24 +87,23 @@ async fn routes(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let encoding = encoding(headers)?;
-    let limits = BodyLimits { ipv6: api.ipv6, ..BodyLimits::default() };
+    let limits = BodyLimits::default();
     let sent = bytes.clone();
     // A full table takes most of a second to read: not on a thread that answers requests.
     let read = tokio::task::spawn_blocking(move || body::read(&sent, encoding, &limits)).await;
-    let answer = match read {
+    let (answer, left_out) = match read {
         Ok(Ok(body)) if form_of(&body) == form => {
             let advertisement = Advertisement { body, encoding, bytes };
             api.fleet.advertise(node, advertisement).await?
         }
-        Ok(Ok(_)) => Answer::Invalid {
-            line: 1,
-            reason: "PUT takes a snapshot and POST a delta: this is the other one".to_owned(),
-            too_large: false,
-        },
-        Ok(Err(error)) => Answer::from(&error),
+        Ok(Ok(_)) => {
+            let reason = "PUT takes a snapshot and POST a delta: this is the other one".to_owned();
+            (Answer::Invalid { line: 1, reason, too_large: false }, None)
+        }
+        Ok(Err(error)) => (Answer::from(&error), None),
         Err(_) => return Err(Problem::busy("the control plane is being stopped", 5)),
     };
-    Ok(reply(api, answer))
+    Ok(reply(api, answer, left_out))
 }
 
 fn form_of(body: &Body) -> Form {
@@ -128,11 +127,11 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 }
 
 /// An answer in HTTP: 200, 409, 400 or 413.
-fn reply(api: &Api, answer: Answer) -> Response {
+fn reply(api: &Api, answer: Answer, left_out: Option<LeftOut>) -> Response {
     match answer {
         Answer::Ok(position) => {
             api.metrics.feed_applied.inc();
-            axum::Json(position).into_response()
+            axum::Json(Acknowledgement { position, left_out }).into_response()
         }
         Answer::Resync(held) => {
             api.metrics.feed_resync.inc();

@@ -103,8 +103,40 @@ pub struct Node {
 pub struct Footprint {
     /// Prefixes that clients are steered by, each counted once.
     pub prefixes: usize,
+    /// What no client is steered by, though it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
     /// The advertisement that was committed last.
     pub feed: Option<Position>,
+}
+
+/// Prefixes of a node that the control plane holds and does not steer by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many.
+    pub prefixes: usize,
+    /// Why, and what to do about it.
+    pub reason: String,
+}
+
+impl LeftOut {
+    /// IPv6 prefixes of a control plane without IPv6; `None` if there are none.
+    #[must_use]
+    pub fn ipv6_off(prefixes: usize) -> Option<Self> {
+        let reason = "IPv6 is off in the control plane: `ipv6 = true` under [control] in its file switches it on";
+        (prefixes > 0).then(|| Self { prefixes, reason: reason.to_owned() })
+    }
+}
+
+/// What a node learns of an advertisement that was taken: 200 to `PUT` and `POST /v1/node/routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// What is held now.
+    #[serde(flatten)]
+    pub position: Position,
+    /// What no client is steered by, though it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 /// `GET /v1/nodes`
@@ -227,6 +259,10 @@ pub struct HeartbeatAnswer {
     pub send_snapshot: bool,
     /// Seconds until the next heartbeat.
     pub interval_seconds: u64,
+    /// What no client is steered by, though it is held. Here too, since it changes when the control
+    /// plane is started with other settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 /// `GET /v1/node/config`: the node's settings, passwords included.

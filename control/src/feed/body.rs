@@ -54,8 +54,6 @@ pub struct BodyLimits {
     pub line_bytes: u64,
     /// Lines after the head.
     pub routes: usize,
-    /// Whether IPv6 prefixes are accepted.
-    pub ipv6: bool,
 }
 
 impl Default for BodyLimits {
@@ -66,7 +64,6 @@ impl Default for BodyLimits {
             decompressed_bytes: 512 << 20,
             line_bytes: 256 << 10,
             routes: 4_000_000,
-            ipv6: false,
         }
     }
 }
@@ -123,9 +120,6 @@ pub enum BodyProblem {
         /// As it was written.
         found: IpNet,
     },
-    /// An IPv6 prefix where IPv6 is off.
-    #[error("{0} is an IPv6 prefix and IPv6 is off: `ipv6 = true` in [control] switches it on")]
-    Ipv6Off(IpNet),
     /// A prefix after one that sorts later, or twice.
     #[error("{found} comes after {before}: prefixes are in ascending order, each once")]
     Order {
@@ -353,7 +347,7 @@ impl<'l, R: BufRead> Lines<'l, R> {
             return Ok(None);
         }
         let line: ReadLine<'_> = serde_json::from_slice(&self.line).map_err(BodyProblem::Syntax)?;
-        let prefix = check_prefix(&line.prefix, self.limits)?;
+        let prefix = check_prefix(&line.prefix)?;
         if let Some(before) = self.before.replace(prefix)
             && before >= prefix
         {
@@ -420,13 +414,10 @@ impl<'l, R: BufRead> Lines<'l, R> {
     }
 }
 
-fn check_prefix(text: &str, limits: &BodyLimits) -> Result<IpNet, BodyProblem> {
+fn check_prefix(text: &str) -> Result<IpNet, BodyProblem> {
     let prefix: IpNet = text.parse().map_err(|_| BodyProblem::Prefix(text.to_owned()))?;
     if prefix != prefix.trunc() {
         return Err(BodyProblem::HostBits { found: prefix });
-    }
-    if matches!(prefix, IpNet::V6(_)) && !limits.ipv6 {
-        return Err(BodyProblem::Ipv6Off(prefix));
     }
     Ok(prefix)
 }

@@ -237,7 +237,6 @@ impl Receiver {
             decompressed_bytes: u64::MAX,
             line_bytes: u64::MAX,
             routes: usize::MAX,
-            ipv6: true,
         };
         let mut receiver = Self::new();
         for (index, (bytes, encoding)) in bodies.into_iter().enumerate() {

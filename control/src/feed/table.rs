@@ -16,6 +16,7 @@ pub struct RouteTable {
     // Holds one reference to each; the routes hold the others.
     shared: HashSet<Arc<RouteAttributes>>,
     digest: Digest,
+    ipv6: usize,
 }
 
 impl RouteTable {
@@ -29,6 +30,12 @@ impl RouteTable {
     #[must_use]
     pub fn len(&self) -> usize {
         self.routes.len()
+    }
+
+    /// How many of them are IPv6.
+    #[must_use]
+    pub fn ipv6_len(&self) -> usize {
+        self.ipv6
     }
 
     /// Whether there is no route.
@@ -110,14 +117,16 @@ impl RouteTable {
             }
         };
         self.digest = self.digest.plus(Digest::of(&prefix, &attributes));
-        if let Some(old) = self.routes.insert(prefix, attributes) {
-            self.forget(&prefix, &old);
+        match self.routes.insert(prefix, attributes) {
+            Some(old) => self.forget(&prefix, &old),
+            None => self.ipv6 += usize::from(matches!(prefix, IpNet::V6(_))),
         }
         true
     }
 
     fn remove(&mut self, prefix: &IpNet) -> bool {
         let Some(old) = self.routes.remove(prefix) else { return false };
+        self.ipv6 -= usize::from(matches!(prefix, IpNet::V6(_)));
         self.forget(prefix, &old);
         true
     }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::FleetError;
 use super::link::Advertisement;
 use crate::api::types::{
-    Heartbeat, HeartbeatAnswer, Node, NodeConfiguration, NodePatch, Registered,
+    Heartbeat, HeartbeatAnswer, LeftOut, Node, NodeConfiguration, NodePatch, Registered,
 };
 use crate::feed;
 use crate::node::NodeSettings;
@@ -94,6 +94,6 @@ pub(super) enum Command {
     Advertise {
         node: NodeId,
         advertisement: Advertisement,
-        reply: Reply<feed::Answer>,
+        reply: Reply<(feed::Answer, Option<LeftOut>)>,
     },
 }

@@ -154,6 +154,7 @@ impl Keeper {
         let ids: Vec<NodeId> = keeper.members.keys().copied().collect();
         for id in ids {
             keeper.place_all(id);
+            keeper.say_left_out(id, 0);
         }
         keeper.publish(Timestamp::now());
         tracing::info!(
@@ -252,7 +253,7 @@ impl Keeper {
             created_at: member.created_at,
             state,
             reason,
-            footprint: publish::footprint(member),
+            footprint: publish::footprint(member, self.ipv6),
             heard_at: member.heard.as_ref().map(|heard| heard.at),
             heartbeat: member.heard.as_ref().map(|heard| heard.heartbeat.clone()),
         }

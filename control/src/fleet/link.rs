@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::FleetError;
 use super::keeper::{Heard, Keeper, Kept};
 use super::publish;
-use crate::api::types::{Heartbeat, HeartbeatAnswer, NodeConfiguration, Registered};
+use crate::api::types::{Heartbeat, HeartbeatAnswer, LeftOut, NodeConfiguration, Registered};
 use crate::feed::body::Body;
 use crate::feed::{Answer, Encoding, Position, Receiver, Update, Verdict};
 use crate::health::HEARTBEAT_INTERVAL;
@@ -75,6 +75,7 @@ impl Keeper {
             config_generation: member.generation,
             send_snapshot: has_come_apart(heartbeat.feed, member.feed.position()),
             interval_seconds: HEARTBEAT_INTERVAL.as_secs(),
+            left_out: LeftOut::ipv6_off(publish::left_out(member, self.ipv6)),
         };
         if answer.send_snapshot {
             tracing::warn!(node = %member.settings.name, "its feed has come apart: asked for all of it");
@@ -94,8 +95,19 @@ impl Keeper {
         Ok(NodeConfiguration { generation: member.generation, settings: member.settings.clone() })
     }
 
-    /// Checks an advertisement, keeps it, and only then makes it steer.
+    /// Checks an advertisement, keeps it, and only then makes it steer. Says too what of the node's
+    /// footprint does not steer.
     pub(super) async fn advertise(
+        &mut self,
+        node: NodeId,
+        advertisement: Advertisement,
+    ) -> Result<(Answer, Option<LeftOut>), FleetError> {
+        let answer = self.take(node, advertisement).await?;
+        let member = self.members.get(&node).ok_or(FleetError::NodeGone)?;
+        Ok((answer, LeftOut::ipv6_off(publish::left_out(member, self.ipv6))))
+    }
+
+    async fn take(
         &mut self,
         node: NodeId,
         advertisement: Advertisement,
@@ -127,13 +139,31 @@ impl Keeper {
 
     fn make_steer(&mut self, node: NodeId, update: Update) {
         let Some(member) = self.members.get_mut(&node) else { return };
+        let left_out = publish::left_out(member, self.ipv6);
         // Nothing else commits to this feed: the keeper is its only owner.
         match member.feed.commit(update) {
             Ok(changes) => {
                 self.place(node, changes.iter().map(crate::feed::Change::prefix));
                 self.publish_index(Instant::now());
+                self.say_left_out(node, left_out);
             }
             Err(superseded) => tracing::error!(%superseded, "a feed has two owners"),
+        }
+    }
+
+    /// Counts how much of a node's footprint does not steer, and logs it if all of it did `before`,
+    /// when so many prefixes did not.
+    pub(super) fn say_left_out(&self, node: NodeId, before: usize) {
+        let Some(member) = self.members.get(&node) else { return };
+        let now = publish::left_out(member, self.ipv6);
+        if now != before {
+            self.count_left_out();
+        }
+        if before == 0
+            && let Some(LeftOut { prefixes, reason }) = LeftOut::ipv6_off(now)
+        {
+            let node = &member.settings.name;
+            tracing::warn!(%node, prefixes, reason, "no client is steered by a part of a footprint");
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) use link::Advertisement;
 pub(crate) use publish::Steering;
 
 use crate::api::types::{
-    Heartbeat, HeartbeatAnswer, Node, NodeConfiguration, NodePatch, Registered,
+    Heartbeat, HeartbeatAnswer, LeftOut, Node, NodeConfiguration, NodePatch, Registered,
 };
 use crate::feed;
 use crate::node::{NodeSettings, SettingsError};
@@ -165,12 +165,13 @@ impl Fleet {
         self.ask(|reply| Command::Configuration { node, reply }).await
     }
 
-    /// Applies an advertisement. The answer comes when it is committed.
+    /// Applies an advertisement. The answer comes when it is committed, with what of the footprint no
+    /// client is steered by.
     pub(crate) async fn advertise(
         &self,
         node: NodeId,
         advertisement: Advertisement,
-    ) -> Result<feed::Answer, FleetError> {
+    ) -> Result<(feed::Answer, Option<LeftOut>), FleetError> {
         self.ask(|reply| Command::Advertise { node, advertisement, reply }).await
     }
 

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::keeper::{Keeper, Member};
-use crate::api::types::Footprint;
+use crate::api::types::{Footprint, LeftOut};
 use crate::feed::{Change, RouteAttributes};
 use crate::health::NodeState;
 use crate::steering::{self, NodeId, NodeStates, PassedOver, Standing};
@@ -72,6 +72,12 @@ impl Keeper {
             self.metrics.set_nodes(state, count);
         }
         self.steering.nodes.store(Arc::new(states));
+        self.count_left_out();
+    }
+
+    pub(super) fn count_left_out(&self) {
+        let left_out = self.members.values().map(|member| left_out(member, self.ipv6)).sum();
+        self.metrics.set_left_out(left_out);
     }
 
     pub(super) fn publish_index(&mut self, now: Instant) {
@@ -90,12 +96,15 @@ impl Keeper {
     }
 
     /// Puts prefixes of a node into the index as they are now: entered by hand, or else as the node
-    /// has advertised them, or else not at all.
+    /// has advertised them, or else not at all. IPv6 stays out while it is off: the feed holds it all
+    /// the same, so that its digest remains that of the node.
     pub(super) fn place(&mut self, node: NodeId, prefixes: impl IntoIterator<Item = IpNet>) {
         let Some(member) = self.members.get(&node) else { return };
         let manual = Arc::new(RouteAttributes::manual());
+        let is_steered = |prefix: &IpNet| self.ipv6 || matches!(prefix, IpNet::V4(_));
         let changes: Vec<Change> = prefixes
             .into_iter()
+            .filter(is_steered)
             .map(|prefix| {
                 let attributes = if member.settings.cidrs.contains(&prefix) {
                     Some(Arc::clone(&manual))
@@ -153,10 +162,28 @@ fn weight(member: &Member) -> NonZeroU32 {
     member.settings.max_egress_mbps.and_then(NonZeroU32::new).unwrap_or(USUAL_EGRESS_MBPS)
 }
 
-/// What the API shows of a node's footprint.
-pub(super) fn footprint(member: &Member) -> Footprint {
+/// How many prefixes of a node are IPv6, and IPv6 is off.
+pub(super) fn left_out(member: &Member, ipv6: bool) -> usize {
+    if ipv6 {
+        return 0;
+    }
+    // Blocks entered by hand while it was on.
     let table = member.feed.table();
-    let only_by_hand =
-        member.settings.cidrs.iter().filter(|cidr| table.get(cidr).is_none()).count();
-    Footprint { prefixes: table.len() + only_by_hand, feed: member.feed.position() }
+    let only_by_hand = only_by_hand(member).filter(|cidr| matches!(cidr, IpNet::V6(_))).count();
+    table.ipv6_len() + only_by_hand
+}
+
+fn only_by_hand(member: &Member) -> impl Iterator<Item = &IpNet> {
+    let table = member.feed.table();
+    member.settings.cidrs.iter().filter(|cidr| table.get(cidr).is_none())
+}
+
+/// What the API shows of a node's footprint.
+pub(super) fn footprint(member: &Member, ipv6: bool) -> Footprint {
+    let left_out = left_out(member, ipv6);
+    Footprint {
+        prefixes: member.feed.table().len() + only_by_hand(member).count() - left_out,
+        left_out: LeftOut::ipv6_off(left_out),
+        feed: member.feed.position(),
+    }
 }

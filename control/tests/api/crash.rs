@@ -108,7 +108,7 @@ async fn what_was_acknowledged_survives_kill_9() {
             now += Duration::from_secs(120); // longer than any back-off
             let Some(request) = advertiser.poll(now) else { continue };
             match link.advertise(&request).await {
-                Ok(answer) => advertiser.answer(answer, now),
+                Ok(advertised) => advertiser.answer(advertised.answer, now),
                 Err(failure) => {
                     advertiser.failed(failure, now);
                     break;
@@ -123,7 +123,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let link = Client::new(&url, None).unwrap().with_token(token.unwrap());
     now += Duration::from_secs(120);
     while let Some(request) = advertiser.poll(now) {
-        advertiser.answer(link.advertise(&request).await.unwrap(), now);
+        advertiser.answer(link.advertise(&request).await.unwrap().answer, now);
         now += Duration::from_secs(120);
     }
     let status = advertiser.status();

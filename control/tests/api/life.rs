@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use mcc_control::api::types::{NodePatch, NodeState};
+use mcc_control::api::types::{Heartbeat, LeftOut, NodePatch, NodeState};
 use mcc_control::client::Client;
 use mcc_control::feed::{Advertiser, Answer, Change, Pace, SessionId};
 use mcc_control::store::Store;
+use mcc_control::tokens::Role;
 use uuid::Uuid;
 
 use crate::plane::{Plane, healthy, ip, route, settings};
@@ -246,4 +247,58 @@ async fn many_deltas_become_one_snapshot_and_a_restart_reads_it() {
     let shown = owner.nodes().await.unwrap().remove(0).footprint;
     assert_eq!((shown.prefixes, shown.feed), (sent, Some(position)));
     assert_eq!(serves(&owner, "10.0.7.1").await.as_deref(), Some("edge-1"));
+}
+
+/// IPv6 in a footprint costs a node nothing of its IPv4: it is held, shown and left out of steering
+/// until it is switched on.
+#[tokio::test]
+async fn without_ipv6_the_ipv4_of_a_footprint_steers() {
+    let mut plane = Plane::start().await;
+    let owner = plane.owner().await;
+    let node = settings("edge-1", "192.0.2.10", &[]);
+    let link = plane.healthy_node(&owner, &node).await;
+    let mut advertiser = advertiser();
+    let mut now = Instant::now();
+    advertiser.snapshot([route("198.51.100.0/24"), route("2001:db8:1::/48")], now);
+    now += Duration::from_secs(1);
+    let request = advertiser.poll(now).unwrap();
+    let advertised = link.client.advertise(&request).await.unwrap();
+    let why = |left_out: Option<LeftOut>| {
+        left_out.map(|LeftOut { prefixes, reason }| {
+            assert!(reason.contains("`ipv6 = true` under [control]"), "{reason}");
+            prefixes
+        })
+    };
+    assert_eq!(why(advertised.left_out), Some(1));
+    advertiser.answer(advertised.answer, now);
+    let position = advertiser.status().acknowledged_position;
+    assert!(advertiser.status().acknowledged, "the table is held whole");
+
+    assert_eq!(serves(&owner, "198.51.100.7").await.as_deref(), Some("edge-1"));
+    let shown = owner.node(&node.name).await.unwrap().footprint;
+    assert_eq!((shown.prefixes, why(shown.left_out), shown.feed), (1, Some(1), position));
+    let heartbeat = Heartbeat { feed: position, ..healthy() };
+    let answer = link.client.heartbeat(&heartbeat).await.unwrap();
+    assert_eq!((answer.send_snapshot, why(answer.left_out)), (false, Some(1)));
+    let bearer = format!("Bearer {}", plane.token(Role::Owner).await.expose());
+    let metrics = plane.raw("GET", "/metrics", &[("authorization", bearer.as_str())], "").await;
+    let line = "mcc_steering_left_out_prefixes{reason=\"ipv6_off\"} 1\n";
+    assert!(metrics.text.contains(line), "{}", metrics.text);
+
+    advertiser.changes([Change::Present(route("2001:db8:2::/48"))], now);
+    now += Duration::from_secs(1);
+    let answers = link.advertise(&mut advertiser, now).await;
+    let position = advertiser.status().acknowledged_position;
+    assert_eq!(answers, [Answer::Ok(position.unwrap())], "deltas follow");
+
+    plane.config.control.ipv6 = true;
+    let plane = plane.restart().await;
+    let owner = plane.owner().await;
+    assert_eq!(serves(&owner, "2001:db8:2::7").await.as_deref(), Some("edge-1"));
+    let shown = owner.node(&node.name).await.unwrap().footprint;
+    assert_eq!((shown.prefixes, why(shown.left_out), shown.feed), (3, None, position));
+    let link = plane.client(&link.token);
+    let heartbeat = Heartbeat { feed: position, ..healthy() };
+    let answer = link.heartbeat(&heartbeat).await.unwrap();
+    assert_eq!((answer.send_snapshot, answer.left_out), (false, None));
 }

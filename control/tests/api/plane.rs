@@ -121,7 +121,7 @@ impl NodeLink {
     pub(crate) async fn advertise(&self, advertiser: &mut Advertiser, now: Instant) -> Vec<Answer> {
         let mut answers = Vec::new();
         while let Some(request) = advertiser.poll(now) {
-            let answer = self.client.advertise(&request).await.unwrap();
+            let answer = self.client.advertise(&request).await.unwrap().answer;
             advertiser.answer(answer.clone(), now);
             answers.push(answer);
         }

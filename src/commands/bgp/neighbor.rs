@@ -88,7 +88,7 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
         page.line("", &words)?;
     }
     render_timers(&mut page, detail)?;
-    render_routes(&mut page, neighbor)?;
+    render_routes(&mut page, detail)?;
     render_errors(&mut page, neighbor)?;
     if let Some(negotiated) = &detail.negotiated {
         render_capabilities(&mut page, negotiated, &detail.capabilities)?;
@@ -125,9 +125,14 @@ fn render_timers(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     page.line("Timers", &timers.join("; "))
 }
 
-fn render_routes(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
+fn render_routes(page: &mut Page, detail: &Detail) -> std::fmt::Result {
+    let Detail { neighbor, capabilities, .. } = detail;
+    let paths = match capabilities.iter().any(|name| name == "add-path") {
+        true => " (each path of ADD-PATH counts)",
+        false => "",
+    };
     let of = format!(
-        "{} received of at most {}, {} accepted, {} refused, {} stale",
+        "{} received of at most {}{paths}, {} accepted, {} refused, {} stale",
         text::count(neighbor.received),
         text::count(neighbor.max_prefixes),
         text::count(neighbor.accepted),
@@ -258,7 +263,8 @@ mod tests {
             "description": null, "state": "Idle", "state_seconds": 2, "retry_seconds": 1798,
             "flaps": 1, "received": 0, "accepted": 0, "rejected": { "too_long": 7 }, "stale": 0,
             "dynamic": null, "set_hash": { "ipv4-unicast": "00c0ffee" }, "discarded": 0,
-            "max_prefixes": 1000, "hold_time": 90, "capabilities": [], "negotiated": null,
+            "max_prefixes": 1000, "hold_time": 90, "capabilities": ["add-path"],
+            "negotiated": null,
             "messages": { "received": counts, "sent": counts },
             "updates_treated_as_withdraw": 3, "updates_with_discarded_attributes": 0,
             "malformed_resets": 0,
@@ -275,6 +281,8 @@ mod tests {
         for line in [
             "State         Idle for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
+            "Routes        0 received of at most 1,000 (each path of ADD-PATH counts), 0 accepted, 7 \
+             refused, 0 stale\n",
             "              7 refused: too_long (it is more specific than `max_length`)\n",
             "Last error    2026-11-23 10:00:00Z: this node closed the session: Cease (6/1)\n",
             "Dialling      2026-11-23 10:01:00Z: refused\n",

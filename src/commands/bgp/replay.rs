@@ -216,12 +216,10 @@ fn render(report: &ReplayReport) -> Result<String> {
     skipped(report, &mut out)?;
     malformed(report, &mut out)?;
     let footprint = &report.footprint;
-    let addresses = u64::try_from(footprint.addresses).unwrap_or(u64::MAX);
     writeln!(
         out,
-        "\nFootprint: {}, {}",
-        text::prefixes(footprint.prefixes as u64),
-        text::addresses(addresses)
+        "\nFootprint: {}",
+        text::footprint(footprint.prefixes as u64, footprint.addresses, footprint.ipv6_slash48s)
     )?;
     write!(out, "Read: {} records", text::count(report.records))?;
     if let (Some(from), Some(to)) = (report.from, report.to) {

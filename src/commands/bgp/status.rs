@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use mcc_bgp::session::ErrorDirection;
 use mcc_bgp::speaker::{LastError, OperatorShutdown};
+use mcc_control::api::types::LeftOut;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -92,6 +94,8 @@ pub(super) struct CountsByType {
 struct DynamicRange {
     prefix: String,
     sessions: u64,
+    #[serde(default)]
+    gone: u64,
     max_sessions: u64,
     refused: BTreeMap<String, u64>,
 }
@@ -119,13 +123,26 @@ impl Neighbor {
         Some(format!("shut down by the router's operator since {}{text}", text::time(*since)))
     }
 
+    /// Whether the last session was ended because of `max_prefixes` (RFC 4486 §4: 6/1).
+    fn was_over_limit(&self) -> bool {
+        let error = self.last_error.as_ref().map(|last| &last.error);
+        error.is_some_and(|error| {
+            error.direction == ErrorDirection::Sent
+                && (error.code, error.subcode) == (Some(6), Some(1))
+        })
+    }
+
     /// Whose stale routes are kept, and for how long.
     pub(super) fn stale_in_words(&self) -> Option<String> {
         let at_most = self.stale_seconds.map(text::duration);
         let at_most = at_most.map(|time| format!(", for {time} at most")).unwrap_or_default();
-        let stale = text::prefixes(self.stale);
+        let stale = text::routes(self.stale);
         match (self.stale, self.restored) {
             (0, _) => None,
+            (_, 0) if self.was_over_limit() => Some(format!(
+                "{stale} of before the flood are kept as stale, each as it was announced \
+                 last{at_most}"
+            )),
             (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
             _ => Some(format!(
                 "{stale} of the last run of the node are kept until the router has announced its \
@@ -138,7 +155,7 @@ impl Neighbor {
     pub(super) fn limit_in_words(&self) -> Option<String> {
         if self.discarded > 0 {
             let more = if self.discarded >= DISCARDED_MOST { " or more" } else { "" };
-            let discarded = text::prefixes(self.discarded);
+            let discarded = text::routes(self.discarded);
             return Some(format!("{discarded}{more} over `max_prefixes` not taken"));
         }
         let percent = self.received.saturating_sub(self.stale) * 100 / self.max_prefixes.max(1);
@@ -269,32 +286,42 @@ impl DynamicRange {
         let refused: Vec<_> = self.refused.iter().filter(|(_, count)| **count > 0).collect();
         let refused: Vec<_> =
             refused.iter().map(|(why, count)| format!("{} {why}", text::count(**count))).collect();
-        let Self { prefix, sessions, max_sessions, .. } = self;
+        let Self { prefix, sessions, gone, max_sessions, .. } = self;
         let mut words = format!("Routers in {prefix}: {sessions} of at most {max_sessions}");
+        if *gone > 0 {
+            words.push_str(&format!(", {gone} of them gone"));
+        }
         if !refused.is_empty() {
             words.push_str(&format!("; refused: {}", refused.join(", ")));
+        }
+        if sessions >= max_sessions && self.refused.get("max_sessions").is_some_and(|n| *n > 0) {
+            words.push_str("\n    no further router is let in: raise `max_sessions`");
+            if *gone > 0 {
+                words.push_str(&format!(
+                    ", or wait: the {gone} that are gone keep their places for `stale_time` or the \
+                     rest after a failure"
+                ));
+            }
         }
         words
     }
 }
 
 fn footprint_in_words(footprint: &FootprintSummary) -> String {
-    let FootprintSummary { prefixes, addresses, advertised, .. } = *footprint;
-    let told = match &footprint.generation {
-        None => "not advertised: no control plane is configured".to_owned(),
-        Some(_) if footprint.acknowledged => "all acknowledged by the control plane".to_owned(),
-        Some(_) => {
-            format!("{} acknowledged by the control plane so far", text::count(advertised))
-        }
-    };
-    let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
-    let mut words = format!("Footprint: {size}, {space}; {told}\n");
+    let mut words =
+        format!("Footprint: {}; {}\n", footprint.size_in_words(), footprint.told_in_words());
+    if let Some(LeftOut { prefixes, reason }) = &footprint.left_out {
+        let prefixes = text::prefixes(*prefixes as u64);
+        words.push_str(&format!("    no client is steered by {prefixes} of it: {reason}\n"));
+    }
     if footprint.damped > 0 {
         let damped = text::count(footprint.damped);
-        words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
+        words.push_str(&format!(
+            "    {damped} flap and are kept back until they are calm: `mcc footprint --damped`\n"
+        ));
     }
     if let Some(held) = footprint.held {
-        let (what, advice) = held.in_words(prefixes);
+        let (what, advice) = held.in_words(footprint);
         words.push_str(&format!("    {what}\n    {advice}\n"));
     }
     words
@@ -333,6 +360,7 @@ mod tests {
                           "refused": { "asn": 2, "busy": 0 } }],
             "footprint": { "prefixes": 998, "addresses": 255488, "advertised": 998,
                            "generation": "a/7", "acknowledged": true, "damped": 5,
+                           "left_out": { "prefixes": 2, "reason": "IPv6 is off" },
                            "held": { "since_seconds": 61, "before_prefixes": 5000,
                                      "before_addresses": 1 } },
         });
@@ -342,14 +370,17 @@ mod tests {
             "\n192.0.2.1 rack 4\n    shut down by the router's operator since 2026-11-23 10:00:00Z: \
              \"maintenance\"\n    2026-11-23 10:00:00Z: the router closed the session: Cease / \
              Administrative Shutdown: maintenance (6/2)\n    next attempt in 29m 58s\n",
-            "    1,000 prefixes of the lost session are kept as stale, for 4m 0s at most\n",
+            "    1,000 routes of the lost session are kept as stale, for 4m 0s at most\n",
             "    0 % of `max_prefixes` (1,000) are there\n",
             "    it was ended on the router\n",
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
-            "\nFootprint: 998 prefixes, 255,488 addresses; all acknowledged by the control plane\n",
-            "    5 flap and are kept back: `mcc footprint --damped`\n",
-            "    from 5,000 prefixes to 998 prefixes at once",
+            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows what was \
+             before, but for 5 that flap\n",
+            "    no client is steered by 2 prefixes of it: IPv6 is off\n",
+            "    5 flap and are kept back until they are calm: `mcc footprint --damped`\n",
+            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once, 1m 1s ago; \
+             the control plane keeps what it knew\n    if the routers are right, `mcc footprint approve`",
         ] {
             assert!(text.contains(words), "no {words} in:\n{text}");
         }
@@ -357,6 +388,29 @@ mod tests {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let expected = "192.0.2.1 65100 ibgp Idle 2s 2,004 2,004 1,000 998 2 1,000 1".split(' ');
         assert_eq!(cells, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_range_says_who_keeps_the_places() {
+        let range = |gone: u64, refused: u64| {
+            let range = json!({
+                "prefix": "198.51.100.0/24", "sessions": 3, "gone": gone, "max_sessions": 3,
+                "refused": { "max_sessions": refused }
+            });
+            DynamicRange::deserialize(&range).unwrap().in_words()
+        };
+        assert_eq!(range(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
+        assert_eq!(
+            range(0, 7),
+            "Routers in 198.51.100.0/24: 3 of at most 3; refused: 7 max_sessions\n    no further \
+             router is let in: raise `max_sessions`"
+        );
+        assert_eq!(
+            range(2, 7),
+            "Routers in 198.51.100.0/24: 3 of at most 3, 2 of them gone; refused: 7 max_sessions\n    \
+             no further router is let in: raise `max_sessions`, or wait: the 2 that are gone keep \
+             their places for `stale_time` or the rest after a failure"
+        );
     }
 
     #[test]
@@ -376,17 +430,24 @@ mod tests {
         let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
         assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
         neighbor.discarded = 7;
-        assert_eq!(neighbor.remarks(), ["7 prefixes over `max_prefixes` not taken"]);
+        assert_eq!(neighbor.remarks(), ["7 routes over `max_prefixes` not taken"]);
         neighbor.discarded = DISCARDED_MOST;
-        assert_eq!(neighbor.remarks(), ["262,144 prefixes or more over `max_prefixes` not taken"]);
+        assert_eq!(neighbor.remarks(), ["262,144 routes or more over `max_prefixes` not taken"]);
         (neighbor.discarded, neighbor.near_limit) = (0, false);
         (neighbor.stale, neighbor.restored, neighbor.stale_seconds) = (90, 90, Some(3600));
         assert_eq!(
             neighbor.remarks(),
-            [
-                "90 prefixes of the last run of the node are kept until the router has announced its \
-              table, for 1h 0m at most"
-            ]
+            ["90 routes of the last run of the node are kept until the router has announced its \
+              table, for 1h 0m at most"]
+        );
+        neighbor.restored = 0;
+        let flood = json!({ "direction": "sent", "code": 6, "subcode": 1, "text": "Cease",
+                            "at": "2026-11-23T10:00:00Z" });
+        neighbor.last_error = Some(LastError::deserialize(&flood).unwrap());
+        assert_eq!(
+            neighbor.stale_in_words().unwrap(),
+            "90 routes of before the flood are kept as stale, each as it was announced last, for 1h \
+             0m at most"
         );
     }
 }

@@ -51,16 +51,20 @@ impl Scene {
     }
 
     async fn start_node(&self) -> (Node, LinkWatch) {
+        self.start_node_with("", r#"["198.51.100.0/24"]"#).await
+    }
+
+    async fn start_node_with(&self, node: &str, cidrs: &str) -> (Node, LinkWatch) {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         fs::create_dir_all(at("drive")).unwrap();
         let file = format!(
             r#"
 drive = [{{ path = "{}", size = "64MiB" }}]
-node = {{ name = "edge-1", address = "127.0.0.1", data_dir = "{}" }}
+node = {{ name = "edge-1", address = "127.0.0.1", data_dir = "{}"{node} }}
 http.listen = ["127.0.0.1:0"]
 https.listen = ["127.0.0.1:0"]
 admin.listen = "127.0.0.1:0"
-footprint.cidrs = ["198.51.100.0/24"]
+footprint.cidrs = {cidrs}
 control = {{ url = "{}", token_file = "{}" }}
 "#,
             at("drive"),
@@ -119,5 +123,24 @@ async fn a_block_removed_in_the_control_plane_steers_no_more() {
     scene.owner.change_node(&scene.name, &patch).await.unwrap();
     assert!(!scene.serves("203.0.113.7").await);
     assert!(scene.serves("198.51.100.7").await, "what stands in the node's file stays");
+    scene.end(node).await;
+}
+
+/// A node with IPv6 and a control plane without: IPv4 steers, and both say what does not.
+#[tokio::test]
+async fn what_the_control_plane_leaves_out_is_said_by_the_node() {
+    let scene = Scene::with_cidrs("[]").await;
+    scene.enrol().await;
+    let cidrs = r#"["198.51.100.0/24", "2001:db8:1::/48"]"#;
+    let (node, link) = scene.start_node_with(", ipv6 = true", cidrs).await;
+    until(&link, |state| state.connected && state.advertiser.acknowledged).await;
+    assert!(scene.serves("198.51.100.7").await);
+    let status = crate::node::report::status(&node.view);
+    assert_eq!(status.footprint.left_out.map(|left_out| left_out.prefixes), Some(1));
+    let part = status.parts.iter().find(|part| part.name == "footprint").unwrap();
+    assert_eq!(part.detail, "no client is steered by 1 prefix of it");
+    assert!(part.advice.as_deref().unwrap().contains("`ipv6 = true` under [control]"), "{part:?}");
+    let shown = scene.owner.node(&scene.name).await.unwrap().footprint;
+    assert_eq!(shown.left_out.map(|left_out| left_out.prefixes), Some(1));
     scene.end(node).await;
 }

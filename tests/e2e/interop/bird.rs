@@ -11,7 +11,7 @@ pub(super) struct Bird;
 
 impl Dialect for Bird {
     fn config(&self, site: &Site) -> String {
-        let Site { plan, router, node, .. } = site;
+        let Site { plan, id, router, node, .. } = site;
         let options = [
             (plan.dials == Dials::Node, "passive;".to_owned()),
             (plan.password.is_some(), format!("password \"{}\";", plan.password.unwrap_or(""))),
@@ -22,9 +22,16 @@ impl Dialect for Bird {
         let options: String = options.iter().filter(|(on, _)| *on).map(|(_, o)| &**o).collect();
         let paths = if plan.several_paths { "add paths tx;" } else { "" };
         let ipv6 = if plan.ipv6 {
-            "ipv6 { import none; export all; next hop address 2a00:ffff::1; };"
+            "ipv6 { import none; export all; next hop address 2a00:ffff::1; };".to_owned()
+        } else if plan.over_ipv6 {
+            "ipv6 { import none; export filter announced; };".to_owned()
         } else {
-            ""
+            String::new()
+        };
+        let ipv4 = if plan.over_ipv6 {
+            String::new()
+        } else {
+            format!("ipv4 {{ import none; export filter announced; {paths} }};")
         };
         format!(
             "{}
@@ -35,10 +42,10 @@ impl Dialect for Bird {
                  connect delay time 1; connect retry time 1; error wait time 1,2;
                  debug {{ packets }};
                  {options}
-                 ipv4 {{ import none; export filter announced; {paths} }};
+                 {ipv4}
                  {ipv6}
              }}",
-            table(*router, &plan.routes),
+            table(*id, &plan.routes),
             plan.asn,
             node.ip(),
             node.port(),

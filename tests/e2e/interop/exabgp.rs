@@ -10,7 +10,7 @@ pub(super) struct ExaBgp;
 
 impl Dialect for ExaBgp {
     fn config(&self, site: &Site) -> String {
-        let Site { plan, router, node, .. } = site;
+        let Site { plan, id, router, node, .. } = site;
         let (at, port) = (node.ip(), node.port());
         let passive = plan.dials == Dials::Node;
         let password =
@@ -19,14 +19,18 @@ impl Dialect for ExaBgp {
         let restart = if plan.graceful_restart { "graceful-restart 120;" } else { "" };
         let paths = if plan.several_paths { "add-path send;" } else { "" };
         let hops = if plan.ttl_security { "incoming-ttl 255; outgoing-ttl 255;" } else { "" };
-        let ipv6 = if plan.ipv6 { "ipv6 unicast;" } else { "" };
+        let families = match (plan.over_ipv6, plan.ipv6) {
+            (true, _) => "ipv6 unicast;",
+            (false, true) => "ipv4 unicast; ipv6 unicast;",
+            (false, false) => "ipv4 unicast;",
+        };
         let mut text = format!(
             "process commands {{
                  run /usr/bin/tail -n +1 -F /config/commands;
                  encoder text;
              }}
              neighbor {at} {{
-                 router-id {router};
+                 router-id {id};
                  local-address {router};
                  local-as {};
                  peer-as {};
@@ -35,7 +39,7 @@ impl Dialect for ExaBgp {
                  connect {port};
                  {password} {hops}
                  capability {{ asn4 {}; route-refresh enable; {restart} {paths} }}
-                 family {{ ipv4 unicast; {ipv6} }}
+                 family {{ {families} }}
                  api {{ processes [ commands ]; }}
                  static {{\n",
             plan.asn,

@@ -10,7 +10,7 @@ pub(super) struct Frr;
 
 impl Dialect for Frr {
     fn config(&self, site: &Site) -> String {
-        let Site { plan, router, node, feeder } = site;
+        let Site { plan, id, node, feeder, .. } = site;
         let (at, keepalive) = (node.ip(), plan.hold_time / 3);
         let mut session = vec![
             format!("remote-as {}", plan.node_asn),
@@ -32,7 +32,7 @@ impl Dialect for Frr {
         }
         let mut text = format!(
             "router bgp {}
- bgp router-id {router}
+ bgp router-id {id}
  bgp log-neighbor-changes
  no bgp ebgp-requires-policy
  no bgp network import-check
@@ -51,7 +51,8 @@ impl Dialect for Frr {
         }
         let (ipv4, ipv6): (Vec<_>, Vec<_>) =
             plan.routes.iter().map(|r| r.prefix).partition(|prefix| prefix.addr().is_ipv4());
-        let families = [("ipv4", ipv4, true), ("ipv6", ipv6, plan.ipv6)];
+        let families =
+            [("ipv4", ipv4, !plan.over_ipv6), ("ipv6", ipv6, plan.ipv6 || plan.over_ipv6)];
         for (family, prefixes, on) in families {
             writeln!(text, " address-family {family} unicast").unwrap();
             if on {
@@ -60,6 +61,8 @@ impl Dialect for Frr {
                     writeln!(text, "  neighbor {at} addpath-tx-all-paths").unwrap();
                 }
                 writeln!(text, "  neighbor {at} route-map {family} out").unwrap();
+            } else {
+                writeln!(text, "  no neighbor {at} activate").unwrap();
             }
             if feeder.is_none() {
                 for prefix in prefixes {

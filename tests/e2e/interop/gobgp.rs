@@ -9,7 +9,7 @@ pub(super) struct GoBgp;
 
 impl Dialect for GoBgp {
     fn config(&self, site: &Site) -> String {
-        let Site { plan, router, node, feeder } = site;
+        let Site { plan, id, node, feeder, .. } = site;
         let transport = match plan.dials {
             Dials::Node => "passive-mode = true".to_owned(),
             Dials::Router | Dials::Both => format!("remote-port = {}", node.port()),
@@ -18,7 +18,7 @@ impl Dialect for GoBgp {
         let mut text = format!(
             "[global.config]
              as = {}
-             router-id = \"{router}\"
+             router-id = \"{id}\"
              [[neighbors]]
              [neighbors.config]
              neighbor-address = \"{}\"
@@ -116,8 +116,11 @@ impl Dialect for GoBgp {
 }
 
 fn families(plan: &Plan, paths: &str) -> String {
-    let names: &[&str] =
-        if plan.ipv6 { &["ipv4-unicast", "ipv6-unicast"] } else { &["ipv4-unicast"] };
+    let names: &[&str] = match (plan.over_ipv6, plan.ipv6) {
+        (true, _) => &["ipv6-unicast"],
+        (false, true) => &["ipv4-unicast", "ipv6-unicast"],
+        (false, false) => &["ipv4-unicast"],
+    };
     let family = |name: &&str| {
         let add_path = if plan.several_paths {
             format!("[neighbors.afi-safis.add-paths.config]\n{paths}\n")

@@ -10,9 +10,9 @@ pub(super) struct OpenBgpd;
 
 impl Dialect for OpenBgpd {
     fn config(&self, site: &Site) -> String {
-        let Site { plan, router, node, feeder } = site;
+        let Site { plan, id, router, node, feeder } = site;
         let mut text = format!(
-            "AS {}\nrouter-id {router}\nfib-update no\nconnect-retry 1\nlisten on {router}\n\
+            "AS {}\nrouter-id {id}\nfib-update no\nconnect-retry 1\nlisten on {router}\n\
              holdtime {}\nallow from any\nallow to any\n",
             plan.asn, plan.hold_time
         );
@@ -30,13 +30,14 @@ impl Dialect for OpenBgpd {
             (!plan.four_octet_as, "announce as-4byte no".to_owned()),
             (!plan.graceful_restart, "announce restart no".to_owned()),
             (plan.several_paths, "announce add-path send all".to_owned()),
-            (plan.ipv6, "announce IPv6 unicast".to_owned()),
+            (plan.ipv6 || plan.over_ipv6, "announce IPv6 unicast".to_owned()),
             (plan.ttl_security, "ttl-security yes".to_owned()),
         ];
         let (at, port) = (node.ip(), node.port());
         writeln!(text, "neighbor {at} {{\nremote-as {}\nlocal-address {router}", plan.node_asn)
             .unwrap();
-        writeln!(text, "port {port}\nannounce IPv4 unicast").unwrap();
+        let ipv4 = if plan.over_ipv6 { "none" } else { "unicast" };
+        writeln!(text, "port {port}\nannounce IPv4 {ipv4}").unwrap();
         for (_, option) in options.iter().filter(|(on, _)| *on) {
             writeln!(text, "{option}").unwrap();
         }

@@ -1,8 +1,10 @@
 //! What a scenario asks of a router, in no make's words.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+
+use crate::support::containers::Network;
 
 /// The router's AS in most scenarios.
 pub(super) const ROUTER_AS: u32 = 65100;
@@ -38,6 +40,8 @@ pub(super) struct Plan {
     /// Whether the router is to send all paths that it has (ADD-PATH).
     pub(super) several_paths: bool,
     pub(super) ipv6: bool,
+    /// Whether router and node know each other by their IPv6 addresses, and speak of IPv6 only.
+    pub(super) over_ipv6: bool,
     /// Whether both take only what comes from next door (RFC 5082).
     pub(super) ttl_security: bool,
     /// Whether the node knows the router only by the prefix that it is in.
@@ -64,7 +68,10 @@ pub(super) struct Route {
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     pub(super) plan: Plan,
-    pub(super) router: Ipv4Addr,
+    /// What the router calls itself.
+    pub(super) id: Ipv4Addr,
+    /// Its address towards the node.
+    pub(super) router: IpAddr,
     /// Where the node listens.
     pub(super) node: SocketAddr,
     /// Who announces the routes to the router; none if they are its own.
@@ -85,6 +92,7 @@ impl Plan {
             four_octet_as: true,
             several_paths: false,
             ipv6: false,
+            over_ipv6: false,
             ttl_security: false,
             dynamic: false,
             max_prefixes: 200_000,
@@ -95,7 +103,7 @@ impl Plan {
     }
 
     /// The section of the node's file.
-    pub(super) fn neighbor(&self, router: Ipv4Addr) -> String {
+    pub(super) fn neighbor(&self, router: IpAddr) -> String {
         let Self { asn, node_asn, hold_time, max_prefixes, .. } = self;
         let passive = self.dials == Dials::Router;
         let who = if self.dynamic {
@@ -111,6 +119,11 @@ impl Plan {
             "{who}local_asn = {node_asn}\nhold_time = {hold_time}\nmax_prefixes = {max_prefixes}\n\
              max_prefixes_action = \"{action}\"\nmax_prefixes_rest = {rest}\n{hops}{password}"
         )
+    }
+
+    /// The address that ends in `last`, in the family that router and node know each other by.
+    pub(super) fn address(&self, network: &Network, last: u8) -> IpAddr {
+        if self.over_ipv6 { network.address6(last).into() } else { network.address(last).into() }
     }
 
     /// The prefixes of its routes.

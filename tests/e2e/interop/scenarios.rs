@@ -1,5 +1,7 @@
 //! What every router must get through with a node. Each scenario is written once, for all makes.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::plan::{Dials, FEEDER_AS, Plan, Route, fed, own};
@@ -20,7 +22,7 @@ use Outcome::{Impossible, Passed, PassedBut};
 
 pub(super) type Scenario = (&'static str, fn(Make) -> Outcome);
 
-pub(super) const ALL: [Scenario; 24] = [
+pub(super) const ALL: [Scenario; 25] = [
     ("iBGP", ibgp),
     ("eBGP", ebgp),
     ("four-octet AS numbers", four_octet_as),
@@ -44,6 +46,7 @@ pub(super) const ALL: [Scenario; 24] = [
     ("node's shutdown, with its text", node_shuts_down),
     ("ADD-PATH", add_path),
     ("IPv6 (MP-BGP)", ipv6),
+    ("IPv6 over TCP over IPv6", over_ipv6),
     ("100,000 routes, a third withdrawn, announced again", churn),
 ];
 
@@ -401,6 +404,20 @@ fn ipv6(make: Make) -> Outcome {
         .map(|i| Route { prefix: format!("2a00:{i}::/32").parse().unwrap(), as_path: Vec::new() });
     let routes = own(0..5).into_iter().chain(more).collect();
     learn(make, Plan { ipv6: true, routes, ..Plan::new() });
+    Passed
+}
+
+fn over_ipv6(make: Make) -> Outcome {
+    let routes = (1..=5)
+        .map(|i| Route { prefix: format!("2a00:{i}::/32").parse().unwrap(), as_path: Vec::new() });
+    let stage = learn(make, Plan { over_ipv6: true, routes: routes.collect(), ..Plan::new() });
+    let neighbor = stage.wait_for("session", is_up);
+    assert_eq!(neighbor["address"], stage.site.router.to_string());
+    assert_eq!(neighbor["capabilities"][0], "ipv6-unicast", "and nothing of IPv4: {neighbor}");
+    let prefix = stage.site.plan.routes[0].prefix;
+    let routes = stage.node.ask(&format!("bgp routes {prefix} --json")).good().json();
+    let next_hop: IpAddr = routes["routes"][0]["next_hop"].as_str().unwrap().parse().unwrap();
+    assert!(next_hop.is_ipv6(), "{routes}");
     Passed
 }
 

@@ -1,7 +1,7 @@
 //! A router, what feeds it, and a node: what every scenario plays on.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -39,22 +39,32 @@ impl Stage {
         beside: Option<Plan>,
         ready: impl FnOnce(&Container),
     ) -> Self {
-        let network = if plan.ipv6 { Network::create_with_ipv6() } else { Network::create() };
+        let network = if plan.ipv6 || plan.over_ipv6 {
+            Network::create_with_ipv6()
+        } else {
+            Network::create()
+        };
         let network = network.expect("the matrix has asked whether containers run");
-        let second = beside.as_ref().map(|plan| plan.neighbor(network.address(4)));
-        let rest = plan.neighbor(network.address(2)) + &second.unwrap_or_default();
-        let setup = Setup { ipv6: plan.ipv6, ..Setup::new("edge-1", network.host(), &rest) };
-        let node = setup.bgp;
+        let second = beside.as_ref().map(|plan| plan.neighbor(plan.address(&network, 4)));
+        let rest = plan.neighbor(plan.address(&network, 2)) + &second.unwrap_or_default();
+        let ipv6 = plan.ipv6 || plan.over_ipv6;
+        let mut setup = Setup { ipv6, ..Setup::new("edge-1", network.host(), &rest) };
+        let node = SocketAddr::new(plan.address(&network, 1), setup.bgp.port());
+        if plan.over_ipv6 {
+            // The host's own address is there only once somebody else is on the network.
+            setup.bgp.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        }
         let dialect = make.dialect();
         let beside = beside.map(|plan| {
-            let site = Site { plan, router: network.address(4), node, feeder: None };
+            let (id, router) = (network.address(4), plan.address(&network, 4));
+            let site = Site { plan, id, router, node, feeder: None };
             let router = network.start(make.image(), 4, &dialect.config(&site));
             dialect.originate(&router, &site);
             router
         });
         let feeds = !dialect.can_originate(&plan);
-        let router = network.address(2);
-        let site = Site { plan, router, node, feeder: feeds.then(|| network.address(3)) };
+        let (id, router) = (network.address(2), plan.address(&network, 2));
+        let site = Site { plan, id, router, node, feeder: feeds.then(|| network.address(3)) };
         let feeder = site.feeder.map(|at| network.start(Image::Bird, 3, &feeder_file(at, &site)));
         let router = network.start(make.image(), 2, &dialect.config(&site));
         if feeder.is_none() {

@@ -4,7 +4,8 @@
 //! clients: each makes a footprint that is wrong as a whole. The guard compares the footprint with
 //! what it was up to five minutes ago, its *baseline*. Changes of a few percent pass at once. A
 //! larger one has to come to rest first, since half of a withdrawal looks like a small change; then
-//! it passes, or is held.
+//! it passes, or is held. Each address family is judged by itself, and a change beyond the bound in one
+//! holds both: half a footprint is none.
 //!
 //! What goes because a neighbor was away for longer than the operator lets it is no accident, nor is
 //! its return. So its own share, what only it had, leaves the baseline with it, and as much comes back
@@ -13,6 +14,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use crate::rib::totals::{FamilyTotals, Totals};
 
 /// How long a baseline counts; also how long a new footprint is learned before there is one.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -23,37 +28,14 @@ const CALM: Duration = Duration::from_secs(1);
 /// or has been changing for this long.
 const LONGEST_UNREST: Duration = Duration::from_secs(5);
 /// No accident is smaller: fewer prefixes than this,
-const FEW_PREFIXES: u64 = 100;
-/// and fewer addresses than a /14 has.
-const FEW_ADDRESSES: u128 = 1 << 18;
+const FEW_PREFIXES: usize = 100;
+/// and fewer addresses than a /14 of IPv4 has,
+const FEW_IPV4: u128 = 1 << 18;
+/// or than a /32 of IPv6, the least that an operator is given.
+const FEW_IPV6: u128 = 1 << 96;
 
 /// The shares of so many neighbors are remembered; what further ones bring back is judged.
 const AWAY: usize = 4096;
-
-/// The size of a footprint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Totals {
-    /// Prefixes.
-    pub prefixes: usize,
-    /// Addresses that they cover together.
-    pub addresses: u128,
-}
-
-impl Totals {
-    fn with(self, share: Self) -> Self {
-        Self {
-            prefixes: self.prefixes.saturating_add(share.prefixes),
-            addresses: self.addresses.saturating_add(share.addresses),
-        }
-    }
-
-    fn without(self, share: Self) -> Self {
-        Self {
-            prefixes: self.prefixes.saturating_sub(share.prefixes),
-            addresses: self.addresses.saturating_sub(share.addresses),
-        }
-    }
-}
 
 /// A footprint that waits for review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +68,24 @@ pub(super) struct Guard {
     /// When the baseline is to be taken anew; none while nothing changes.
     rebase_at: Option<Instant>,
     /// Changes since the gate was last known to be right to be open.
-    changes: usize,
+    changes: Changes,
     gate: Gate,
     /// What neighbors took with them when they had been away for too long.
     away: HashMap<IpAddr, Totals>,
+}
+
+/// How many prefixes have changed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Changes {
+    ipv4: usize,
+    ipv6: usize,
+}
+
+impl Changes {
+    /// Whether they are a large part of what there was.
+    fn are_large(self, baseline: Totals) -> bool {
+        self.ipv4 > baseline.ipv4.prefixes / LARGE || self.ipv6 > baseline.ipv6.prefixes / LARGE
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +105,7 @@ impl Guard {
             max_change,
             baseline: None,
             rebase_at: None,
-            changes: 0,
+            changes: Changes::default(),
             gate: Gate::Open,
             away: HashMap::new(),
         }
@@ -127,12 +123,16 @@ impl Guard {
     }
 
     /// One prefix has changed.
-    pub(super) fn changed(&mut self, now: Instant) {
+    pub(super) fn changed(&mut self, prefix: &IpNet, now: Instant) {
         self.rebase_at.get_or_insert(now + WINDOW);
-        self.changes = self.changes.saturating_add(1);
+        let count = match prefix {
+            IpNet::V4(_) => &mut self.changes.ipv4,
+            IpNet::V6(_) => &mut self.changes.ipv6,
+        };
+        *count = count.saturating_add(1);
         match &mut self.gate {
             Gate::Open => {
-                let is_large = |baseline: Totals| self.changes > baseline.prefixes / LARGE;
+                let is_large = |baseline: Totals| self.changes.are_large(baseline);
                 if self.max_change > 0 && self.baseline.is_some_and(is_large) {
                     self.gate = Gate::Settling { first: now, last: now };
                 }
@@ -208,11 +208,11 @@ impl Guard {
     /// A neighbor brings something; whether it is still part of what it took with it.
     pub(super) fn neighbor_is_back(&mut self, neighbor: IpAddr, share: Totals) -> bool {
         let Some(away) = self.away.get_mut(&neighbor) else { return false };
-        if away.prefixes < share.prefixes || away.addresses < share.addresses {
+        if !away.has(share) {
             return false;
         }
         *away = away.without(share);
-        if away.prefixes == 0 {
+        if away.prefixes() == 0 {
             self.away.remove(&neighbor);
         }
         self.baseline = self.baseline.map(|baseline| baseline.with(share));
@@ -221,24 +221,27 @@ impl Guard {
 
     fn open(&mut self) {
         self.gate = Gate::Open;
-        self.changes = 0;
+        self.changes = Changes::default();
     }
 
     fn rebase(&mut self, totals: Totals) {
         self.baseline = Some(totals);
         self.rebase_at = None;
-        self.changes = 0;
+        self.changes = Changes::default();
     }
 
     fn is_beyond(&self, before: Totals, now: Totals) -> bool {
         let percent = u128::from(self.max_change);
         let beyond = |before: u128, now: u128| before.abs_diff(now) > before / 100 * percent;
-        let prefixes = [before.prefixes, now.prefixes].map(|n| n as u128);
-        let is_small = before.prefixes.abs_diff(now.prefixes) < FEW_PREFIXES as usize
-            && before.addresses.abs_diff(now.addresses) < FEW_ADDRESSES;
-        let [prefixes_before, prefixes_now] = prefixes;
-        !is_small
-            && (beyond(prefixes_before, prefixes_now) || beyond(before.addresses, now.addresses))
+        let is_beyond = |before: FamilyTotals, now: FamilyTotals, few_addresses: u128| {
+            let is_small = before.prefixes.abs_diff(now.prefixes) < FEW_PREFIXES
+                && before.addresses.abs_diff(now.addresses) < few_addresses;
+            let [prefixes_before, prefixes_now] = [before, now].map(|it| it.prefixes as u128);
+            !is_small
+                && (beyond(prefixes_before, prefixes_now)
+                    || beyond(before.addresses, now.addresses))
+        };
+        is_beyond(before.ipv4, now.ipv4, FEW_IPV4) || is_beyond(before.ipv6, now.ipv6, FEW_IPV6)
     }
 }
 
@@ -266,10 +269,18 @@ mod tests {
 
         /// The footprint becomes this large, by so many changes of one prefix in a row.
         fn become_(&mut self, prefixes: usize) {
-            for _ in 0..self.totals.prefixes.abs_diff(prefixes) {
-                self.guard.changed(self.now);
+            self.become_both(totals(prefixes));
+        }
+
+        fn become_both(&mut self, totals: Totals) {
+            let counts = |totals: Totals| [totals.ipv4.prefixes, totals.ipv6.prefixes];
+            let changes = counts(self.totals).into_iter().zip(counts(totals));
+            for ((before, now), prefix) in changes.zip(["192.0.2.0/24", "2001:db8::/32"]) {
+                for _ in 0..before.abs_diff(now) {
+                    self.guard.changed(&prefix.parse().unwrap(), self.now);
+                }
             }
-            self.totals = totals(prefixes);
+            self.totals = totals;
         }
 
         fn pass(&mut self, seconds: u64) -> Option<Verdict> {
@@ -281,7 +292,13 @@ mod tests {
 
     /// Of /24s.
     fn totals(prefixes: usize) -> Totals {
-        Totals { prefixes, addresses: prefixes as u128 * 256 }
+        dual(prefixes, 0)
+    }
+
+    /// Of /24s and /32s.
+    fn dual(ipv4: usize, ipv6: usize) -> Totals {
+        let family = |prefixes, each| FamilyTotals { prefixes, addresses: prefixes as u128 * each };
+        Totals { ipv4: family(ipv4, 256), ipv6: family(ipv6, 1 << 96) }
     }
 
     #[test]
@@ -314,6 +331,32 @@ mod tests {
             assert_eq!(f.pass(1), Some(Verdict::Released));
             assert!(f.guard.is_open());
         }
+    }
+
+    #[test]
+    fn no_ipv6_hides_what_happens_to_ipv4_and_the_other_way_round() {
+        for (before, accident) in [
+            (dual(1000, 1), dual(0, 1)),
+            (dual(1000, 100_000), dual(0, 100_000)),
+            (dual(1000, 1), dual(1000, 100)),
+            (dual(100_000, 1000), dual(100_000, 400)),
+            (dual(100_000, 2), dual(100_000, 0)),
+        ] {
+            let mut f = Fixture::new(0);
+            f.totals = before;
+            f.guard.restored(before, f.now);
+            f.become_both(accident);
+            assert!(!f.guard.is_open(), "{accident:?} is told at once");
+            assert_eq!(f.pass(1), Some(Verdict::Held { before, now: accident }));
+            f.pass(10);
+            f.become_both(before);
+            assert_eq!(f.pass(1), Some(Verdict::Released));
+        }
+        let mut f = Fixture::new(0);
+        f.totals = dual(1000, 1000);
+        f.guard.restored(f.totals, f.now);
+        f.become_both(dual(1040, 960));
+        assert!(f.guard.is_open());
     }
 
     #[test]
@@ -363,7 +406,7 @@ mod tests {
         assert!(f.guard.is_open());
         let mut f = Fixture::new(3);
         f.become_(4);
-        f.totals.addresses = 1 << 32;
+        f.totals.ipv4.addresses = 1 << 32;
         assert!(matches!(f.pass(1), Some(Verdict::Held { .. })));
     }
 

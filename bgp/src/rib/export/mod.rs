@@ -18,17 +18,20 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::totals::Totals;
+
 pub use damping::DampedPrefix;
 use damping::Damping;
 use guard::Guard;
-pub use guard::{Held, Totals, Verdict};
+pub use guard::{Held, Verdict};
 pub use subscribers::SubscriberId;
 use subscribers::Subscribers;
 
 /// How the export is guarded: `[footprint]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportRules {
-    /// By how many percent prefixes or addresses may grow or shrink in five minutes; 0: by any.
+    /// By how many percent prefixes or addresses of a family may grow or shrink in five minutes; 0: by
+    /// any.
     pub max_change: u8,
     /// Whether flapping prefixes are damped.
     pub damping: bool,
@@ -84,7 +87,7 @@ impl Export {
         now: Instant,
     ) {
         if change != Change::Attributes && !is_expected {
-            self.guard.changed(now);
+            self.guard.changed(&prefix, now);
         }
         let damped = self.damping.as_mut().is_some_and(|damping| {
             if change == Change::Gone {

@@ -339,7 +339,7 @@ struct Control {
 
 impl Control {
     fn limits() -> BodyLimits {
-        BodyLimits { ipv6: true, ..BodyLimits::default() }
+        BodyLimits::default()
     }
 
     fn take(&mut self, body: &[u8]) -> Answer {

@@ -26,6 +26,8 @@ proptest! {
         }
         prop_assert_eq!(table.records().collect::<Vec<_>>(), records(&model));
         prop_assert_eq!(table.digest(), digest_of(&model));
+        let ipv6 = model.keys().filter(|prefix| prefix.addr().is_ipv6()).count();
+        prop_assert_eq!(table.ipv6_len(), ipv6);
         // Attributes are stored once, and only while a route has them.
         let used: HashSet<_> = model.values().cloned().collect();
         prop_assert!(table.shared.is_superset(&used));
