@@ -60,6 +60,9 @@ pub struct NeighborStatus {
     pub uptime_seconds: Option<u64>,
     /// Seconds since the state changed last.
     pub state_seconds: u64,
+    /// Seconds since the session came up, or since it was lost; since the neighbor is there, if it was
+    /// never up. Attempts that fail do not begin it anew.
+    pub up_down_seconds: u64,
     /// Seconds until the neighbor is dialled, or let in, again; `null` if it is not waited for.
     pub retry_seconds: Option<u64>,
     /// How often an established session was lost.
@@ -260,6 +263,8 @@ pub struct HeldStatus {
 pub(super) struct SessionSnapshot {
     pub(super) state: State,
     pub(super) since: Instant,
+    /// When the session came up or was lost.
+    pub(super) up_or_down_since: Instant,
     pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
@@ -276,6 +281,7 @@ impl SessionSnapshot {
         Self {
             state: State::Idle,
             since: now,
+            up_or_down_since: now,
             retries_at: None,
             flaps: 0,
             negotiated: None,
@@ -284,6 +290,16 @@ impl SessionSnapshot {
             dial_error: None,
             shut_down_by_router: None,
         }
+    }
+
+    /// The state changes.
+    pub(super) fn enter(&mut self, state: State, now: Instant) {
+        // Of the states of an attempt to connect, one is as much down as another.
+        if (state == State::Established) != (self.state == State::Established) {
+            self.up_or_down_since = now;
+        }
+        self.state = state;
+        self.since = now;
     }
 
     /// A session, or an attempt to have one, has ended.
@@ -414,10 +430,11 @@ impl SessionBoard {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
+    pub(super) fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
         let SessionSnapshot {
             state,
             since,
+            up_or_down_since,
             retries_at,
             flaps,
             negotiated,
@@ -429,7 +446,8 @@ impl SessionBoard {
         let neighbor = &self.neighbor;
         let (asn, local_asn) = (neighbor.asn.get(), neighbor.effective_local_asn().get());
         let messages = MessageCounts { received: self.received.counts(), sent: self.sent.counts() };
-        let state_seconds = now.saturating_duration_since(since).as_secs();
+        let seconds_since = |at: Instant| now.saturating_duration_since(at).as_secs();
+        let state_seconds = seconds_since(since);
         NeighborStatus {
             address: neighbor.address,
             asn,
@@ -440,6 +458,7 @@ impl SessionBoard {
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,
+            up_down_seconds: seconds_since(up_or_down_since),
             retry_seconds: retries_at.map(|at| at.saturating_duration_since(now).as_secs()),
             flaps,
             received: routes.received,

@@ -77,13 +77,18 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     if let Some(negotiated) = &detail.negotiated {
         page.line("Identifier", &negotiated.remote_id.to_string())?;
     }
-    let since = text::duration(neighbor.state_seconds);
+    let since = text::duration(neighbor.up_down_seconds);
     let flaps = match neighbor.flaps {
         0 => "never lost".to_owned(),
         1 => "lost once".to_owned(),
         n => format!("lost {} times", text::count(n)),
     };
-    page.line("State", &format!("{} for {since}, {flaps}", neighbor.state))?;
+    let up_down = match (neighbor.is_established(), neighbor.flaps) {
+        (true, _) => format!("up for {since}, {flaps}"),
+        (false, 0) => format!("not up yet, for {since}"),
+        (false, _) => format!("down for {since}, {flaps}"),
+    };
+    page.line("State", &format!("{}, {up_down}", neighbor.state))?;
     if let Some(words) = neighbor.shut_down_in_words() {
         page.line("", &words)?;
     }
@@ -255,7 +260,7 @@ mod tests {
             .collect();
         let neighbor = json!({
             "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-            "description": null, "state": "Idle", "state_seconds": 2, "retry_seconds": 1798,
+            "description": null, "state": "Idle", "up_down_seconds": 2, "retry_seconds": 1798,
             "flaps": 1, "received": 0, "accepted": 0, "rejected": { "too_long": 7 }, "stale": 0,
             "dynamic": null, "set_hash": { "ipv4-unicast": "00c0ffee" }, "discarded": 0,
             "max_prefixes": 1000, "hold_time": 90, "capabilities": [], "negotiated": null,
@@ -273,7 +278,7 @@ mod tests {
         });
         let text = render(&Detail::deserialize(&neighbor).unwrap()).unwrap();
         for line in [
-            "State         Idle for 2s, lost once\n",
+            "State         Idle, down for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
             "              7 refused: too_long (it is more specific than `max_length`)\n",
             "Last error    2026-11-23 10:00:00Z: this node closed the session: Cease (6/1)\n",

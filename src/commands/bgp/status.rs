@@ -44,7 +44,8 @@ pub(super) struct Neighbor {
     pub(super) dynamic: Option<String>,
     pub(super) description: Option<String>,
     pub(super) state: String,
-    pub(super) state_seconds: u64,
+    /// Since it came up, or has been down.
+    pub(super) up_down_seconds: u64,
     pub(super) retry_seconds: Option<u64>,
     pub(super) flaps: u64,
     pub(super) received: u64,
@@ -152,7 +153,7 @@ impl Neighbor {
         remarks.extend(self.shut_down_in_words());
         let last_error = self.last_error.as_ref().map(in_words);
         if self.is_established() {
-            let before = last_error.filter(|_| self.state_seconds < RECENT);
+            let before = last_error.filter(|_| self.up_down_seconds < RECENT);
             remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
@@ -228,7 +229,7 @@ pub(crate) fn render(json: &Value) -> Result<String> {
                 neighbor.asn.to_string(),
                 neighbor.kind.clone(),
                 neighbor.state.clone(),
-                text::duration(neighbor.state_seconds),
+                text::duration(neighbor.up_down_seconds),
                 text::count(neighbor.messages.received.total()),
                 text::count(neighbor.messages.sent.total()),
                 text::count(neighbor.received),
@@ -315,7 +316,7 @@ mod tests {
             "router_id": "192.0.2.10",
             "neighbors": [{
                 "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-                "dynamic": null, "description": "rack 4", "state": "Idle", "state_seconds": 2,
+                "dynamic": null, "description": "rack 4", "state": "Idle", "up_down_seconds": 2,
                 "retry_seconds": 1798, "flaps": 1, "received": 1000, "accepted": 998,
                 "rejected": { "too_long": 2 }, "stale": 1000, "set_hash": {}, "discarded": 0,
                 "max_prefixes": 1000, "hold_time": 90,
@@ -366,7 +367,7 @@ mod tests {
         });
         let neighbor = json!({
             "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-            "dynamic": null, "description": null, "state": "Active", "state_seconds": 2,
+            "dynamic": null, "description": null, "state": "Active", "up_down_seconds": 2,
             "retry_seconds": null, "flaps": 0, "received": 90, "accepted": 90, "rejected": {},
             "stale": 0, "set_hash": {}, "discarded": 0, "max_prefixes": 100, "hold_time": 90,
             "messages": { "received": counts, "sent": counts }, "updates_treated_as_withdraw": 0,
