@@ -9,6 +9,8 @@ mod node;
 mod open_files;
 mod private_file;
 mod signals;
+mod table;
+mod terminal;
 mod text;
 
 use std::process::ExitCode;

@@ -1,80 +1,8 @@
-//! Numbers, times and tables as a person reads them.
+//! Numbers and times as a person reads them, and the way to the standard output.
 
-use std::io::{self, IsTerminal, Write};
-use std::mem;
+use std::io::{self, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use jiff::Timestamp;
-
-/// A table without lines: a heading row, then one row each, numbers on the right.
-pub(crate) struct Rows {
-    table: Table,
-    /// Of each column, whether it is one of numbers.
-    numbers: Vec<bool>,
-    /// Of each column, how wide it is at least.
-    widths: Vec<u16>,
-}
-
-/// Blanks between columns.
-const GAP: u16 = 2;
-
-impl Rows {
-    /// A table with these headings; those that start with `>` head a column of numbers.
-    pub(crate) fn new(headings: &[&str]) -> Self {
-        let mut table = empty_table();
-        table.set_header(headings.iter().map(|h| h.trim_start_matches('>')));
-        let numbers = headings.iter().map(|heading| heading.starts_with('>')).collect();
-        Self { table, numbers, widths: vec![0; headings.len()] }
-    }
-
-    /// Adds a row. Control characters, which a neighbor or origin may have sent, are not let through to the terminal.
-    pub(crate) fn push<I: IntoIterator<Item = String>>(&mut self, row: I) {
-        self.table.add_row(row.into_iter().map(|cell| printable(&cell)));
-    }
-
-    /// The table, without blanks at the ends of lines.
-    pub(crate) fn render(mut self) -> String {
-        self.take_page()
-    }
-
-    /// The same, and after it come further rows, without the headings and with columns at least as
-    /// wide: for a list that is too long to be held at once.
-    pub(crate) fn take_page(&mut self) -> String {
-        let mut table = mem::replace(&mut self.table, empty_table());
-        for (width, found) in self.widths.iter_mut().zip(table.column_max_content_widths()) {
-            *width = found.max(*width);
-        }
-        let columns = table.column_iter_mut().zip(&self.numbers).zip(&self.widths);
-        for ((column, is_number), width) in columns {
-            column.set_padding((0, GAP));
-            // On a terminal the columns share what room there is.
-            if !io::stdout().is_terminal() {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
-            }
-            if *is_number {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table.lines().fold(String::new(), |mut text, line| {
-            text.push_str(line.trim_end());
-            text.push('\n');
-            text
-        })
-    }
-}
-
-fn empty_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    // Piped output is for other programs: one line a row, however long.
-    table.set_content_arrangement(if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
-    table
-}
 
 /// `text` if it has no more than `width` characters, else its beginning with `…` at the end.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
@@ -242,14 +170,5 @@ mod tests {
         assert_eq!(shortened("65100:1", 7), "65100:1");
         assert_eq!(shortened("65100:12", 7), "65100:…");
         assert_eq!(shortened("ééé", 2), "é…");
-    }
-
-    #[test]
-    fn what_a_router_sent_cannot_steer_the_terminal() {
-        let mut rows = Rows::new(&["Neighbor", ">Routes"]);
-        rows.push(["\u{1b}[31mred".to_owned(), "7".to_owned()]);
-        let text = rows.render();
-        assert!(!text.contains('\u{1b}'), "{text:?}");
-        assert!(text.starts_with("Neighbor"), "{text:?}");
     }
 }

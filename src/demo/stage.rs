@@ -23,6 +23,7 @@ use crate::admin_client::AdminClient;
 use crate::commands::{render_bgp_status, render_routes, render_steer};
 use crate::node::Node;
 use crate::private_file::Replacement;
+use crate::terminal::Output;
 
 #[expect(clippy::disallowed_types, reason = "the demo's router is what this type is for")]
 use mcc_announcer::Router;
@@ -120,7 +121,7 @@ impl Stage {
             if prefixes == Some(u64::from(PREFIXES))
                 && acknowledged == Some(&serde_json::Value::Bool(true))
             {
-                return render_bgp_status(&json);
+                return render_bgp_status(&json, Output::standard());
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -131,14 +132,14 @@ impl Stage {
         let page: serde_json::Value = self.admin.get("/v1/bgp/routes?rejected=true").await?;
         let routes =
             page.get("routes").and_then(|routes| routes.as_array()).context("no routes")?;
-        Ok(format!("\nRefused, with the reason:\n\n{}", render_routes(routes)?))
+        Ok(format!("\nRefused, with the reason:\n\n{}", render_routes(routes, Output::standard())?))
     }
 
     /// Waits until the control plane steers the demo's subscriber.
     pub(super) async fn steered(&self) -> Result<String> {
         loop {
             if let Steered::Node(answer) = self.steering.steer(CLIENT.into(), None, true).await? {
-                return render_steer(&CLIENT, &answer);
+                return render_steer(&CLIENT, &answer, Output::standard());
             }
             sleep(LOOK_AGAIN).await;
         }

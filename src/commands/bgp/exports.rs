@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::table::indented;
+use crate::terminal::Output;
 use crate::text;
 
 /// What `GET /v1/bgp` says of them.
@@ -31,10 +33,10 @@ struct Station {
 }
 
 impl Exports {
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self, output: Output) -> String {
         let stations = self.bmp.iter().map(Station::line);
         let lines = self.mrt.iter().map(Recorder::line).chain(stations);
-        lines.map(|line| text::printable(&line) + "\n").collect()
+        lines.map(|line| indented(&line, 0, output)).collect()
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_line_each_and_none_for_nothing() {
-        assert_eq!(Exports::default().render(), "");
+        assert_eq!(Exports::default().render(Output::Pipe), "");
         let exports = serde_json::json!({
             "mrt": {"tables": 2, "message_files": 1, "failures": 1, "lost_messages": 1200,
                 "last_error": "/mrt/x.part: No space left on device"},
@@ -89,7 +91,7 @@ mod tests {
         });
         let exports = Exports::deserialize(&exports).unwrap();
         assert_eq!(
-            exports.render(),
+            exports.render(Output::Pipe),
             "MRT files: 2 of the table, 1 of messages; 1 could not be written; 1,200 messages are in \
              none: /mrt/x.part: No space left on device\n\
              BMP station 192.0.2.50:11019: not connected, 1.50 kB sent; begun anew 1 times, since it \

@@ -13,7 +13,9 @@ use super::status::{Neighbor, in_words};
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
-use crate::text::{self, Rows};
+use crate::table::{Rows, labelled};
+use crate::terminal::Output;
+use crate::text;
 
 /// How many changes of state the page shows; `mcc bgp history` has all that are remembered.
 const TAIL: usize = 8;
@@ -57,13 +59,13 @@ pub(super) async fn run(common: &Common, client: &AdminClient, address: IpAddr) 
     if common.json {
         print_json(&json)?;
     } else {
-        text::print(&render(&detail)?)?;
+        text::print(&render(&detail, Output::standard())?)?;
     }
     Ok(Verdict::of(detail.neighbor.is_established()))
 }
 
-fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
-    let mut page = Page(String::new());
+fn render(detail: &Detail, output: Output) -> Result<String, std::fmt::Error> {
+    let mut page = Page { text: String::new(), output };
     let neighbor = &detail.neighbor;
     page.line("Neighbor", &neighbor.address.to_string())?;
     if let Some(description) = &neighbor.description {
@@ -100,15 +102,25 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     }
     render_messages(&mut page, neighbor)?;
     render_states(&mut page, detail)?;
-    Ok(page.0)
+    Ok(page.text)
 }
 
 /// Lines of a name and a value.
-struct Page(String);
+struct Page {
+    text: String,
+    output: Output,
+}
+
+/// Where the values begin.
+const VALUES_AT: usize = 14;
 
 impl Page {
     fn line(&mut self, key: &str, value: &str) -> std::fmt::Result {
-        writeln!(self.0, "{key:<14}{}", text::printable(value))
+        self.text.write_str(&labelled(key, VALUES_AT, value, self.output))
+    }
+
+    fn table(&mut self, rows: Rows) -> std::fmt::Result {
+        write!(self.text, "\n{}", rows.render(self.output))
     }
 }
 
@@ -194,19 +206,19 @@ fn render_messages(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
     ] {
         rows.push([name.to_owned(), text::count(received), text::count(sent)]);
     }
-    write!(page.0, "\n{}", rows.render())
+    page.table(rows)
 }
 
 fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     let skipped = detail.states.len().saturating_sub(TAIL);
-    let mut rows = Rows::new(&["Time", "State", "Why"]);
+    let mut rows = Rows::new(&["Time", "State", "~Why"]);
     for change in detail.states.iter().skip(skipped) {
         rows.push([text::time(change.at), change.to.clone(), change.why()]);
     }
-    write!(page.0, "\n{}", rows.render())?;
+    page.table(rows)?;
     if skipped > 0 {
         let address = detail.neighbor.address;
-        writeln!(page.0, "\n{skipped} earlier changes: `mcc bgp history {address}`")?;
+        writeln!(page.text, "\n{skipped} earlier changes: `mcc bgp history {address}`")?;
     }
     Ok(())
 }
@@ -228,7 +240,7 @@ fn render_capabilities(
         let words = found.map(|found| found.detail.clone().unwrap_or_else(|| "yes".to_owned()));
         words.unwrap_or_else(|| "-".to_owned())
     };
-    let mut rows = Rows::new(&["Capability", "in use", "of the router", "of this node"]);
+    let mut rows = Rows::new(&["Capability", "in use", "~of the router", "~of this node"]);
     for name in names {
         rows.push([
             name.to_owned(),
@@ -237,7 +249,7 @@ fn render_capabilities(
             said(&negotiated.offered, name),
         ]);
     }
-    write!(page.0, "\n{}", rows.render())
+    page.table(rows)
 }
 
 #[cfg(test)]
@@ -276,7 +288,7 @@ mod tests {
                         "retry_remaining": 1798 },
             "states": states,
         });
-        let text = render(&Detail::deserialize(&neighbor).unwrap()).unwrap();
+        let text = render(&Detail::deserialize(&neighbor).unwrap(), Output::Pipe).unwrap();
         for line in [
             "State         Idle, down for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
@@ -306,10 +318,10 @@ mod tests {
                          { "code": 128, "name": "capability-128" }],
         });
         let negotiated = Negotiated::deserialize(negotiated).unwrap();
-        let mut page = Page(String::new());
+        let mut page = Page { text: String::new(), output: Output::Pipe };
         render_capabilities(&mut page, &negotiated, &["four-octet-as".to_owned()]).unwrap();
         let lines: Vec<Vec<&str>> =
-            page.0.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+            page.text.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             lines,
             [

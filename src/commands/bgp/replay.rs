@@ -16,7 +16,9 @@ use super::Verdict;
 use super::routes::Form;
 use crate::cli::{BgpReplay, Common};
 use crate::commands::DEFAULT_NODE_CONFIG;
-use crate::text::{self, Printed, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text::{self, Printed};
 
 /// A large buffer, since a file can have gigabytes.
 const BUFFER: usize = 1 << 20;
@@ -174,7 +176,7 @@ fn render(report: &ReplayReport) -> Result<String> {
             ">Routes",
             ">Accepted",
             ">Refused",
-            "Reasons",
+            "~Reasons",
         ]);
         for peer in &report.peers {
             rows.push([
@@ -188,7 +190,7 @@ fn render(report: &ReplayReport) -> Result<String> {
                 reasons(peer),
             ]);
         }
-        out.push_str(&rows.render());
+        out.push_str(&rows.render(Output::standard()));
     }
     for peer in &report.peers {
         let address = peer.address;

@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{Common, Routes, Target};
-use crate::text::{self, Printed, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text::{self, Printed};
 
-/// A router can send hundreds of communities with one route: `--json` and `--csv` have all of them,
-/// the table stays one that a person can read.
-const LONGEST_CELL: usize = 80;
+/// A router can send hundreds of communities with one route: `--json`, `--csv` and a pipe have all of
+/// them, on a terminal the table stays one that a person can read.
+const LONGEST_CELL: usize = 160;
 
 /// What `GET /v1/bgp/routes` is asked.
 #[derive(Debug, Default, Serialize)]
@@ -145,7 +147,10 @@ pub(super) enum Form {
     Csv {
         begun: bool,
     },
-    Table(Box<Rows>),
+    Table {
+        rows: Box<Rows>,
+        output: Output,
+    },
 }
 
 impl Form {
@@ -161,7 +166,7 @@ impl Form {
 
     /// The form that people read.
     pub(super) fn table() -> Self {
-        Self::Table(Box::new(headings()))
+        Self::Table { rows: Box::new(headings()), output: Output::standard() }
     }
 
     pub(super) fn page(&mut self, routes: &[Box<RawValue>]) -> Result<String> {
@@ -184,12 +189,12 @@ impl Form {
                 }
                 Ok(out)
             }
-            Self::Table(_) if routes.is_empty() => Ok(String::new()),
-            Self::Table(rows) => {
+            Self::Table { .. } if routes.is_empty() => Ok(String::new()),
+            Self::Table { rows, output } => {
                 for route in routes {
-                    rows.push(serde_json::from_str::<Route>(route.get())?.cells());
+                    rows.push(serde_json::from_str::<Route>(route.get())?.cells(*output));
                 }
-                Ok(rows.take_page())
+                Ok(rows.take_page(*output))
             }
         }
     }
@@ -199,8 +204,8 @@ impl Form {
             Self::Json { begun: true } => "\n]}\n".to_owned(),
             Self::Json { begun: false } => "{\"routes\": []}\n".to_owned(),
             Self::Csv { .. } => String::new(),
-            Self::Table(_) if any => LEGEND.to_owned(),
-            Self::Table(_) => NONE.to_owned(),
+            Self::Table { .. } if any => LEGEND.to_owned(),
+            Self::Table { .. } => NONE.to_owned(),
         }
     }
 }
@@ -213,27 +218,27 @@ fn headings() -> Rows {
         "",
         "Prefix",
         "Neighbor",
-        "AS path",
-        "Origin",
         "Next hop",
-        ">MED",
-        ">Local pref",
-        "Communities",
-        ">Age",
-        "Refused",
+        "?>MED",
+        "?>LocPrf",
+        "?>Age",
+        "Origin",
+        "~AS path",
+        "~Refused",
+        "~Communities",
     ])
 }
 
 /// The table of some routes.
-pub(crate) fn render(routes: &[Value]) -> Result<String> {
+pub(crate) fn render(routes: &[Value], output: Output) -> Result<String> {
     if routes.is_empty() {
         return Ok(NONE.to_owned());
     }
     let mut rows = headings();
     for route in routes {
-        rows.push(Route::deserialize(route)?.cells());
+        rows.push(Route::deserialize(route)?.cells(output));
     }
-    Ok(rows.render() + LEGEND)
+    Ok(rows.render(output) + LEGEND)
 }
 
 impl Route {
@@ -261,7 +266,11 @@ impl Route {
         ]
     }
 
-    fn cells(self) -> [String; 11] {
+    fn cells(self, output: Output) -> [String; 11] {
+        let longest = match output {
+            Output::Terminal(_) => LONGEST_CELL,
+            Output::Pipe => usize::MAX,
+        };
         let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let sign = match (&self.refused_reason, self.stale) {
             (Some(_), _) => "×",
@@ -277,14 +286,14 @@ impl Route {
                 id => format!("{} [{id}]", self.prefix),
             },
             self.neighbor.to_string(),
-            text::shortened(&self.as_path, LONGEST_CELL),
-            self.origin,
             dash(or_nothing(self.next_hop)),
             dash(or_nothing(self.med)),
             dash(or_nothing(self.local_pref)),
-            text::shortened(&communities, LONGEST_CELL),
             text::duration(self.age_seconds),
+            self.origin,
+            dash(text::shortened(&self.as_path, longest)),
             self.refused_reason.unwrap_or_else(|| "-".to_owned()),
+            dash(text::shortened(&communities, longest)),
         ]
     }
 }
@@ -345,7 +354,8 @@ mod tests {
     #[test]
     fn a_table_of_pages_has_one_heading_and_keeps_its_columns() {
         let pages: [&[&str]; 2] = [&["200.100.100.0/24"], &["20.0.2.0/24"]];
-        let table = printed(Form::Table(Box::new(headings())), &pages);
+        let table =
+            printed(Form::Table { rows: Box::new(headings()), output: Output::Pipe }, &pages);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(table.matches("Prefix").count(), 1, "{table}");
         let column = lines[0].find("Neighbor").unwrap();
@@ -354,6 +364,9 @@ mod tests {
         };
         assert_eq!((at(lines[1]), at(lines[2])), (column, column), "{table}");
         assert!(table.ends_with(LEGEND));
-        assert_eq!(printed(Form::Table(Box::new(headings())), &[&[]]), NONE);
+        assert_eq!(
+            printed(Form::Table { rows: Box::new(headings()), output: Output::Pipe }, &[&[]]),
+            NONE
+        );
     }
 }

@@ -14,7 +14,9 @@ use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::FootprintSummary;
-use crate::text::{self, Rows};
+use crate::table::{Rows, indented};
+use crate::terminal::Output;
+use crate::text;
 
 /// The node counts no further those that it does not take.
 const DISCARDED_MOST: u64 = 262_144;
@@ -191,14 +193,14 @@ pub(super) async fn run(common: &Common, client: &AdminClient) -> Result<Verdict
     if common.json {
         print_json(&json)?;
     } else {
-        text::print(&render(&json)?)?;
+        text::print(&render(&json, Output::standard())?)?;
     }
     let status = Status::deserialize(&json)?;
     Ok(Verdict::of(status.neighbors.iter().all(Neighbor::is_established)))
 }
 
 /// The table of `mcc bgp status`, from what `GET /v1/bgp` answers.
-pub(crate) fn render(json: &Value) -> Result<String> {
+pub(crate) fn render(json: &Value, output: Output) -> Result<String> {
     let status = Status::deserialize(json)?;
     let mut out = String::new();
     let established = status.neighbors.iter().filter(|n| n.is_established()).count();
@@ -212,16 +214,16 @@ pub(crate) fn render(json: &Value) -> Result<String> {
         let mut rows = Rows::new(&[
             "Neighbor",
             ">AS",
-            "Type",
+            "?Type",
             "State",
             ">Up/Down",
-            ">MsgRcvd",
-            ">MsgSent",
+            "?>MsgRcvd",
+            "?>MsgSent",
             ">Received",
             ">Accepted",
             ">Refused",
-            ">Stale",
-            ">Flaps",
+            "?>Stale",
+            "?>Flaps",
         ]);
         for neighbor in &status.neighbors {
             rows.push([
@@ -239,7 +241,7 @@ pub(crate) fn render(json: &Value) -> Result<String> {
                 text::count(neighbor.flaps),
             ]);
         }
-        write!(out, "\n{}", rows.render())?;
+        write!(out, "\n{}", rows.render(output))?;
     }
     for neighbor in &status.neighbors {
         let remarks = neighbor.remarks();
@@ -250,17 +252,14 @@ pub(crate) fn render(json: &Value) -> Result<String> {
         let title = format!("{} {description}", neighbor.address);
         writeln!(out, "\n{}", text::printable(title.trim_end()))?;
         for remark in remarks {
-            writeln!(out, "    {}", text::printable(&remark))?;
+            out.push_str(&indented(&remark, 4, output));
         }
     }
     for range in &status.dynamic {
-        write!(out, "\n{}", range.in_words())?;
+        write!(out, "\n{}", indented(&range.in_words(), 0, output))?;
     }
-    if !status.dynamic.is_empty() {
-        out.push('\n');
-    }
-    write!(out, "\n{}", footprint_in_words(&status.footprint))?;
-    out.push_str(&status.exports.render());
+    write!(out, "\n{}", footprint_in_words(&status.footprint, output))?;
+    out.push_str(&status.exports.render(output));
     Ok(out)
 }
 
@@ -279,7 +278,7 @@ impl DynamicRange {
     }
 }
 
-fn footprint_in_words(footprint: &FootprintSummary) -> String {
+fn footprint_in_words(footprint: &FootprintSummary, output: Output) -> String {
     let FootprintSummary { prefixes, addresses, advertised, .. } = *footprint;
     let told = match &footprint.generation {
         None => "not advertised: no control plane is configured".to_owned(),
@@ -289,14 +288,16 @@ fn footprint_in_words(footprint: &FootprintSummary) -> String {
         }
     };
     let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
-    let mut words = format!("Footprint: {size}, {space}; {told}\n");
+    let mut words = indented(&format!("Footprint: {size}, {space}; {told}"), 0, output);
     if footprint.damped > 0 {
         let damped = text::count(footprint.damped);
-        words.push_str(&format!("    {damped} flap and are kept back: `mcc footprint --damped`\n"));
+        let kept_back = format!("{damped} flap and are kept back: `mcc footprint --damped`");
+        words.push_str(&indented(&kept_back, 4, output));
     }
     if let Some(held) = footprint.held {
         let (what, advice) = held.in_words(prefixes);
-        words.push_str(&format!("    {what}\n    {advice}\n"));
+        words.push_str(&indented(&what, 4, output));
+        words.push_str(&indented(&advice, 4, output));
     }
     words
 }
@@ -337,7 +338,7 @@ mod tests {
                            "held": { "since_seconds": 61, "before_prefixes": 5000,
                                      "before_addresses": 1 } },
         });
-        let text = render(&status).unwrap();
+        let text = render(&status, Output::Pipe).unwrap();
         for words in [
             "Router ID 192.0.2.10, 0 of 1 sessions established\n",
             "\n192.0.2.1 rack 4\n    shut down by the router's operator since 2026-11-23 10:00:00Z: \

@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 use super::{Verdict, now};
 use crate::admin_client::AdminClient;
 use crate::cli::{CacheLs, CacheSort, Common};
-use crate::text::{self, Printed, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text::{self, Printed};
 
 /// What `GET /v1/cache/objects` is asked.
 #[derive(Debug, Serialize)]
@@ -87,7 +89,10 @@ enum Form {
     Csv {
         begun: bool,
     },
-    Table(Box<Rows>),
+    Table {
+        rows: Box<Rows>,
+        output: Output,
+    },
 }
 
 const LEGEND: &str = "\n* pinned\n";
@@ -105,15 +110,8 @@ impl Form {
             Self::Csv { begun: false }
         } else {
             // The URL comes last: it is what may be long.
-            Self::Table(Box::new(Rows::new(&[
-                "",
-                ">Length",
-                ">Stored",
-                ">Fresh for",
-                ">Age",
-                "Validator",
-                "URL",
-            ])))
+            let headings = ["", ">Length", ">Stored", ">Fresh for", "?>Age", "?Validator", "~URL"];
+            Self::Table { rows: Box::new(Rows::new(&headings)), output: Output::standard() }
         }
     }
 
@@ -137,12 +135,12 @@ impl Form {
                 }
                 Ok(out)
             }
-            Self::Table(_) if objects.is_empty() => Ok(String::new()),
-            Self::Table(rows) => {
+            Self::Table { .. } if objects.is_empty() => Ok(String::new()),
+            Self::Table { rows, output } => {
                 for object in objects {
                     rows.push(serde_json::from_str::<Object>(object.get())?.cells(now));
                 }
-                Ok(rows.take_page())
+                Ok(rows.take_page(*output))
             }
         }
     }
@@ -152,8 +150,8 @@ impl Form {
             Self::Json { begun: true } => "\n]}\n".to_owned(),
             Self::Json { begun: false } => "{\"objects\": []}\n".to_owned(),
             Self::Csv { .. } => String::new(),
-            Self::Table(_) if any => LEGEND.to_owned(),
-            Self::Table(_) => NONE.to_owned(),
+            Self::Table { .. } if any => LEGEND.to_owned(),
+            Self::Table { .. } => NONE.to_owned(),
         }
     }
 }
