@@ -299,6 +299,39 @@ fn what_only_some_routers_announce_is_bad_in_every_form() {
     }
 }
 
+/// A limit of the size of files takes part of what is written and then nothing, as a full disk does.
+#[test]
+fn a_disk_that_is_full_leaves_no_half_of_a_file() {
+    let node = stage();
+    let folder = tempfile::tempdir().unwrap();
+    let admin = format!("http://{}", node.setup.admin);
+    let limited = |limit: &str, command: &str| {
+        // Ignored, the signal becomes an error of the write.
+        let script =
+            format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" {command} --admin {admin}");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_mcc")])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    std::fs::write(folder.path().join("table.mrt"), b"old").unwrap();
+    for command in ["bgp dump table.mrt", "bgp capture all --file new.mrt --duration 60"] {
+        let (code, stderr) = limited("0", command);
+        assert_eq!(code, Some(1), "{command}: {stderr}");
+        for words in ["cannot write ", ".mrt: File too large", "make room there"] {
+            assert!(stderr.contains(words), "{command}: no {words} in: {stderr}");
+        }
+        assert_eq!(names(), ["table.mrt"], "{command}");
+        assert_eq!(std::fs::read(folder.path().join("table.mrt")).unwrap(), b"old");
+    }
+}
+
 /// Whoever runs it as root must not lose `/dev/null`.
 #[test]
 fn a_dump_never_takes_the_place_of_a_pipe_or_a_link() {

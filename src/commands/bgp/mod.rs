@@ -5,6 +5,7 @@ mod dump;
 mod errors;
 mod exports;
 mod history;
+mod mrt_file;
 mod neighbor;
 mod replay;
 mod routes;
