@@ -355,6 +355,33 @@ fn each_lost_session_has_its_own_time() {
     assert!(f.footprint().is_empty());
 }
 
+/// Flaps without an End-of-RIB: each return would give the old routes another five minutes.
+#[test]
+fn a_router_that_flaps_does_not_hold_old_routes_for_ever() {
+    let mut f = Fixture::new(100, &[]);
+    f.announce(A, &["8.7.0.0/16", "8.8.0.0/16"], &[64500]);
+    f.feed(A, SessionEvent::Down(KEEP));
+    f.pass(100);
+    // The first return: it has 300 s to announce its table, and brings a part of it.
+    f.feed(A, SessionEvent::Up);
+    f.announce(A, &["8.8.0.0/16"], &[64500]);
+    f.pass(100);
+    for _ in 0..9 {
+        f.feed(A, SessionEvent::Down(KEEP));
+        f.pass(10);
+        f.feed(A, SessionEvent::Up);
+        f.pass(10);
+    }
+    assert_eq!(f.footprint(), ["8.7.0.0/16", "8.8.0.0/16"], "280 s after the first return");
+    f.pass(20);
+    assert_eq!(f.footprint(), ["8.8.0.0/16"], "what the first session alone had is over");
+    // What the second session had has the time of its own return, 110 s after the first.
+    f.pass(109);
+    assert_eq!(f.footprint(), ["8.8.0.0/16"]);
+    f.pass(1);
+    assert!(f.footprint().is_empty());
+}
+
 #[test]
 fn more_lost_sessions_than_generations() {
     let mut f = Fixture::new(100, &[]);
