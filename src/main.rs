@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(commands::Verdict::Good) => ExitCode::SUCCESS,
         Ok(commands::Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("mcc: {}", with_causes(&error));
+            eprintln!("mcc: {}", text::printable(&with_causes(&error)));
             ExitCode::from(if error.is::<commands::WrongUse>() { 2 } else { 1 })
         }
     }

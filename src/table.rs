@@ -70,7 +70,7 @@ impl Rows {
     /// Adds a row. Control characters, which a neighbor or origin may have sent, are not let through to
     /// the terminal.
     pub(crate) fn push<I: IntoIterator<Item = String>>(&mut self, row: I) {
-        self.rows.push(row.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(row.into_iter().map(|cell| printable(&cell).into_owned()).collect());
     }
 
     /// The table, without blanks at the ends of lines.
@@ -251,11 +251,11 @@ fn wrapped(text: &str, used: usize, output: Output) -> Vec<String> {
     let text = printable(text);
     let width = match output {
         _ if text.is_empty() => return Vec::new(),
-        Output::Pipe => return vec![text],
+        Output::Pipe => return vec![text.into_owned()],
         Output::Terminal(width) => usize::from(width).saturating_sub(used).max(1),
     };
     let mut table = plain_table();
-    table.add_row([text]);
+    table.add_row([&*text]);
     for column in table.column_iter_mut() {
         let width = Width::Fixed(u16::try_from(width).unwrap_or(u16::MAX));
         column.set_padding((0, 0)).set_constraint(ColumnConstraint::Absolute(width));

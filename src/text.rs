@@ -1,5 +1,6 @@
 //! Numbers and times as a person reads them, and the way to the standard output.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -12,13 +13,44 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     }
 }
 
-/// `text` with each control character shown as an escape.
-pub(crate) fn printable(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.escape_debug().to_string()
+/// `text` with each character shown as an escape that a terminal would obey or not show: control
+/// characters, and those that turn the direction of writing or have no width.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unseen) {
+        Cow::Owned(text.escape_debug().to_string())
     } else {
-        text.to_owned()
+        Cow::Borrowed(text)
     }
+}
+
+/// JSON that means the same, without such characters: JSON itself has to escape only those below U+0020.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    // The line breaks between values are no part of any text.
+    let is_unseen = |c: char| is_unseen(c) && c != '\n';
+    if !json.chars().any(is_unseen) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a character leaves no mark of its own on a terminal. What belongs to the letter before it does.
+fn is_unseen(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // At the start of a text `escape_debug` escapes such a mark as well.
+    let after_a_letter = || ['a', c].iter().collect::<String>().escape_debug().count() > 2;
+    c.escape_debug().len() > 1 && after_a_letter()
 }
 
 /// Writes to standard output; a reader that went away (`mcc … | head`) is no error.
@@ -79,24 +111,44 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
+/// A number of things, in the word for one or for several of them.
+pub(crate) fn counted(n: u64, one: &str, several: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { several })
+}
+
+/// What several things are, and what one is.
+pub(crate) fn are(n: u64) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}
+
 /// A number of prefixes.
 pub(crate) fn prefixes(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "prefix" } else { "prefixes" })
+    counted(n, "prefix", "prefixes")
 }
 
 /// A number of addresses.
 pub(crate) fn addresses(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "address" } else { "addresses" })
+    counted(n, "address", "addresses")
 }
 
 /// A number of objects.
 pub(crate) fn objects(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "object" } else { "objects" })
+    counted(n, "object", "objects")
 }
 
 /// A number of blocks.
 pub(crate) fn blocks(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "block" } else { "blocks" })
+    counted(n, "block", "blocks")
+}
+
+/// A number of messages.
+pub(crate) fn messages(n: u64) -> String {
+    counted(n, "message", "messages")
+}
+
+/// A number of routes.
+pub(crate) fn routes(n: u64) -> String {
+    counted(n, "route", "routes")
 }
 
 /// Bytes in decimal units with three digits: `1.50 GB`.
@@ -170,5 +222,27 @@ mod tests {
         assert_eq!(shortened("65100:1", 7), "65100:1");
         assert_eq!(shortened("65100:12", 7), "65100:…");
         assert_eq!(shortened("ééé", 2), "é…");
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_does_not_steer_the_terminal() {
+        for (text, shown) in [
+            ("back at 04:00 \"UTC\" C:\\", "back at 04:00 \"UTC\" C:\\"),
+            ("Wartung für zwölf Geräte, 保守", "Wartung für zwölf Geräte, 保守"),
+            ("e\u{301}te\u{301}", "e\u{301}te\u{301}"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("a\r\nb\u{7f}", "a\\r\\nb\\u{7f}"),
+            ("up\u{202e}nwod", "up\\u{202e}nwod"),
+            ("\u{2066}x\u{2069}\u{200f}\u{200b}", "\\u{2066}x\\u{2069}\\u{200f}\\u{200b}"),
+        ] {
+            assert_eq!(printable(text), shown);
+            let json =
+                serde_json::to_string_pretty(&serde_json::json!({ "text": [text] })).unwrap();
+            let printed = printable_json(&json);
+            assert!(printed.lines().all(|line| !line.chars().any(is_unseen)), "{printed:?}");
+            let read: serde_json::Value = serde_json::from_str(&printed).unwrap();
+            assert_eq!(read["text"][0], text, "it means the same");
+        }
     }
 }

@@ -79,5 +79,5 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict> {
 fn print_json(value: &impl Serialize) -> Result<()> {
     let mut json = serde_json::to_string_pretty(value)?;
     json.push('\n');
-    Ok(text::print(&json)?)
+    Ok(text::print(&text::printable_json(&json))?)
 }

@@ -45,11 +45,11 @@ fn render(status: &Status, output: Output) -> Result<String, std::fmt::Error> {
     }
     let traffic = &status.traffic;
     let sent = format!(
-        "{} sent to clients, {} fetched from origins, {} requests, {} connections",
+        "{} sent to clients, {} fetched from origins, {}, {}",
         text::bytes(traffic.egress_bytes),
         text::bytes(traffic.fill_bytes),
-        text::count(traffic.requests),
-        text::count(traffic.connections)
+        text::counted(traffic.requests, "request", "requests"),
+        text::counted(traffic.connections, "connection", "connections")
     );
     write!(out, "\n{}", labelled("Traffic", VALUES_AT, &sent, output))?;
     writeln!(

@@ -94,9 +94,9 @@ fn summary(file: &Path) -> Result<String> {
         }
     }
     Ok(format!(
-        "{} messages and {} changes of state in {} (MRT: `mcc bgp replay` and bgpdump read it)\n",
-        text::count(messages),
-        text::count(changes),
+        "{} and {} of state in {} (MRT: `mcc bgp replay` and bgpdump read it)\n",
+        text::messages(messages),
+        text::counted(changes, "change", "changes"),
         file.display()
     ))
 }

@@ -48,10 +48,10 @@ pub(super) async fn run(
         print_json(&written)?;
     } else {
         text::print(&format!(
-            "{} and {} routes of {} neighbors in {} (MRT: `mcc bgp replay`, bgpdump)\n",
+            "{} and {} of {} in {} (MRT: `mcc bgp replay`, bgpdump)\n",
             text::prefixes(written.prefixes),
-            text::count(written.routes),
-            text::count(written.neighbors),
+            text::routes(written.routes),
+            text::counted(written.neighbors, "neighbor", "neighbors"),
             file.display()
         ))?;
     }

@@ -51,7 +51,8 @@ impl Recorder {
             line += &format!("; {} could not be written", text::count(self.failures));
         }
         if self.lost_messages > 0 {
-            line += &format!("; {} messages are in none", text::count(self.lost_messages));
+            let lost = self.lost_messages;
+            line += &format!("; {} {} in none", text::messages(lost), text::are(lost));
         }
         match &self.last_error {
             Some(error) => line + ": " + error,
@@ -66,8 +67,8 @@ impl Station {
         let mut line =
             format!("BMP station {}: {state}, {} sent", self.station, text::bytes(self.sent_bytes));
         if self.overruns > 0 {
-            let overruns = text::count(self.overruns);
-            line += &format!("; begun anew {overruns} times, since it was too slow");
+            let overruns = text::counted(self.overruns, "time", "times");
+            line += &format!("; begun anew {overruns}, since it was too slow");
         }
         match &self.last_error {
             Some(error) => line + "; " + error,
@@ -94,7 +95,7 @@ mod tests {
             exports.render(Output::Pipe),
             "MRT files: 2 of the table, 1 of messages; 1 could not be written; 1,200 messages are in \
              none: /mrt/x.part: No space left on device\n\
-             BMP station 192.0.2.50:11019: not connected, 1.50 kB sent; begun anew 1 times, since it \
+             BMP station 192.0.2.50:11019: not connected, 1.50 kB sent; begun anew 1 time, since it \
              was too slow; the station closed the connection\n"
         );
     }

@@ -218,7 +218,8 @@ fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     page.table(rows)?;
     if skipped > 0 {
         let address = detail.neighbor.address;
-        writeln!(page.text, "\n{skipped} earlier changes: `mcc bgp history {address}`")?;
+        let earlier = text::counted(skipped as u64, "earlier change", "earlier changes");
+        writeln!(page.text, "\n{earlier}: `mcc bgp history {address}`")?;
     }
     Ok(())
 }

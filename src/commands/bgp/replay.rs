@@ -204,15 +204,15 @@ fn render(report: &ReplayReport) -> Result<String> {
             )?;
         }
         if peer.stale > 0 {
-            let stale = text::count(peer.stale.into());
-            writeln!(out, "\n{address}: its session had ended; {stale} of the routes are stale.")?;
-        }
-        if peer.ipv6_left_out > 0 {
-            let left_out = text::count(peer.ipv6_left_out);
+            let (stale, are) = (text::count(peer.stale.into()), text::are(peer.stale.into()));
             writeln!(
                 out,
-                "\n{address}: {left_out} IPv6 routes are left out; `[node] ipv6 = true` takes them."
+                "\n{address}: its session had ended; {stale} of the routes {are} stale."
             )?;
+        }
+        if peer.ipv6_left_out > 0 {
+            let left_out = text::counted(peer.ipv6_left_out, "IPv6 route is", "IPv6 routes are");
+            writeln!(out, "\n{address}: {left_out} left out; `[node] ipv6 = true` takes them.")?;
         }
     }
     skipped(report, &mut out)?;
@@ -225,7 +225,7 @@ fn render(report: &ReplayReport) -> Result<String> {
         text::prefixes(footprint.prefixes as u64),
         text::addresses(addresses)
     )?;
-    write!(out, "Read: {} records", text::count(report.records))?;
+    write!(out, "Read: {}", text::counted(report.records, "record", "records"))?;
     if let (Some(from), Some(to)) = (report.from, report.to) {
         write!(out, " of {from}")?;
         if from != to {
@@ -268,7 +268,13 @@ fn skipped(report: &ReplayReport, out: &mut String) -> Result<(), std::fmt::Erro
         "\n{count} left out; `--neighbor ADDR` judges all by the rules of one neighbor:"
     )?;
     for peer in report.skipped_peers.iter().take(SHOWN_SKIPPED) {
-        writeln!(out, "  {} AS {}, {} updates", peer.address, peer.asn, text::count(peer.updates))?;
+        writeln!(
+            out,
+            "  {} AS {}, {}",
+            peer.address,
+            peer.asn,
+            text::counted(peer.updates, "update", "updates")
+        )?;
     }
     if report.skipped_peers.len() > SHOWN_SKIPPED {
         writeln!(out, "  …")?;
@@ -280,7 +286,8 @@ fn malformed(report: &ReplayReport, out: &mut String) -> Result<(), std::fmt::Er
     if report.malformed_updates == 0 {
         return Ok(());
     }
-    writeln!(out, "\n{} malformed updates (RFC 7606):", text::count(report.malformed_updates))?;
+    let updates = text::counted(report.malformed_updates, "malformed update", "malformed updates");
+    writeln!(out, "\n{updates} (RFC 7606):")?;
     for found in report.malformed.iter().take(SHOWN_MALFORMED) {
         let prefix = found.prefix.map(|prefix| format!(" {prefix}")).unwrap_or_default();
         let text = text::printable(&found.text);

@@ -175,7 +175,7 @@ impl Form {
                 let mut out = String::new();
                 for route in routes {
                     out.push_str(if *begun { ",\n" } else { "{\"routes\": [\n" });
-                    out.push_str(route.get());
+                    out.push_str(&text::printable_json(route.get()));
                     *begun = true;
                 }
                 Ok(out)

@@ -126,12 +126,12 @@ impl Neighbor {
     pub(super) fn stale_in_words(&self) -> Option<String> {
         let at_most = self.stale_seconds.map(text::duration);
         let at_most = at_most.map(|time| format!(", for {time} at most")).unwrap_or_default();
-        let stale = text::prefixes(self.stale);
+        let (stale, are) = (text::prefixes(self.stale), text::are(self.stale));
         match (self.stale, self.restored) {
             (0, _) => None,
-            (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
+            (_, 0) => Some(format!("{stale} of the lost session {are} kept as stale{at_most}")),
             _ => Some(format!(
-                "{stale} of the last run of the node are kept until the router has announced its \
+                "{stale} of the last run of the node {are} kept until the router has announced its \
                  table{at_most}"
             )),
         }
@@ -290,8 +290,8 @@ fn footprint_in_words(footprint: &FootprintSummary, output: Output) -> String {
     let (size, space) = (text::prefixes(prefixes), text::addresses(addresses));
     let mut words = indented(&format!("Footprint: {size}, {space}; {told}"), 0, output);
     if footprint.damped > 0 {
-        let damped = text::count(footprint.damped);
-        let kept_back = format!("{damped} flap and are kept back: `mcc footprint --damped`");
+        let flap = text::counted(footprint.damped, "flaps and is", "flap and are");
+        let kept_back = format!("{flap} kept back: `mcc footprint --damped`");
         words.push_str(&indented(&kept_back, 4, output));
     }
     if let Some(held) = footprint.held {
@@ -389,6 +389,11 @@ mod tests {
                 "90 prefixes of the last run of the node are kept until the router has announced its \
               table, for 1h 0m at most"
             ]
+        );
+        (neighbor.stale, neighbor.restored) = (1, 0);
+        assert_eq!(
+            neighbor.remarks(),
+            ["1 prefix of the lost session is kept as stale, for 1h 0m at most"]
         );
     }
 }

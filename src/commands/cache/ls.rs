@@ -121,7 +121,7 @@ impl Form {
                 let mut out = String::new();
                 for object in objects {
                     out.push_str(if *begun { ",\n" } else { "{\"objects\": [\n" });
-                    out.push_str(object.get());
+                    out.push_str(&text::printable_json(object.get()));
                     *begun = true;
                 }
                 Ok(out)

@@ -123,10 +123,10 @@ fn render(cache: &Cache, output: Output) -> String {
     };
     out.push_str(&labelled("Hit ratio", VALUES_AT, &hits, output));
     let going_on = format!(
-        "{} connections, {} being fetched by {} requests{}",
-        text::count(cache.connections),
+        "{}, {} being fetched by {}{}",
+        text::counted(cache.connections, "connection", "connections"),
         text::objects(cache.objects_in_flight),
-        text::count(cache.fills_in_flight),
+        text::counted(cache.fills_in_flight, "request", "requests"),
         if cache.draining { "; draining" } else { "" }
     );
     out.push_str(&labelled("Now", VALUES_AT, &going_on, output));
