@@ -38,6 +38,8 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 9);
 /// Where the first of the announced prefixes begins: benchmarking space (RFC 2544), so that nothing
 /// here can be taken for anybody's.
 const PREFIXES: u32 = 200;
+/// How long the node may take to answer, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -77,7 +79,7 @@ impl Stage {
         enrol(&control_url, owner, router_address, &token_file).await?;
 
         let node = Node::start(node_config(root, &origin, &control_url, &token_file)?).await?;
-        let admin = AdminClient::at(&format!("http://{}", node.addresses().admin))?;
+        let admin = AdminClient::at(&format!("http://{}", node.addresses().admin), PATIENCE)?;
         let steering = Client::new(&control_url, None)?;
         Ok(Self {
             folder: root.to_owned(),

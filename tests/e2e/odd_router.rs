@@ -242,6 +242,20 @@ fn routes_are_found_by_what_became_of_them_their_path_and_their_communities() {
 }
 
 #[test]
+fn a_session_that_is_reset_says_so_in_json_too() {
+    let node = stage();
+    let reset = node.ask(&format!("bgp reset {ROUTER} --json")).good().json();
+    assert_eq!(reset, json!({ "address": ROUTER, "reset": true }));
+    node.wait_for("the session again", "bgp status", |status| {
+        let neighbor = &status["neighbors"][0];
+        (neighbor["flaps"] == 1 && neighbor["state"] == "Established").then_some(())
+    });
+    // The router does not know route refresh.
+    let refresh = node.ask(&format!("bgp refresh {ROUTER} --json"));
+    assert_eq!((refresh.code, refresh.stdout.as_str()), (Some(1), ""), "{refresh:?}");
+}
+
+#[test]
 fn a_capture_begins_with_the_opens_and_is_read_back() {
     let node = stage();
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_table_says_in_words_how_an_object_is() {
         let arguments = CacheLs { prefix: None, sort: CacheSort::Url, limit: None, csv: false };
-        let common = Common { config: None, admin: None, json: false };
+        let common = Common { config: None, admin: None, timeout: 5, json: false };
         let table = printed(Form::new(&common, &arguments), &[&["a.example/1"]]);
         let words: Vec<&str> = table.lines().nth(1).unwrap().split("  ").map(str::trim).collect();
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
