@@ -4,6 +4,7 @@ mod admin_client;
 mod cli;
 mod commands;
 mod demo;
+mod listing;
 mod logging;
 mod node;
 mod open_files;

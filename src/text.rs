@@ -77,7 +77,7 @@ pub(crate) fn print_page(text: &str) -> io::Result<Printed> {
 }
 
 /// A line of CSV (RFC 4180): a field with a comma, a quote or a line break stands in quotes.
-pub(crate) fn csv_line<const N: usize>(fields: &[String; N]) -> String {
+pub(crate) fn csv_line(fields: &[String]) -> String {
     let field = |text: &String| {
         if text.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", text.replace('"', "\"\""))

@@ -13,9 +13,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::to_raw_value;
 
 use super::Verdict;
-use super::routes::Form;
+use super::routes::Route;
 use crate::cli::{BgpReplay, Common};
 use crate::commands::DEFAULT_NODE_CONFIG;
+use crate::listing::Listing;
 use crate::table::Rows;
 use crate::terminal::Output;
 use crate::text::{self, Printed};
@@ -144,16 +145,16 @@ impl Listed<'_> {
     }
 
     fn print(&self) -> Result<Printed> {
-        let mut form = Form::table();
+        let mut listing = Listing::<Route>::table(Output::standard());
         let mut any = false;
         for page in self.pages() {
             any |= !page.is_empty();
             let page: Vec<_> = page.iter().map(to_raw_value).collect::<Result<_, _>>()?;
-            if text::print_page(&form.page(&page)?)? == Printed::NobodyReads {
+            if text::print_page(&listing.page(&page)?)? == Printed::NobodyReads {
                 return Ok(Printed::NobodyReads);
             }
         }
-        Ok(text::print_page(&format!("{}\n", form.end(any)))?)
+        Ok(text::print_page(&format!("{}\n", listing.end(any)))?)
     }
 }
 
