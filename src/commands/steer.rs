@@ -29,7 +29,7 @@ pub(super) async fn run(common: &Common, arguments: &Steer) -> Result<Verdict> {
     match &answer {
         Steered::Node(answer) if common.json => print_json(answer)?,
         Steered::Node(answer) => {
-            text::print(&render(&arguments.client, answer, Output::standard())?)?
+            text::print(&render(&arguments.client, answer, Output::standard())?)?;
         }
         Steered::Nobody(explanation) if common.json => print_json(&serde_json::json!({
             "node": null,

@@ -306,7 +306,9 @@ mod tests {
     fn a_role_mismatch_names_both_roles_and_the_settings_that_fit() {
         use BgpRole::{Customer, Peer, Provider};
 
-        let cases: [(Option<BgpRole>, Option<&[u8]>, &str, &str); 7] = [
+        /// Our role, theirs (none: their OPEN has not come), what we say if they mind, and if we do.
+        type Case = (Option<BgpRole>, Option<&'static [u8]>, &'static str, &'static str);
+        let cases: [Case; 7] = [
             (
                 Some(Customer),
                 Some(&[3]),
