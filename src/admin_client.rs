@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use mcc_config::NodeConfig;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::cli::Common;
 use crate::commands::{DEFAULT_NODE_CONFIG, WrongUse};
@@ -15,10 +16,21 @@ use crate::commands::{DEFAULT_NODE_CONFIG, WrongUse};
 /// The time that a stream may take. There is no way to ask for none.
 const NO_END: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// How long it may take to connect.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long an answer that has begun may take.
+const WHOLE_ANSWER: Duration = Duration::from_secs(60);
+/// How long what waits for a drive may take.
+const SLOW: Duration = Duration::from_secs(120);
+/// After this long a person wants to know what is waited for.
+const SAY_SO: Duration = Duration::from_secs(5);
+
 /// A client of one node's admin API.
 pub(crate) struct AdminClient {
     base: String,
     http: reqwest::Client,
+    /// How long an answer may be waited for once the request is there.
+    timeout: Duration,
 }
 
 /// What the API says when it says no (RFC 9457).
@@ -34,24 +46,24 @@ impl AdminClient {
     /// either it is the one on the default address.
     pub(crate) fn new(common: &Common) -> Result<Self> {
         let base = match (&common.admin, &common.config) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (Some(url), _) => url.as_str().to_owned(),
             (None, Some(file)) => from_config(file)?,
             (None, None) if Path::new(DEFAULT_NODE_CONFIG).exists() => {
                 from_config(Path::new(DEFAULT_NODE_CONFIG))?
             }
             (None, None) => format!("http://{}", mcc_config::Admin::default().listen),
         };
-        Self::at(&base)
+        Self::at(&base, Duration::from_secs(common.timeout))
     }
 
     /// The node whose admin API is at `base`, such as `http://127.0.0.1:5000`.
-    pub(crate) fn at(base: &str) -> Result<Self> {
+    pub(crate) fn at(base: &str, timeout: Duration) -> Result<Self> {
         let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(Duration::from_secs(60))
+            .connect_timeout(CONNECT.min(timeout))
+            .timeout(WHOLE_ANSWER.max(timeout))
             .no_proxy()
             .build()?;
-        Ok(Self { base: base.to_owned(), http })
+        Ok(Self { base: base.to_owned(), http, timeout })
     }
 
     /// `GET path` as a value.
@@ -66,7 +78,7 @@ impl AdminClient {
         query: &impl serde::Serialize,
     ) -> Result<T> {
         let request = self.http.get(format!("{}{path}", self.base)).query(query);
-        let response = self.checked(request.send().await).await?;
+        let response = self.send(request, self.timeout).await?;
         let url = response.url().to_string();
         response.json().await.with_context(|| {
             format!("{url} answered something that is not from this version of mcc")
@@ -80,19 +92,19 @@ impl AdminClient {
         query: &impl serde::Serialize,
     ) -> Result<Response> {
         let request = self.http.get(format!("{}{path}", self.base)).query(query);
-        self.checked(request.timeout(NO_END).send().await).await
+        self.send(request.timeout(NO_END), self.timeout).await
     }
 
     /// `POST path`, for what it does.
     pub(crate) async fn post(&self, path: &str) -> Result<()> {
-        let request = self.http.request(Method::POST, format!("{}{path}", self.base));
-        self.checked(request.send().await).await.map(|_| ())
+        let request = self.http.post(format!("{}{path}", self.base));
+        self.send(request, self.timeout).await.map(|_| ())
     }
 
     /// `POST path`, for what it answers.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let request = self.http.request(Method::POST, format!("{}{path}", self.base));
-        Ok(self.checked(request.send().await).await?.json().await?)
+        let request = self.http.post(format!("{}{path}", self.base));
+        Ok(self.send(request, self.timeout).await?.json().await?)
     }
 
     /// `POST path` with a JSON body, for what it answers.
@@ -103,8 +115,9 @@ impl AdminClient {
     ) -> Result<T> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         // What waits for a drive may take a minute.
-        let sent = request.timeout(Duration::from_secs(120)).send().await;
-        Ok(self.checked(sent).await?.json().await?)
+        let patience = SLOW.max(self.timeout);
+        let sent = self.send(request.timeout(patience + WHOLE_ANSWER), patience);
+        Ok(sent.await?.json().await?)
     }
 
     /// `POST path` with a JSON body, for lines of JSON that come as long as there are any.
@@ -114,8 +127,38 @@ impl AdminClient {
         body: &impl serde::Serialize,
     ) -> Result<Events> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
-        let response = self.checked(request.timeout(NO_END).send().await).await?;
+        let response = self.send(request.timeout(NO_END), self.timeout).await?;
         Ok(Events { response, buffer: Vec::new() })
+    }
+
+    /// Waits for the head of the answer. A node that takes the connection and then says nothing is told
+    /// apart from one that is not there.
+    async fn send(&self, request: RequestBuilder, patience: Duration) -> Result<Response> {
+        let sent = request.send();
+        tokio::pin!(sent);
+        let first = timeout(patience.min(SAY_SO), &mut sent).await;
+        let sent = match first {
+            Ok(sent) => Ok(sent),
+            Err(_) if patience > SAY_SO => {
+                eprintln!(
+                    "mcc: connected to {}, but no answer for {} s; waiting for {} s at most",
+                    self.base,
+                    SAY_SO.as_secs(),
+                    patience.as_secs()
+                );
+                timeout(patience - SAY_SO, &mut sent).await
+            }
+            Err(elapsed) => Err(elapsed),
+        };
+        let Ok(sent) = sent else {
+            bail!(
+                "connected to {}, but no answer within {} s: the node hangs or is overloaded, or it is \
+                 no node that listens there; `--timeout SECONDS` waits for longer",
+                self.base,
+                patience.as_secs()
+            );
+        };
+        self.checked(sent).await
     }
 
     async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {

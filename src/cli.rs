@@ -30,10 +30,50 @@ pub(crate) struct Common {
     pub(crate) config: Option<PathBuf>,
     /// Admin address of the node to ask [default: `[admin] listen` of the configuration file]
     #[arg(long, global = true, value_name = "URL")]
-    pub(crate) admin: Option<String>,
+    pub(crate) admin: Option<AdminUrl>,
+    /// How long a node that is connected may take to answer, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// Where a node's admin API is: `http://127.0.0.1:5000`, or the same without `http://`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AdminUrl(String);
+
+impl AdminUrl {
+    /// As a URL without a path.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for AdminUrl {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let wrong = "neither a URL, such as http://127.0.0.1:5000, nor an address and port, such as \
+                     127.0.0.1:5000";
+        let has_scheme = s.contains("://");
+        let url = if has_scheme { s.to_owned() } else { format!("http://{s}") };
+        let url = reqwest::Url::parse(&url).map_err(|_| wrong)?;
+        // Of what has no scheme nothing but the port says that it is meant as an address.
+        let is_address =
+            has_scheme || s.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if is_address && plain {
+            Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        } else {
+            Err(wrong)
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -360,6 +400,30 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_is_named_by_a_url_or_an_address() {
+        for (text, expected) in [
+            ("http://127.0.0.1:5000", Some("http://127.0.0.1:5000")),
+            ("http://127.0.0.1:5000/", Some("http://127.0.0.1:5000")),
+            ("127.0.0.1:5000", Some("http://127.0.0.1:5000")),
+            ("[::1]:5000", Some("http://[::1]:5000")),
+            ("edge-1:5000", Some("http://edge-1:5000")),
+            ("https://edge-1", Some("https://edge-1")),
+            ("foo", None),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("", None),
+            ("http://", None),
+            ("ftp://127.0.0.1:5000", None),
+            ("http://127.0.0.1:port", None),
+            ("127.0.0.1:70000", None),
+            ("http://127.0.0.1:5000/v1/status", None),
+        ] {
+            let url = text.parse::<AdminUrl>().ok();
+            assert_eq!(url.as_ref().map(AdminUrl::as_str), expected, "{text}");
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@ mod admin_client;
 mod cli;
 mod commands;
 mod demo;
+mod listing;
 mod logging;
 mod node;
 mod open_files;
 mod private_file;
 mod signals;
+mod table;
+mod terminal;
 mod text;
 
 use std::process::ExitCode;
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
         Ok(commands::Verdict::Good) => ExitCode::SUCCESS,
         Ok(commands::Verdict::Bad) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("mcc: {}", with_causes(&error));
+            eprintln!("mcc: {}", text::printable(&with_causes(&error)));
             ExitCode::from(if error.is::<commands::WrongUse>() { 2 } else { 1 })
         }
     }

@@ -1,80 +1,9 @@
-//! Numbers, times and tables as a person reads them.
+//! Numbers and times as a person reads them, and the way to the standard output.
 
-use std::io::{self, IsTerminal, Write};
-use std::mem;
+use std::borrow::Cow;
+use std::io::{self, Write};
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use jiff::Timestamp;
-
-/// A table without lines: a heading row, then one row each, numbers on the right.
-pub(crate) struct Rows {
-    table: Table,
-    /// Of each column, whether it is one of numbers.
-    numbers: Vec<bool>,
-    /// Of each column, how wide it is at least.
-    widths: Vec<u16>,
-}
-
-/// Blanks between columns.
-const GAP: u16 = 2;
-
-impl Rows {
-    /// A table with these headings; those that start with `>` head a column of numbers.
-    pub(crate) fn new(headings: &[&str]) -> Self {
-        let mut table = empty_table();
-        table.set_header(headings.iter().map(|h| h.trim_start_matches('>')));
-        let numbers = headings.iter().map(|heading| heading.starts_with('>')).collect();
-        Self { table, numbers, widths: vec![0; headings.len()] }
-    }
-
-    /// Adds a row. Control characters, which a neighbor or origin may have sent, are not let through to the terminal.
-    pub(crate) fn push<I: IntoIterator<Item = String>>(&mut self, row: I) {
-        self.table.add_row(row.into_iter().map(|cell| printable(&cell)));
-    }
-
-    /// The table, without blanks at the ends of lines.
-    pub(crate) fn render(mut self) -> String {
-        self.take_page()
-    }
-
-    /// The same, and after it come further rows, without the headings and with columns at least as
-    /// wide: for a list that is too long to be held at once.
-    pub(crate) fn take_page(&mut self) -> String {
-        let mut table = mem::replace(&mut self.table, empty_table());
-        for (width, found) in self.widths.iter_mut().zip(table.column_max_content_widths()) {
-            *width = found.max(*width);
-        }
-        let columns = table.column_iter_mut().zip(&self.numbers).zip(&self.widths);
-        for ((column, is_number), width) in columns {
-            column.set_padding((0, GAP));
-            // On a terminal the columns share what room there is.
-            if !io::stdout().is_terminal() {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
-            }
-            if *is_number {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table.lines().fold(String::new(), |mut text, line| {
-            text.push_str(line.trim_end());
-            text.push('\n');
-            text
-        })
-    }
-}
-
-fn empty_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    // Piped output is for other programs: one line a row, however long.
-    table.set_content_arrangement(if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
-    table
-}
 
 /// `text` if it has no more than `width` characters, else its beginning with `…` at the end.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
@@ -84,13 +13,44 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     }
 }
 
-/// `text` with each control character shown as an escape.
-pub(crate) fn printable(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.escape_debug().to_string()
+/// `text` with each character shown as an escape that a terminal would obey or not show: control
+/// characters, and those that turn the direction of writing or have no width.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unseen) {
+        Cow::Owned(text.escape_debug().to_string())
     } else {
-        text.to_owned()
+        Cow::Borrowed(text)
     }
+}
+
+/// JSON that means the same, without such characters: JSON itself has to escape only those below U+0020.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    // The line breaks between values are no part of any text.
+    let is_unseen = |c: char| is_unseen(c) && c != '\n';
+    if !json.chars().any(is_unseen) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unseen(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a character leaves no mark of its own on a terminal. What belongs to the letter before it does.
+fn is_unseen(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // At the start of a text `escape_debug` escapes such a mark as well.
+    let after_a_letter = || ['a', c].iter().collect::<String>().escape_debug().count() > 2;
+    c.escape_debug().len() > 1 && after_a_letter()
 }
 
 /// Writes to standard output; a reader that went away (`mcc … | head`) is no error.
@@ -117,7 +77,7 @@ pub(crate) fn print_page(text: &str) -> io::Result<Printed> {
 }
 
 /// A line of CSV (RFC 4180): a field with a comma, a quote or a line break stands in quotes.
-pub(crate) fn csv_line<const N: usize>(fields: &[String; N]) -> String {
+pub(crate) fn csv_line(fields: &[String]) -> String {
     let field = |text: &String| {
         if text.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", text.replace('"', "\"\""))
@@ -151,16 +111,24 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
+/// A number of things, in the word for one or for several of them.
+pub(crate) fn counted(n: u64, one: &str, several: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { several })
+}
+
+/// What several things are, and what one is.
+pub(crate) fn are(n: u64) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}
+
 /// A number of prefixes.
 pub(crate) fn prefixes(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "prefix" } else { "prefixes" })
+    counted(n, "prefix", "prefixes")
 }
 
 /// The size of a footprint: `998 prefixes, 255,488 addresses`, and with IPv6
 /// `2 prefixes, 256 IPv4 addresses and 65,536 IPv6 /48s`. Nobody counts IPv6 by addresses.
 pub(crate) fn footprint(n: u64, addresses: u64, ipv6_slash48s: u64) -> String {
-    let counted =
-        |n: u64, one: &str, many: &str| format!("{} {}", count(n), if n == 1 { one } else { many });
     let space = match ipv6_slash48s {
         0 => counted(addresses, "address", "addresses"),
         _ => format!(
@@ -174,17 +142,22 @@ pub(crate) fn footprint(n: u64, addresses: u64, ipv6_slash48s: u64) -> String {
 
 /// A number of routes: prefixes, or with ADD-PATH their paths.
 pub(crate) fn routes(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "route" } else { "routes" })
+    counted(n, "route", "routes")
 }
 
 /// A number of objects.
 pub(crate) fn objects(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "object" } else { "objects" })
+    counted(n, "object", "objects")
 }
 
 /// A number of blocks.
 pub(crate) fn blocks(n: u64) -> String {
-    format!("{} {}", count(n), if n == 1 { "block" } else { "blocks" })
+    counted(n, "block", "blocks")
+}
+
+/// A number of messages.
+pub(crate) fn messages(n: u64) -> String {
+    counted(n, "message", "messages")
 }
 
 /// Bytes in decimal units with three digits: `1.50 GB`.
@@ -267,11 +240,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_router_sent_cannot_steer_the_terminal() {
-        let mut rows = Rows::new(&["Neighbor", ">Routes"]);
-        rows.push(["\u{1b}[31mred".to_owned(), "7".to_owned()]);
-        let text = rows.render();
-        assert!(!text.contains('\u{1b}'), "{text:?}");
-        assert!(text.starts_with("Neighbor"), "{text:?}");
+    fn what_a_stranger_wrote_does_not_steer_the_terminal() {
+        for (text, shown) in [
+            ("back at 04:00 \"UTC\" C:\\", "back at 04:00 \"UTC\" C:\\"),
+            ("Wartung für zwölf Geräte, 保守", "Wartung für zwölf Geräte, 保守"),
+            ("e\u{301}te\u{301}", "e\u{301}te\u{301}"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("a\r\nb\u{7f}", "a\\r\\nb\\u{7f}"),
+            ("up\u{202e}nwod", "up\\u{202e}nwod"),
+            ("\u{2066}x\u{2069}\u{200f}\u{200b}", "\\u{2066}x\\u{2069}\\u{200f}\\u{200b}"),
+        ] {
+            assert_eq!(printable(text), shown);
+            let json =
+                serde_json::to_string_pretty(&serde_json::json!({ "text": [text] })).unwrap();
+            let printed = printable_json(&json);
+            assert!(printed.lines().all(|line| !line.chars().any(is_unseen)), "{printed:?}");
+            let read: serde_json::Value = serde_json::from_str(&printed).unwrap();
+            assert_eq!(read["text"][0], text, "it means the same");
+        }
     }
 }

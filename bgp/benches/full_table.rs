@@ -73,7 +73,7 @@ fn run(stream: &[u8]) {
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     println!(
         "{} prefixes, {} attribute sets: decoding {:.0} ms, RIB {:.0} ms, counting addresses {:.1} ms",
-        rib.summary().prefixes,
+        rib.summary().footprint.prefixes(),
         rib.summary().attribute_sets,
         ms(decoding),
         ms(handling),

@@ -225,6 +225,12 @@ impl Neighbor {
         if !is_one_host(self.address) {
             report("address", None, self.address.to_string(), "the address of one router");
         }
+        if is_link_local(self.address) {
+            let accepted = "an address that needs no interface beside it: a link-local one (fe80::) is \
+                            good on one link only, and there is no place here for which; use the \
+                            router's global or unique local address";
+            report("address", None, self.address.to_string(), accepted);
+        }
         if self.port == 0 {
             report("port", None, "0".to_owned(), accepted("port"));
         }
@@ -281,6 +287,10 @@ impl Neighbor {
     pub fn effective_local_asn(&self) -> Asn {
         self.local_asn.unwrap_or(self.asn)
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Whether an address can be that of a single host.

@@ -53,6 +53,16 @@ impl NodeConfig {
             IpAddr::V6(_) => None,
         })
     }
+
+    /// Whether `address` is the node's own as far as the file tells.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        let bgp = self.bgp.iter().flat_map(|bgp| &bgp.listen);
+        let mut listen = self.http.listen.iter().chain(&self.https.listen).chain(bgp);
+        address.is_loopback()
+            || address == self.node.address
+            || address == self.admin.listen.ip()
+            || listen.any(|socket| socket.ip() == address)
+    }
 }
 
 /// `[node]`
@@ -197,6 +207,23 @@ pub struct Bgp {
 }
 
 impl Bgp {
+    /// Where this node itself would take the connection when it dials `neighbor`, an address `is_own` says
+    /// is the node's: a mistake in the address, and not a router.
+    #[must_use]
+    pub fn reached_by_dialling(
+        &self,
+        neighbor: &Neighbor,
+        is_own: impl Fn(IpAddr) -> bool,
+    ) -> Option<SocketAddr> {
+        let address = neighbor.address.to_canonical();
+        let takes = |listen: &&SocketAddr| {
+            let all = listen.ip().is_unspecified() && listen.is_ipv4() == address.is_ipv4();
+            listen.port() == neighbor.port && (all || listen.ip() == address)
+        };
+        let dials_itself = !neighbor.passive && !address.is_unspecified() && is_own(address);
+        self.listen.iter().find(takes).filter(|_| dials_itself).copied()
+    }
+
     /// The `[[bgp.dynamic]]` whose password every connection from `prefix` is checked for, by its place
     /// in the list: one that holds `prefix` and has a password. The system looks for the key with the
     /// longest prefix, and knows nothing of neighbors without one.

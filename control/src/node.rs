@@ -113,7 +113,7 @@ impl NodeSettings {
         for (index, neighbor) in self.neighbors.iter().enumerate() {
             let key = format!("neighbors[{index}]");
             check_neighbor(&key, neighbor, ipv6)?;
-            if !seen.insert(neighbor.address) {
+            if !seen.insert(neighbor.address.to_canonical()) {
                 return Err(SettingsError::Twice { key, value: neighbor.address.to_string() });
             }
         }

@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{Common, Footprint as Arguments, FootprintCommand};
-use crate::text::{self, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text;
 
 /// `mcc footprint --json`
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,11 +65,11 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<Verdic
         }
         text::print(&out)?;
     } else {
-        let mut rows = Rows::new(&["Prefix", "Source", "Neighbors"]);
+        let mut rows = Rows::new(&["Prefix", "Source", "~Neighbors"]);
         for prefix in &footprint.prefixes {
             rows.push([prefix.prefix.to_string(), prefix.source.clone(), neighbors(prefix)]);
         }
-        text::print(&format!("{}\n{}", rows.render(), summary(&footprint)))?;
+        text::print(&format!("{}\n{}", rows.render(Output::standard()), summary(&footprint)))?;
     }
     Ok(Verdict::Good)
 }
@@ -110,12 +112,16 @@ fn inconsistent(common: &Common, arguments: &Arguments, footprint: &Footprint) -
     } else if prefixes.is_empty() {
         text::print("All neighbors announce the same prefixes.\n")?;
     } else {
-        let mut rows = Rows::new(&["Prefix", "Announced by", "Not by"]);
+        let mut rows = Rows::new(&["Prefix", "~Announced by", "~Not by"]);
         for Prefix { prefix, neighbors, missing, .. } in prefixes {
             rows.push([prefix.to_string(), list(neighbors), list(missing)]);
         }
         let count = text::prefixes(prefixes.len() as u64);
-        text::print(&format!("{}\n{count} out of {}", rows.render(), summary(footprint)))?;
+        text::print(&format!(
+            "{}\n{count} out of {}",
+            rows.render(Output::standard()),
+            summary(footprint)
+        ))?;
     }
     Ok(Verdict::of(prefixes.is_empty()))
 }
@@ -158,7 +164,7 @@ async fn damped(common: &Common, client: &AdminClient) -> Result<Verdict> {
     }
     text::print(&format!(
         "{}\nThe control plane keeps what it knew of these until they are calm.\n",
-        rows.render()
+        rows.render(Output::standard())
     ))?;
     Ok(Verdict::Good)
 }

@@ -6,14 +6,16 @@ use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::{PartState, Status};
-use crate::text::{self, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text;
 
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
     let status: Status = AdminClient::new(common)?.get("/v1/status").await?;
     if common.json {
         print_json(&status.parts)?;
     } else {
-        let mut rows = Rows::new(&["Part", "State", ">Since", "Detail"]);
+        let mut rows = Rows::new(&["Part", "State", ">Since", "~Detail"]);
         for part in &status.parts {
             rows.push([
                 part.name.clone(),
@@ -22,7 +24,7 @@ pub(super) async fn run(common: &Common) -> Result<Verdict> {
                 part.detail.clone(),
             ]);
         }
-        text::print(&rows.render())?;
+        text::print(&rows.render(Output::standard()))?;
     }
     Ok(Verdict::of(status.parts.iter().all(|part| part.state != PartState::Down)))
 }

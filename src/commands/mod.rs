@@ -16,9 +16,10 @@ pub(crate) use steer::render as render_steer;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::admin_client::AdminClient;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Common};
 use crate::{demo, text};
 
 /// Where the node's file is unless `--config` names another.
@@ -64,20 +65,29 @@ pub(crate) async fn run(cli: Cli) -> Result<Verdict> {
         Command::Config(command) => config::run(common, command),
         Command::Drain => {
             AdminClient::new(common)?.post("/v1/drain").await?;
-            text::print("Draining: new clients get 503, running downloads go on.\n")?;
-            Ok(Verdict::Good)
+            let words = "Draining: new clients get 503, running downloads go on.";
+            done(common, &json!({ "draining": true }), words)
         }
         Command::Undrain => {
             AdminClient::new(common)?.post("/v1/undrain").await?;
-            text::print("Taking clients again.\n")?;
-            Ok(Verdict::Good)
+            done(common, &json!({ "draining": false }), "Taking clients again.")
         }
     }
+}
+
+/// Says that what was asked for is done.
+fn done(common: &Common, json: &Value, words: &str) -> Result<Verdict> {
+    if common.json {
+        print_json(json)?;
+    } else {
+        text::print(&format!("{words}\n"))?;
+    }
+    Ok(Verdict::Good)
 }
 
 /// Prints `value` as JSON for `--json`.
 fn print_json(value: &impl Serialize) -> Result<()> {
     let mut json = serde_json::to_string_pretty(value)?;
     json.push('\n');
-    Ok(text::print(&json)?)
+    Ok(text::print(&text::printable_json(&json))?)
 }

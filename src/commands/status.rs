@@ -8,6 +8,8 @@ use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::{PartState, Status};
+use crate::table::{indented, labelled};
+use crate::terminal::Output;
 use crate::text;
 
 pub(super) async fn run(common: &Common) -> Result<Verdict> {
@@ -15,38 +17,41 @@ pub(super) async fn run(common: &Common) -> Result<Verdict> {
     if common.json {
         print_json(&status)?;
     } else {
-        text::print(&render(&status)?)?;
+        text::print(&render(&status, Output::standard())?)?;
     }
     Ok(Verdict::of(status.ready))
 }
 
-fn render(status: &Status) -> Result<String, std::fmt::Error> {
+/// Where the values begin.
+const VALUES_AT: usize = 12;
+
+fn render(status: &Status, output: Output) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let fit = match (status.ready, status.draining) {
         (true, _) => "ready",
         (false, true) => "draining",
         (false, false) => "NOT READY",
     };
-    writeln!(
-        out,
+    let title = format!(
         "{} ({}) is {fit}, up {}, mcc {}",
         status.name,
         status.address,
         text::duration(status.uptime_seconds),
         status.version
-    )?;
+    );
+    out.push_str(&indented(&title, 0, output));
     for reason in &status.reasons {
-        writeln!(out, "  not ready: {}", text::printable(reason))?;
+        out.push_str(&indented(&format!("not ready: {reason}"), 2, output));
     }
     let traffic = &status.traffic;
-    writeln!(
-        out,
-        "\nTraffic     {} sent to clients, {} fetched from origins, {} requests, {} connections",
+    let sent = format!(
+        "{} sent to clients, {} fetched from origins, {}, {}",
         text::bytes(traffic.egress_bytes),
         text::bytes(traffic.fill_bytes),
-        text::count(traffic.requests),
-        text::count(traffic.connections)
-    )?;
+        text::counted(traffic.requests, "request", "requests"),
+        text::counted(traffic.connections, "connection", "connections")
+    );
+    write!(out, "\n{}", labelled("Traffic", VALUES_AT, &sent, output))?;
     writeln!(
         out,
         "Hit ratio   {} of bytes",
@@ -56,20 +61,14 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
         )
     )?;
     let footprint = &status.footprint;
-    writeln!(out, "Footprint   {}; {}", footprint.size_in_words(), footprint.told_in_words())?;
+    let size = format!("{}; {}", footprint.size_in_words(), footprint.told_in_words());
+    out.push_str(&labelled("Footprint", VALUES_AT, &size, output));
     let up = status.parts.iter().filter(|part| part.state == PartState::Up).count();
     writeln!(out, "Parts       {up} of {} up", status.parts.len())?;
     for part in status.parts.iter().filter(|part| part.state != PartState::Up) {
-        writeln!(
-            out,
-            "  {}  {}: {}",
-            part.state.word(),
-            text::printable(&part.name),
-            text::printable(&part.detail)
-        )?;
-        if let Some(advice) = &part.advice {
-            writeln!(out, "      {}", text::printable(advice))?;
-        }
+        let line = format!("{}  {}: {}", part.state.word(), part.name, part.detail);
+        out.push_str(&indented(&line, 2, output));
+        out.push_str(&indented(part.advice.as_deref().unwrap_or_default(), 6, output));
     }
     Ok(out)
 }

@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::{DEFAULT_NODE_CONFIG, Verdict, print_json};
 use crate::cli::{Common, Steer};
-use crate::text::{self, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text;
 
 pub(super) async fn run(common: &Common, arguments: &Steer) -> Result<Verdict> {
     let url = match &arguments.control {
@@ -26,14 +28,20 @@ pub(super) async fn run(common: &Common, arguments: &Steer) -> Result<Verdict> {
         .with_context(|| format!("asking {url}"))?;
     match &answer {
         Steered::Node(answer) if common.json => print_json(answer)?,
-        Steered::Node(answer) => text::print(&render(&arguments.client, answer)?)?,
+        Steered::Node(answer) => {
+            text::print(&render(&arguments.client, answer, Output::standard())?)?;
+        }
         Steered::Nobody(explanation) if common.json => print_json(&serde_json::json!({
             "node": null,
             "client": arguments.client,
             "explanation": explanation,
         }))?,
         Steered::Nobody(explanation) => {
-            text::print(&render_nobody(&arguments.client, explanation.as_ref())?)?;
+            text::print(&render_nobody(
+                &arguments.client,
+                explanation.as_ref(),
+                Output::standard(),
+            )?)?;
         }
     }
     Ok(Verdict::of(matches!(answer, Steered::Node(_))))
@@ -54,37 +62,45 @@ fn from_config(common: &Common) -> Result<String> {
 }
 
 /// The answer as `mcc steer` and `mcc demo` print it.
-pub(crate) fn render(client: &impl Display, answer: &SteerAnswer) -> Result<String> {
+pub(crate) fn render(
+    client: &impl Display,
+    answer: &SteerAnswer,
+    output: Output,
+) -> Result<String> {
     let mut out = String::new();
     writeln!(out, "{client} is served by {} ({})", answer.node, answer.address)?;
     let reasons: Vec<_> = answer.reason.iter().map(word).collect::<Result<_>>()?;
     writeln!(out, "by prefix {}, because of {}", answer.prefix, reasons.join(", then "))?;
     if let Some(explanation) = &answer.explanation {
-        write!(out, "\n{}", considered(explanation)?)?;
+        write!(out, "\n{}", considered(explanation, output)?)?;
     }
     Ok(out)
 }
 
-fn render_nobody(client: &impl Display, explanation: Option<&Explanation>) -> Result<String> {
+fn render_nobody(
+    client: &impl Display,
+    explanation: Option<&Explanation>,
+    output: Output,
+) -> Result<String> {
     Ok(match explanation {
         Some(explanation) if !explanation.passed_over.is_empty() => format!(
             "No node serves {client}: those that have a prefix of it are sent no clients now\n\n{}",
-            considered(explanation)?
+            considered(explanation, output)?
         ),
         _ => format!("No node serves {client}: it is in no node's footprint\n"),
     })
 }
 
-fn considered(explanation: &Explanation) -> Result<String> {
+fn considered(explanation: &Explanation, output: Output) -> Result<String> {
     let mut rows =
-        Rows::new(&["", "Node", "Prefix", "Source", ">AS path", ">MED", ">From AS", "Why"]);
+        Rows::new(&["", "Node", "Prefix", "Source", ">AS path", "?>MED", "?>From AS", "~Why"]);
     for candidate in &explanation.candidates {
         push(&mut rows, "√", candidate)?;
     }
     for passed in &explanation.passed_over {
         push(&mut rows, "×", passed)?;
     }
-    Ok(rows.render())
+    Ok(rows.render(output))
 }
 
 fn push<R: Serialize>(rows: &mut Rows, sign: &str, node: &Considered<R>) -> Result<()> {

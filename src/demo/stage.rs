@@ -23,6 +23,7 @@ use crate::admin_client::AdminClient;
 use crate::commands::{render_bgp_status, render_routes, render_steer};
 use crate::node::Node;
 use crate::private_file::Replacement;
+use crate::terminal::Output;
 
 #[expect(clippy::disallowed_types, reason = "the demo's router is what this type is for")]
 use mcc_announcer::Router;
@@ -37,6 +38,8 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 9);
 /// Where the first of the announced prefixes begins: benchmarking space (RFC 2544), so that nothing
 /// here can be taken for anybody's.
 const PREFIXES: u32 = 200;
+/// How long the node may take to answer, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -76,7 +79,7 @@ impl Stage {
         enrol(&control_url, owner, router_address, &token_file).await?;
 
         let node = Node::start(node_config(root, &origin, &control_url, &token_file)?).await?;
-        let admin = AdminClient::at(&format!("http://{}", node.addresses().admin))?;
+        let admin = AdminClient::at(&format!("http://{}", node.addresses().admin), PATIENCE)?;
         let steering = Client::new(&control_url, None)?;
         Ok(Self {
             folder: root.to_owned(),
@@ -120,7 +123,7 @@ impl Stage {
             if prefixes == Some(u64::from(PREFIXES))
                 && acknowledged == Some(&serde_json::Value::Bool(true))
             {
-                return render_bgp_status(&json);
+                return render_bgp_status(&json, Output::standard());
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -131,14 +134,14 @@ impl Stage {
         let page: serde_json::Value = self.admin.get("/v1/bgp/routes?rejected=true").await?;
         let routes =
             page.get("routes").and_then(|routes| routes.as_array()).context("no routes")?;
-        Ok(format!("\nRefused, with the reason:\n\n{}", render_routes(routes)?))
+        Ok(format!("\nRefused, with the reason:\n\n{}", render_routes(routes, Output::standard())?))
     }
 
     /// Waits until the control plane steers the demo's subscriber.
     pub(super) async fn steered(&self) -> Result<String> {
         loop {
             if let Steered::Node(answer) = self.steering.steer(CLIENT.into(), None, true).await? {
-                return render_steer(&CLIENT, &answer);
+                return render_steer(&CLIENT, &answer, Output::standard());
             }
             sleep(LOOK_AGAIN).await;
         }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use mcc_control::client::Client;
 use mcc_control::node::{SettingsError, check_cidr, check_neighbor};
 use tokio::time::timeout;
 
-use super::token_file;
+use super::{own_address, token_file};
 use crate::private_file::Replacement;
 
 /// How long a start waits for the control plane.
@@ -57,7 +58,7 @@ impl CentralSettings {
         if let Some(central) = central
             && this.is_for_this_node(&central)
         {
-            this.running = merge(this.file.clone(), &central.settings);
+            this.running = merge(this.file.clone(), &central.settings, own_address::is_own);
             this.generation = central.generation;
         }
         Ok(this)
@@ -81,7 +82,7 @@ impl CentralSettings {
             return false;
         }
         self.keep(central).await;
-        merge(self.file.clone(), &central.settings) != self.running
+        merge(self.file.clone(), &central.settings, own_address::is_own) != self.running
     }
 
     fn is_for_this_node(&self, central: &NodeConfiguration) -> bool {
@@ -124,7 +125,11 @@ async fn ask(client: &Client, url: &str) -> Option<NodeConfiguration> {
 
 /// What stands in both is the file's. What this node cannot run with is left out: a mistake made in
 /// the control plane must not keep the node down.
-fn merge(mut config: NodeConfig, central: &NodeSettings) -> NodeConfig {
+fn merge(
+    mut config: NodeConfig,
+    central: &NodeSettings,
+    is_own: impl Fn(IpAddr) -> bool,
+) -> NodeConfig {
     let ipv6 = config.node.ipv6;
     for (i, neighbor) in central.neighbors.iter().enumerate() {
         if !can_use(check_neighbor(&format!("neighbors[{i}]"), neighbor, ipv6)) {
@@ -140,6 +145,15 @@ fn merge(mut config: NodeConfig, central: &NodeSettings) -> NodeConfig {
                 ?range,
                 "a neighbor of the control plane is left out on this node: it has no password, and a \
                  [[bgp.dynamic]] around it has one"
+            );
+            continue;
+        }
+        if let Some(listen) = bgp.reached_by_dialling(neighbor, &is_own) {
+            let address = neighbor.address;
+            tracing::warn!(
+                neighbor = %address,
+                %listen,
+                "a neighbor of the control plane is left out on this node: the address is the node's own"
             );
             continue;
         }
@@ -185,6 +199,10 @@ async fn save(file: &Path, settings: &NodeConfiguration) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn is_own(address: IpAddr) -> bool {
+        address.is_loopback()
+    }
+
     const FILE: &str = r#"
 [node]
 name = "edge-1"
@@ -215,6 +233,7 @@ cidrs = ["198.51.100.0/24"]
             &central(
                 r#"[{"address": "192.0.2.1", "asn": 65200}, {"address": "192.0.2.2", "asn": 65300}]"#,
             ),
+            is_own,
         );
         let neighbors: Vec<_> = merged.bgp.unwrap().neighbors;
         let asns: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.asn.get()).collect();
@@ -227,8 +246,8 @@ cidrs = ["198.51.100.0/24"]
     fn neighbors_of_the_control_plane_switch_bgp_on() {
         let mut file = NodeConfig::parse(FILE, "mcc.toml").unwrap();
         file.bgp = None;
-        assert_eq!(merge(file.clone(), &central("[]")).bgp, None);
-        let merged = merge(file, &central(r#"[{"address": "192.0.2.2", "asn": 65300}]"#));
+        assert_eq!(merge(file.clone(), &central("[]"), is_own).bgp, None);
+        let merged = merge(file, &central(r#"[{"address": "192.0.2.2", "asn": 65300}]"#), is_own);
         assert_eq!(merged.bgp.unwrap().neighbors.len(), 1);
     }
 
@@ -242,6 +261,7 @@ cidrs = ["198.51.100.0/24"]
                     {"address": "2001:db8::1", "asn": 65300},
                     {"address": "192.0.2.3", "asn": 65300}]"#,
             ),
+            is_own,
         );
         let neighbors: Vec<_> =
             merged.bgp.unwrap().neighbors.iter().map(|n| n.address.to_string()).collect();
@@ -258,10 +278,28 @@ cidrs = ["198.51.100.0/24"]
                 r#"[{"address": "203.0.113.7", "asn": 65300},
                     {"address": "203.0.113.8", "asn": 65300, "password": "x"}]"#,
             ),
+            is_own,
         );
         let neighbors: Vec<_> =
             merged.bgp.unwrap().neighbors.iter().map(|n| n.address.to_string()).collect();
         assert_eq!(neighbors, ["192.0.2.1", "203.0.113.8"]);
+    }
+
+    #[test]
+    fn a_neighbor_that_is_the_node_itself_is_left_out() {
+        let file = FILE
+            .replace("[[bgp.neighbor]]", "[bgp]\nlisten = [\"127.0.0.1:1790\"]\n[[bgp.neighbor]]");
+        let merged = merge(
+            NodeConfig::parse(&file, "mcc.toml").unwrap(),
+            &central(
+                r#"[{"address": "127.0.0.1", "port": 1790, "asn": 65300},
+                    {"address": "127.0.0.1", "port": 179, "asn": 65300}]"#,
+            ),
+            is_own,
+        );
+        let neighbors: Vec<_> =
+            merged.bgp.unwrap().neighbors.iter().map(|n| (n.address.to_string(), n.port)).collect();
+        assert_eq!(neighbors, [("192.0.2.1".to_owned(), 179), ("127.0.0.1".to_owned(), 179)]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod control_link;
 mod exports;
 mod metrics;
 mod neighbor_report;
+mod own_address;
 pub(crate) mod prefill;
 mod report;
 pub(crate) mod status;
@@ -75,6 +76,7 @@ impl Node {
     /// is an error that names it; what can fail alone (a drive, a neighbor, the control plane)
     /// does so and is shown by `mcc status`.
     pub(crate) async fn start(config: NodeConfig) -> Result<Self> {
+        own_address::check(&config)?;
         let stop = CancellationToken::new();
         let settings = Arc::new(CentralSettings::fetch(config).await?);
         let config = settings.running().clone();

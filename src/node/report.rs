@@ -359,7 +359,7 @@ fn session_report(neighbor: &NeighborStatus) -> SessionReport {
         address: neighbor.address,
         asn: neighbor.asn,
         state: format!("{:?}", neighbor.state),
-        uptime_seconds: neighbor.state_seconds,
+        uptime_seconds: neighbor.up_down_seconds,
         received: u64::from(neighbor.received),
         accepted: u64::from(neighbor.accepted),
         last_error: neighbor.last_error.as_ref().map(|error| error.error.text.clone()),

@@ -61,6 +61,23 @@ fn a_bad_file_is_told_with_every_problem_and_starts_nothing() {
     assert!(run.stderr.contains("none.toml"), "{run:?}");
 }
 
+/// The kernel takes the connection, and nobody answers it.
+#[test]
+fn a_node_that_hangs_is_told_apart_from_none() {
+    let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = hung.local_addr().unwrap().to_string();
+    for command in [&["status"][..], &["bgp", "reset", "192.0.2.1"], &["bgp", "dump", "-"]] {
+        let output = mcc(&[command, &["--admin", &address, "--timeout", "1"]].concat());
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let words =
+            format!("connected to http://{address}, but no answer within 1 s: the node hangs");
+        assert!(output.stderr.contains(&words), "{output:?}");
+    }
+    drop(hung);
+    let output = mcc(&["status", "--admin", &address]);
+    assert!(output.stderr.contains(&format!("no node answers at http://{address}")), "{output:?}");
+}
+
 #[test]
 fn wrong_use_is_2_and_says_what_is_right() {
     for (args, words) in [
@@ -69,6 +86,12 @@ fn wrong_use_is_2_and_says_what_is_right() {
         (&["steer", "edge-1"], "edge-1"),
         (&["control", "token", "create", "--role", "king"], "owner"),
         (&["enrol", "--url", "https://control.example"], "--key"),
+        (
+            &["status", "--admin", "foo"],
+            "neither a URL, such as http://127.0.0.1:5000, nor an address",
+        ),
+        (&["bgp", "status", "--admin", "http://127.0.0.1:5000/v1"], "neither a URL"),
+        (&["status", "--timeout", "0"], "--timeout"),
         (&[], "Usage"),
     ] {
         let output = mcc(args);
@@ -210,7 +233,8 @@ fn what_is_broken_is_named_with_what_to_do_and_harms_nothing_else() {
     );
     let refused = http::get(&node.url("/"), &[]).unwrap();
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "60"));
-    node.ask("undrain").good();
+    assert_eq!(node.ask("drain --json").good().json(), json!({ "draining": true }));
+    assert_eq!(node.ask("undrain --json").good().json(), json!({ "draining": false }));
     assert_eq!(node.admin("/readyz").status, 200);
 }
 

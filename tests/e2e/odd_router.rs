@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::command::Output;
 use crate::support::node::{Node, Setup};
+use crate::support::terminal::mcc_on_terminal;
 
 const ROUTER: &str = "127.0.0.61";
 const ORIGIN: &[u8] = &[0x40, 1, 1, 0];
@@ -131,6 +132,68 @@ fn broken_messages_are_shown_with_their_bytes_and_the_session_with_its_history()
 }
 
 #[test]
+fn on_a_terminal_every_table_is_as_wide_as_the_terminal_at_most_and_nothing_is_left_out() {
+    // What it sends on a line of its own, with long ones after the first.
+    let path = [&[0x40, 2, 2 + 4 * 30, 2, 30][..], &[0, 0, 0xfb, 0xf4].repeat(30)].concat();
+    let long = [ORIGIN, &path, NEXT_HOP, LOCAL_PREF, COMMUNITY, ROUTE_TARGET];
+    let speech = [speech(), update(&long, &[24, 20, 0, 7])].concat();
+    let rest = neighbor(ROUTER, router(ROUTER, speech), "")
+        // Nobody is there.
+        + &neighbor("127.0.0.62", 1, "description = \"the second router of the west\"");
+    let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
+    node.wait_for("routes, and the router that is away", "bgp status", |status| {
+        let neighbors = &status["neighbors"];
+        (neighbors[0]["received"] == 5 && !neighbors[1]["dial_error"].is_null()).then_some(())
+    });
+    let neighbor = format!("bgp neighbor {ROUTER}");
+    let commands = [
+        "bgp status",
+        "bgp errors",
+        "bgp errors --hex",
+        "bgp history --messages",
+        &neighbor,
+        "bgp neighbor 127.0.0.62",
+        "bgp routes",
+        "cache status",
+        "footprint",
+        "list",
+        "status",
+    ];
+    for command in commands {
+        for columns in [80, 100, 160] {
+            let shown = node.show(command, columns);
+            for line in shown.lines() {
+                let width = line.chars().count();
+                assert!(width <= columns.into(), "{command}: {width} columns:\n{shown}");
+            }
+        }
+    }
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let long_path = vec!["64500"; 13].join(" ");
+    for (command, whole) in [
+        ("bgp errors", "the value is not 0, 1 or 2 (RFC 7606 §7.1)"),
+        ("bgp history --messages", "identifier 10.0.0.61; capabilities: four-octet-as (65100)"),
+        ("bgp routes", &*long_path),
+        ("bgp routes", "65100:911 rt:65100:7"),
+        ("bgp routes", "too_long"),
+    ] {
+        let shown = node.show(command, 80);
+        assert!(words(&shown).contains(whole), "no {whole} in:\n{shown}");
+        // Another program gets a line each.
+        let piped = node.ask(command).stdout;
+        assert!(piped.lines().any(|line| line.contains(whole)), "no {whole} in:\n{piped}");
+    }
+    // A terminal that does not know how wide it is.
+    let admin = format!("http://{}", node.setup.admin);
+    let args = ["bgp", "errors", "--admin", &admin];
+    let same = |environment: Option<&str>, columns: u16| {
+        assert_eq!(mcc_on_terminal(&args, 0, environment), node.show("bgp errors", columns));
+    };
+    same(None, 100);
+    same(Some("160"), 160);
+}
+
+#[test]
 fn routes_are_found_by_what_became_of_them_their_path_and_their_communities() {
     let node = stage();
     let all = ["20.0.0.0/24", "20.0.1.0/24", "20.0.2.16/28", "20.0.3.0/24"];
@@ -176,6 +239,20 @@ fn routes_are_found_by_what_became_of_them_their_path_and_their_communities() {
         assert_eq!(unknown.code, Some(1), "{unknown:?}");
         assert!(unknown.stderr.contains("no neighbor 192.0.2.9"), "{unknown:?}");
     }
+}
+
+#[test]
+fn a_session_that_is_reset_says_so_in_json_too() {
+    let node = stage();
+    let reset = node.ask(&format!("bgp reset {ROUTER} --json")).good().json();
+    assert_eq!(reset, json!({ "address": ROUTER, "reset": true }));
+    node.wait_for("the session again", "bgp status", |status| {
+        let neighbor = &status["neighbors"][0];
+        (neighbor["flaps"] == 1 && neighbor["state"] == "Established").then_some(())
+    });
+    // The router does not know route refresh.
+    let refresh = node.ask(&format!("bgp refresh {ROUTER} --json"));
+    assert_eq!((refresh.code, refresh.stdout.as_str()), (Some(1), ""), "{refresh:?}");
 }
 
 #[test]
@@ -233,6 +310,39 @@ fn what_only_some_routers_announce_is_bad_in_every_form() {
         assert_eq!(found.code, Some(1), "{form}: {found:?}");
         assert!(found.stdout.contains("20.0.3.0/24"), "{form}: {found:?}");
         assert!(!found.stdout.contains("20.0.0.0/24"), "{form}: {found:?}");
+    }
+}
+
+/// A limit of the size of files takes part of what is written and then nothing, as a full disk does.
+#[test]
+fn a_disk_that_is_full_leaves_no_half_of_a_file() {
+    let node = stage();
+    let folder = tempfile::tempdir().unwrap();
+    let admin = format!("http://{}", node.setup.admin);
+    let limited = |limit: &str, command: &str| {
+        // Ignored, the signal becomes an error of the write.
+        let script =
+            format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" {command} --admin {admin}");
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_mcc")])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    std::fs::write(folder.path().join("table.mrt"), b"old").unwrap();
+    for command in ["bgp dump table.mrt", "bgp capture all --file new.mrt --duration 60"] {
+        let (code, stderr) = limited("0", command);
+        assert_eq!(code, Some(1), "{command}: {stderr}");
+        for words in ["cannot write ", ".mrt: File too large", "make room there"] {
+            assert!(stderr.contains(words), "{command}: no {words} in: {stderr}");
+        }
+        assert_eq!(names(), ["table.mrt"], "{command}");
+        assert_eq!(std::fs::read(folder.path().join("table.mrt")).unwrap(), b"old");
     }
 }
 

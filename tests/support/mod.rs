@@ -11,5 +11,6 @@ pub(crate) mod node;
 pub(crate) mod origin;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod terminal;
 pub(crate) mod volume;
 pub(crate) mod wait;

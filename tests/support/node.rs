@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::command::{self, Output};
 use super::process::{Process, Stopped};
+use super::terminal::mcc_on_terminal;
 use super::wait::wait_for;
 use super::{http, ports};
 
@@ -115,7 +116,19 @@ impl Node {
     pub(crate) fn ask(&self, command: &str) -> Output {
         let admin = format!("http://{}", self.setup.admin);
         let words: Vec<&str> = command.split_whitespace().collect();
-        command::mcc(&[&words[..], &["--admin", &admin]].concat())
+        // A busy machine is no node that hangs.
+        command::mcc(&[&words[..], &["--admin", &admin, "--timeout", "60"]].concat())
+    }
+
+    /// The same on a terminal with so many columns.
+    pub(crate) fn show(&self, command: &str, columns: u16) -> String {
+        let admin = format!("http://{}", self.setup.admin);
+        let words: Vec<&str> = command.split_whitespace().collect();
+        mcc_on_terminal(
+            &[&words[..], &["--admin", &admin, "--timeout", "60"]].concat(),
+            columns,
+            None,
+        )
     }
 
     /// Asks again and again until `found` gives a value of the JSON that is answered.

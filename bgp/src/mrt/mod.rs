@@ -12,6 +12,7 @@
 
 mod dump;
 mod error;
+mod part;
 mod reader;
 mod recorder;
 mod replay;

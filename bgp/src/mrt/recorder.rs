@@ -5,12 +5,12 @@
 //! | `table-20261123T001500Z.mrt` | TABLE_DUMP_V2 of all neighbors | every `table_interval` |
 //! | `messages-20261123T001500Z.mrt` | BGP4MP_ET: messages both ways, changes of state | every `rotate` |
 //!
-//! A file that is being written ends in `.part`. When there are more than `keep` of a kind the oldest
-//! goes. A disk that is full or gone is one warning and a counter: what cannot be written is lost and
-//! counted, it is tried again, and no session notices.
+//! A file that is being written ends in `.part`; it gets its name when it is whole and on the disk. When
+//! there are more than `keep` of a kind the oldest goes. A disk that is full or gone is one warning and a
+//! counter: what cannot be written is lost and counted, it is tried again, and no session notices.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
-use tokio::fs::{self, File};
-use tokio::io::AsyncWriteExt;
+use tokio::fs;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::task::TaskTracker;
 
 use super::TableDumpStream;
+use super::part::{CannotWrite, Part};
 use crate::speaker::{CommandError, SpeakerHandle, Stopped, TapSubscription};
 
 /// How long after a failure the next file of messages is tried.
@@ -83,17 +83,10 @@ struct Shared {
 /// Why a file was not written.
 #[derive(Debug, Error)]
 enum Failure {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] CannotWrite),
     #[error(transparent)]
     Stopped(#[from] Stopped),
-}
-
-impl Failure {
-    fn of(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        |source| Self::File { path, source }
-    }
 }
 
 impl Shared {
@@ -102,7 +95,7 @@ impl Shared {
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // The same trouble again and again is logged once.
         if last.is_none() {
-            tracing::warn!(%error, "an MRT file cannot be written; it is tried again");
+            tracing::warn!(%error, "an MRT file was not written; it is tried again");
         }
         *last = Some(error.to_string());
     }
@@ -173,36 +166,27 @@ struct Folder {
     kind: &'static str,
 }
 
-/// A file that is being written.
-#[derive(Debug)]
-struct Part {
-    file: File,
-    path: PathBuf,
-    part: PathBuf,
-}
-
 impl Folder {
-    async fn create(&self) -> Result<Part, Failure> {
+    async fn create(&self) -> Result<Part, CannotWrite> {
         let dir = &self.settings.dir;
-        fs::create_dir_all(dir).await.map_err(Failure::of(dir))?;
+        fs::create_dir_all(dir).await.map_err(CannotWrite::at(dir))?;
         let name = format!("{}-{}.mrt", self.kind, Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-        let path = dir.join(name);
-        let part = path.with_extension("mrt.part");
-        let file = File::create(&part).await.map_err(Failure::of(&part))?;
-        Ok(Part { file, path, part })
+        Part::create(dir.join(name)).await
     }
 
     /// Gives a file its name, and removes the oldest if there are too many.
-    async fn finish(&self, mut written: Part) -> Result<(), Failure> {
-        let Part { file, path, part } = &mut written;
-        file.flush().await.map_err(Failure::of(part))?;
-        fs::rename(&*part, &*path).await.map_err(Failure::of(path))?;
+    async fn finish(&self, part: Part) -> Result<(), CannotWrite> {
+        part.finish().await?;
+        self.remove_the_oldest().await
+    }
+
+    async fn remove_the_oldest(&self) -> Result<(), CannotWrite> {
         let dir = &self.settings.dir;
-        let names = self.finished().await.map_err(Failure::of(dir))?;
+        let names = self.finished().await.map_err(CannotWrite::at(dir))?;
         let too_many = names.len().saturating_sub(self.settings.keep.max(1));
         for name in names.into_iter().take(too_many) {
             let path = dir.join(name);
-            fs::remove_file(&path).await.map_err(Failure::of(&path))?;
+            fs::remove_file(&path).await.map_err(CannotWrite::at(&path))?;
         }
         Ok(())
     }
@@ -252,10 +236,10 @@ impl Tables {
         let mut part = self.folder.create().await?;
         let written = self.write_to(&mut part).await;
         match written {
-            Ok(()) => self.folder.finish(part).await,
+            Ok(()) => Ok(self.folder.finish(part).await?),
             Err(error) => {
-                // Half a table is none. If that fails too, the first error is the one to tell.
-                let _ = fs::remove_file(&part.part).await;
+                // Half a table is none.
+                part.discard().await;
                 Err(error)
             }
         }
@@ -265,10 +249,17 @@ impl Tables {
         let view = &self.folder.settings.view;
         let mut dump = TableDumpStream::new(self.speaker.clone(), None, view);
         while let Some(piece) = dump.next().await {
-            part.file.write_all(&piece?).await.map_err(Failure::of(&part.part))?;
+            part.write(&piece?).await?;
         }
         Ok(())
     }
+}
+
+/// A file of messages that is being written.
+struct Open {
+    part: Part,
+    began: Instant,
+    records: u64,
 }
 
 /// Writes messages.
@@ -279,7 +270,7 @@ struct Messages {
     /// Records that are not in the file yet.
     waiting: Vec<u8>,
     records_waiting: u64,
-    file: Option<(Part, Instant)>,
+    file: Option<Open>,
     /// After a failure: when the next file is tried.
     not_before: Instant,
 }
@@ -312,51 +303,64 @@ impl Messages {
         let dropped = self.tap.newly_dropped();
         self.shared.lost_messages.fetch_add(dropped, Ordering::Relaxed);
         let rotate = self.folder.settings.rotate;
-        if self.file.as_ref().is_some_and(|(_, began)| began.elapsed() >= rotate) {
+        if self.file.as_ref().is_some_and(|open| open.began.elapsed() >= rotate) {
             self.close().await;
         }
         if self.waiting.is_empty() {
             return;
         }
         if let Err(error) = self.try_write().await {
-            self.shared.failed(&error);
+            self.shared.failed(&error.into());
             self.shared.lost_messages.fetch_add(self.records_waiting, Ordering::Relaxed);
             self.not_before = Instant::now() + RETRY;
             // What is in the file is worth keeping, if the disk lets it be.
-            if let Some((part, _)) = self.file.take() {
-                let _ = self.folder.finish(part).await;
+            if let Some(open) = self.file.take() {
+                if open.part.salvage().await {
+                    // That it is one too many is told by the next file.
+                    let _ = self.folder.remove_the_oldest().await;
+                } else {
+                    self.shared.lost_messages.fetch_add(open.records, Ordering::Relaxed);
+                }
             }
         }
         self.waiting.clear();
         self.records_waiting = 0;
     }
 
-    async fn try_write(&mut self) -> Result<(), Failure> {
+    async fn try_write(&mut self) -> Result<(), CannotWrite> {
         if self.file.is_none() {
             if Instant::now() < self.not_before {
                 self.shared.lost_messages.fetch_add(self.records_waiting, Ordering::Relaxed);
                 return Ok(());
             }
-            self.file = Some((self.folder.create().await?, Instant::now()));
+            let part = self.folder.create().await?;
+            self.file = Some(Open { part, began: Instant::now(), records: 0 });
         }
-        if let Some((part, _)) = &mut self.file {
-            part.file.write_all(&self.waiting).await.map_err(Failure::of(&part.part))?;
-            part.file.flush().await.map_err(Failure::of(&part.part))?;
+        if let Some(open) = &mut self.file {
+            open.part.write(&self.waiting).await?;
+            open.records += self.records_waiting;
         }
         Ok(())
     }
 
     async fn close(&mut self) {
-        let Some((part, _)) = self.file.take() else { return };
-        match self.folder.finish(part).await {
+        let Some(Open { part, records, .. }) = self.file.take() else { return };
+        if let Err(error) = part.finish().await {
+            self.shared.failed(&error.into());
+            self.shared.lost_messages.fetch_add(records, Ordering::Relaxed);
+            return;
+        }
+        match self.folder.remove_the_oldest().await {
             Ok(()) => self.shared.succeeded(&self.shared.message_files),
-            Err(error) => self.shared.failed(&error),
+            Err(error) => self.shared.failed(&error.into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn folder(dir: &Path, keep: usize) -> Folder {
@@ -385,10 +389,10 @@ mod tests {
             fs::write(dir.path().join(name), b"").await.unwrap();
         }
         let part = folder.create().await.unwrap();
-        let newest = part.path.file_name().unwrap().to_str().unwrap().to_owned();
         folder.finish(part).await.unwrap();
         let kept = folder.finished().await.unwrap();
-        assert_eq!(kept, ["messages-20200101T001500Z.mrt".to_owned(), newest]);
+        assert_eq!(kept.len(), 2);
+        assert_eq!(kept.first().unwrap(), "messages-20200101T001500Z.mrt");
         for name in ["messages.mrt", "table-20200101T000000Z.mrt", "notes.txt"] {
             assert!(dir.path().join(name).exists(), "{name}");
         }

@@ -29,10 +29,12 @@ use crate::rib::{ExportRules, NeighborId, Rib, RoutePage, RouteQuery, SessionEve
 use crate::session::Retention;
 use crate::speaker::{FootprintStatus, rules_of};
 use crate::wire::{
-    DecodeContext, Disposition, FamilyOptions, MAX_EXTENDED_MESSAGE, Message, NeighborKind, Nlri,
-    Update, decode, frame,
+    DecodeContext, Disposition, FamilyOptions, MAX_EXTENDED_MESSAGE, Message, MessageType,
+    NeighborKind, Nlri, Update, decode, frame,
 };
 
+/// Where the type of a message stands (RFC 4271 §4.1).
+const TYPE_AT: usize = 18;
 /// How many malformed UPDATEs a report names; all are counted.
 const NAMED_MALFORMED: usize = 100;
 
@@ -323,7 +325,10 @@ impl Replay {
         self.let_stale_go(now);
         let peer = self.peer_of(&message.ends);
         let source = Source { peer, offset, at, now, prefix: None };
-        let Some(judged) = self.count(peer) else { return };
+        if message.bytes.get(TYPE_AT) == Some(&MessageType::Update.code()) {
+            self.count(peer);
+        }
+        let Some(judged) = self.judged(peer) else { return };
         self.take_in(source, judged, message.bytes, message.four_octet_as, message.add_path);
     }
 
@@ -396,7 +401,7 @@ impl Replay {
         }
     }
 
-    /// One message or entry more of a peer; who judges it.
+    /// One UPDATE or entry more of a peer; who judges it.
     fn count(&mut self, peer: usize) -> Option<Judged> {
         let peer = self.peers.get_mut(peer)?;
         peer.updates += 1;

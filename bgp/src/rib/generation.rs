@@ -49,6 +49,8 @@ pub(super) struct Generations {
     long_lived_from: [Option<Instant>; COUNT],
     /// When the lost ones have waited long enough.
     expires: [Option<Instant>; COUNT],
+    /// Those of the lost ones that the neighbor has been back for already, and was given time.
+    given_time: u16,
     /// Those that have waited in vain: of the doomed ones.
     expired: u16,
     /// Those that a route refresh in progress is replacing.
@@ -66,6 +68,7 @@ impl Generations {
             long_lived: 0,
             long_lived_from: [None; COUNT],
             expires: [None; COUNT],
+            given_time: 0,
             expired: 0,
             replaced: 0,
             doomed: 0,
@@ -129,6 +132,7 @@ impl Generations {
             for set in [
                 &mut self.lost,
                 &mut self.long_lived,
+                &mut self.given_time,
                 &mut self.replaced,
                 &mut self.doomed,
                 &mut self.expired,
@@ -174,16 +178,21 @@ impl Generations {
         }
     }
 
-    /// A session is back: it has until `earliest` at least to announce its table again.
+    /// A session is back: it has until `earliest` at least to announce its table again. Once for each
+    /// loss: if it is lost again before End-of-RIB, what was stale before keeps its time, and a neighbor
+    /// that flaps on and on cannot hold old routes for ever (RFC 4724 §4.2 has the bound as an option).
     pub(super) fn session_back(&mut self, earliest: Instant) {
-        let (lost, later) = (self.lost, |at: Option<Instant>| at.map(|at| at.max(earliest)));
-        change_times(&mut self.expires, lost, later);
-        change_times(&mut self.long_lived_from, lost, later);
+        let later = |at: Option<Instant>| at.map(|at| at.max(earliest));
+        let not_yet = self.lost & !self.given_time;
+        change_times(&mut self.expires, not_yet, later);
+        change_times(&mut self.long_lived_from, not_yet, later);
+        self.given_time |= not_yet;
     }
 
     /// The stale routes stay until `at`, whatever was said of them before.
     pub(super) fn stale_until_then(&mut self, at: Instant) {
         change_times(&mut self.expires, self.lost, |_| Some(at));
+        self.given_time |= self.lost;
     }
 
     /// The table was announced completely (RFC 4724 §4.2): what is still stale is gone.

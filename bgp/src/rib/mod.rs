@@ -24,6 +24,7 @@ mod left_out;
 mod long_lived;
 mod membership;
 mod prefix_limit;
+mod prefix_set;
 mod prefix_table;
 mod query;
 mod route;

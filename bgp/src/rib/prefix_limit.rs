@@ -251,7 +251,7 @@ mod tests {
             crate::testing::announce(&["8.8.0.0/16"], &crate::testing::attributes(&[64500]));
         let prefix = crate::testing::prefix("8.8.0.0/16");
         update.announced = (1..=12).map(|path_id| Nlri { prefix, path_id }).collect();
-        f.feed(A, SessionEvent::Update(update));
+        f.feed(A, SessionEvent::Update(Box::new(update)));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 2));
         assert!(f.counts(A).near_limit);
         assert_eq!(f.footprint(), ["8.8.0.0/16"]);

@@ -109,6 +109,16 @@ impl PrefixTable {
         self.numbers.free.extend(removed);
     }
 
+    /// All of IPv4, in order of address, then length.
+    pub(super) fn ipv4(&self) -> impl Iterator<Item = (Ipv4Net, PrefixId)> + '_ {
+        self.ipv4.iter_from(Ipv4Net::default())
+    }
+
+    /// All of IPv6, in order of address, then length.
+    pub(super) fn ipv6(&self) -> impl Iterator<Item = (Ipv6Net, PrefixId)> + '_ {
+        self.ipv6.iter().map(|(prefix, &id)| (prefix, id))
+    }
+
     /// In order of address, then length: from `first`, or after it, or from the beginning.
     pub(super) fn iter(
         &self,

@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use super::backoff::jittered;
 use super::failure::Failure;
 use super::negotiation::{Negotiated, negotiate};
+use super::open_advice::Opens;
 use super::settings::PeerSettings;
 use crate::wire::subcode::state_machine;
 use crate::wire::{
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// What we say of ourselves on this connection.
     open: Open,
+    /// What the neighbor says of itself, once that has come and was good.
+    received: Option<Open>,
     hold_expires: Option<Instant>,
     keepalive_due: Option<Instant>,
 }
@@ -72,7 +75,7 @@ impl Connection {
     /// A connection on which `open` is to be sent, once `delay` has passed.
     pub(super) fn new(open: Open, delay: Duration, now: Instant) -> Self {
         let phase = Phase::OpenDelayed { until: now + delay };
-        Self { phase, open, hold_expires: None, keepalive_due: None }
+        Self { phase, open, received: None, hold_expires: None, keepalive_due: None }
     }
 
     /// Our OPEN, if it is to be sent now; then this is OpenSent.
@@ -139,14 +142,27 @@ impl Connection {
     ) -> Outcome {
         match (&self.phase, message) {
             (_, Message::Notification(notification)) => {
-                Outcome::Failed(Failure::received(&notification))
+                let mut failure = Failure::received(&notification);
+                let reason = notification.unwrapped();
+                if reason.code == NotificationCode::OpenMessage {
+                    let opens = self.opens(settings, self.received.as_ref());
+                    failure.error.advice = Some(opens.refused_by_router(&reason));
+                }
+                Outcome::Failed(failure)
             }
             (Phase::OpenDelayed { .. } | Phase::OpenSent, Message::Open(open)) => {
                 match negotiate(settings, &self.open, &open) {
-                    Ok(negotiated) => Outcome::Opened(Arc::new(negotiated)),
+                    Ok(negotiated) => {
+                        self.received = Some(open);
+                        Outcome::Opened(Arc::new(negotiated))
+                    }
                     Err(refusal) => {
+                        let opens = self.opens(settings, Some(&open));
+                        let advice = opens.refused_by_us(&refusal.notification);
                         let detail = Some(refusal.detail.as_str());
-                        Outcome::Failed(Failure::sending(refusal.notification, detail))
+                        let mut failure = Failure::sending(refusal.notification, detail);
+                        failure.error.advice = Some(advice);
+                        Outcome::Failed(failure)
                     }
                 }
             }
@@ -244,15 +260,25 @@ impl Connection {
 
     /// Bytes that are no message came in. What is wrong inside of a message does not matter if the
     /// state has no place for its type.
-    pub(super) fn malformed(&self, error: DecodeError) -> Failure {
+    pub(super) fn malformed(&self, error: DecodeError, settings: &PeerSettings) -> Failure {
         let unexpected = match (self.state(), error.notification.code) {
             (ConnectionState::Established, NotificationCode::OpenMessage) => MessageType::Open,
             (ConnectionState::Established, _) => return refused(error),
             (_, NotificationCode::UpdateMessage) => MessageType::Update,
             (_, NotificationCode::RouteRefreshMessage) => MessageType::RouteRefresh,
+            (_, NotificationCode::OpenMessage) => {
+                let advice = self.opens(settings, None).refused_by_us(&error.notification);
+                let mut failure = refused(error);
+                failure.error.advice = Some(advice);
+                return failure;
+            }
             _ => return refused(error),
         };
         self.unexpected(unexpected)
+    }
+
+    fn opens<'a>(&'a self, settings: &'a PeerSettings, theirs: Option<&'a Open>) -> Opens<'a> {
+        Opens { settings, ours: &self.open, theirs }
     }
 
     /// A message that its state has no place for (RFC 6608): the data is the message's type.

@@ -33,7 +33,7 @@ pub struct SessionError {
     pub subcode: Option<u8>,
     /// The same in words.
     pub text: String,
-    /// What a NOTIFICATION of the neighbor means here, and what to do.
+    /// What it means here, and what to do; `None` where the text says it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
     /// What the router's operator wrote to it (RFC 9003).

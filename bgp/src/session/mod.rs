@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod failure;
 pub mod negotiation;
+mod open_advice;
 mod peer;
 mod retention;
 mod role;

@@ -160,7 +160,9 @@ impl Peer {
             Event::Incoming => self.incoming(now, actions),
             Event::Received(role, message) => self.received(role, message, now, actions),
             Event::Malformed(role, error) => {
-                let failure = self.connection(role).map(|connection| connection.malformed(error));
+                let failure = self
+                    .connection(role)
+                    .map(|connection| connection.malformed(error, &self.settings));
                 if let Some(failure) = failure {
                     self.fail(role, failure, now, actions);
                 }

@@ -16,6 +16,13 @@ pub(super) const fn code(role: BgpRole) -> u8 {
     }
 }
 
+/// The role with a number on the wire.
+pub(super) fn from_code(number: u8) -> Option<BgpRole> {
+    use BgpRole::{Customer, Peer, Provider, Rs, RsClient};
+
+    [Provider, Rs, RsClient, Customer, Peer].into_iter().find(|&role| code(role) == number)
+}
+
 /// The neighbor's role, given that ours is `role`: what it says, or if it says nothing what it must
 /// be (RFC 9234 §4.2).
 ///

@@ -320,8 +320,7 @@ impl SessionTask {
         let (before, state) = (self.snapshot.state, self.peer.state());
         if state != before {
             tracing::debug!(neighbor = %self.address, ?state, "BGP session changed state");
-            self.snapshot.state = state;
-            self.snapshot.since = now;
+            self.snapshot.enter(state, now);
             self.changed = true;
         }
         let retries_at = self.peer.retries_at();

@@ -63,6 +63,9 @@ pub struct NeighborStatus {
     pub uptime_seconds: Option<u64>,
     /// Seconds since the state changed last.
     pub state_seconds: u64,
+    /// Seconds since the session came up, or since it was lost; since the neighbor is there, if it was
+    /// never up. Attempts that fail do not begin it anew.
+    pub up_down_seconds: u64,
     /// Seconds until the neighbor is dialled, or let in, again; `null` if it is not waited for.
     pub retry_seconds: Option<u64>,
     /// How often an established session was lost.
@@ -284,6 +287,8 @@ pub struct HeldStatus {
 pub(super) struct SessionSnapshot {
     pub(super) state: State,
     pub(super) since: Instant,
+    /// When the session came up or was lost.
+    pub(super) up_or_down_since: Instant,
     pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
@@ -300,6 +305,7 @@ impl SessionSnapshot {
         Self {
             state: State::Idle,
             since: now,
+            up_or_down_since: now,
             retries_at: None,
             flaps: 0,
             negotiated: None,
@@ -308,6 +314,16 @@ impl SessionSnapshot {
             dial_error: None,
             shut_down_by_router: None,
         }
+    }
+
+    /// The state changes.
+    pub(super) fn enter(&mut self, state: State, now: Instant) {
+        // Of the states of an attempt to connect, one is as much down as another.
+        if (state == State::Established) != (self.state == State::Established) {
+            self.up_or_down_since = now;
+        }
+        self.state = state;
+        self.since = now;
     }
 
     /// A session, or an attempt to have one, has ended.
@@ -443,10 +459,11 @@ impl SessionBoard {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
+    pub(super) fn status(&self, routes: &NeighborSummary, now: Instant) -> NeighborStatus {
         let SessionSnapshot {
             state,
             since,
+            up_or_down_since,
             retries_at,
             flaps,
             negotiated,
@@ -458,7 +475,8 @@ impl SessionBoard {
         let neighbor = &self.neighbor;
         let (asn, local_asn) = (neighbor.asn.get(), neighbor.effective_local_asn().get());
         let messages = MessageCounts { received: self.received.counts(), sent: self.sent.counts() };
-        let state_seconds = now.saturating_duration_since(since).as_secs();
+        let seconds_since = |at: Instant| now.saturating_duration_since(at).as_secs();
+        let state_seconds = seconds_since(since);
         NeighborStatus {
             address: neighbor.address,
             asn,
@@ -469,6 +487,7 @@ impl SessionBoard {
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,
+            up_down_seconds: seconds_since(up_or_down_since),
             retry_seconds: retries_at.map(|at| at.saturating_duration_since(now).as_secs()),
             flaps,
             received: routes.received,

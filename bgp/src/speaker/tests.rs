@@ -17,10 +17,10 @@ use super::recorder::SessionRecorder;
 use super::rib_task::{Batch, ToRib};
 use super::session_task::{SessionSetup, SessionTask};
 use super::socket::DialSettings;
-use super::status::SessionBoard;
+use super::status::{SessionBoard, SessionSnapshot};
 use super::tcp_hops::Hops;
 use super::*;
-use crate::rib::SessionEvent;
+use crate::rib::{NeighborSummary, SessionEvent};
 use crate::session::PeerSettings;
 use crate::wire::{Capability, Open, Outgoing};
 use tokio::sync::{oneshot, watch};
@@ -436,6 +436,37 @@ fn a_session_that_rests_is_not_one_without_connection() {
     snapshot.state = crate::session::State::OpenSent;
     board.publish(snapshot);
     assert_eq!(board.without_connection(now + seconds(1800)), None);
+}
+
+/// As `show bgp summary` has it: attempts that fail are no news.
+#[test]
+fn up_down_counts_from_when_the_session_came_up_or_was_lost() {
+    use crate::session::State::{Active, Connect, Established, Idle, OpenSent};
+
+    let (start, seconds) = (Instant::now(), Duration::from_secs);
+    let mut snapshot = SessionSnapshot::idle(start);
+    let shown = |snapshot: &SessionSnapshot, at: u64| {
+        let board = SessionBoard::new(neighbor(SocketAddr::from((LOOPBACK, 179))), None, start);
+        board.publish(snapshot.clone());
+        let status = board.status(&NeighborSummary::default(), start + seconds(at));
+        (status.up_down_seconds, status.state_seconds, status.uptime_seconds)
+    };
+    for (at, state, expected) in [
+        (10, Connect, (15, 5, None)),
+        (20, Active, (25, 5, None)),
+        (30, Connect, (35, 5, None)),
+        (40, OpenSent, (45, 5, None)),
+        (50, Established, (5, 5, Some(5))),
+        (100, Idle, (5, 5, None)),
+        (200, Connect, (105, 5, None)),
+        (300, Active, (205, 5, None)),
+        (400, Established, (5, 5, Some(5))),
+        // Lost for the router's next connection, with no state in between.
+        (500, OpenSent, (5, 5, None)),
+    ] {
+        snapshot.enter(state, start + seconds(at));
+        assert_eq!(shown(&snapshot, at + 5), expected, "{state:?} at {at}");
+    }
 }
 
 async fn wait_for(handle: &SpeakerHandle, what: impl Fn(&SpeakerStatus) -> bool) -> SpeakerStatus {

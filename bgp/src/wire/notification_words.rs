@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn speaks_in_words() {
-        let cases: [(&[u8], &str); 21] = [
+        let cases: [(&[u8], &str); 22] = [
             (b"", "error code 0"),
             (b"\x06", "Cease"),
             (b"\x06\x02\x0bmaintenance", "Cease / Administrative Shutdown: maintenance"),
@@ -207,6 +207,7 @@ mod tests {
             (b"\x06\x02\x09short", "Cease / Administrative Shutdown: 09 73 68 6f 72 74"),
             (b"\x06\x02\x02\xff\xfe", "Cease / Administrative Shutdown: 02 ff fe"),
             (b"\x06\x02\x05a\x1b[2J", "Cease / Administrative Shutdown: a\\u{1b}[2J"),
+            (b"\x06\x02\x05a\xe2\x80\xaeb", "Cease / Administrative Shutdown: a\\u{202e}b"),
             (
                 b"\x06\x01\x00\x01\x01\x00\x00\x03\xe8",
                 "Cease / Maximum Number of Prefixes Reached: ipv4-unicast, limit 1000",

@@ -56,11 +56,7 @@ fn listeners(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {
         let key = KeyPath::of(key);
         all.extend(sockets.iter().enumerate().map(|(i, socket)| (key.index(i), *socket)));
     }
-    // Port 0 is a free port, another one each time.
-    all.retain(|(_, socket)| socket.port() != 0);
-    // An address and port that only the default sets has no line of its own; the other one has.
-    all.sort_by_key(|(path, _)| findings.is_in_file(path));
-    findings.unique(all, "an address and port that nothing else listens on");
+    findings.listeners(all);
 }
 
 fn certificate(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
@@ -132,6 +128,13 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
     for (i, neighbor) in bgp.neighbors.iter().enumerate() {
         let at = neighbors.index(i);
         self::neighbor(neighbor, &at, ipv6, findings);
+        if let Some(listen) = bgp.reached_by_dialling(neighbor, |address| config.is_own(address)) {
+            let accepted = format!(
+                "the router's address: this one is the node's own, which listens there itself \
+                 (`bgp.listen` has `\"{listen}\"`)"
+            );
+            findings.report(&[&at.key("address")], &accepted);
+        }
         if neighbor.passive && bgp.listen.is_empty() {
             findings.report(
                 &[&at.key("passive"), &KeyPath::of("bgp.listen")],
@@ -143,7 +146,7 @@ fn speaker(bgp: &Bgp, config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'
         bgp.neighbors
             .iter()
             .enumerate()
-            .map(|(i, n)| (neighbors.index(i).key("address"), n.address)),
+            .map(|(i, n)| (neighbors.index(i).key("address"), n.address.to_canonical())),
         "an address that no other neighbor has",
     );
     dynamic_neighbors(bgp, ipv6, findings);

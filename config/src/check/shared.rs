@@ -71,6 +71,38 @@ impl Findings<'_, '_> {
         }
     }
 
+    /// Reports each address and port that two listeners would want, by itself or as one of all addresses.
+    pub(super) fn listeners(&mut self, mut all: Vec<(KeyPath, SocketAddr)>) {
+        // Port 0 is a free port, another one each time.
+        all.retain(|(_, socket)| socket.port() != 0);
+        // What only the default sets has no line of its own; the other one has.
+        all.sort_by_key(|(path, _)| self.is_in_file(path));
+        for (i, (path, socket)) in all.iter().enumerate() {
+            let before = all.iter().take(i);
+            let Some((first, taken)) = before.into_iter().find(|(_, it)| overlap(*it, *socket))
+            else {
+                continue;
+            };
+            let place = self.place(first);
+            let same = if taken == socket {
+                format!("is the same {place}")
+            } else {
+                format!("has `\"{taken}\"` {place}, and one of the two is every address")
+            };
+            let accepted =
+                format!("an address and port that nothing else listens on; `{first}` {same}");
+            self.report(&[path, first], &accepted);
+        }
+    }
+
+    /// Where a value comes from.
+    fn place(&self, path: &KeyPath) -> String {
+        match self.line_in_file(path) {
+            Some(line) => format!("in line {line}"),
+            None => "by default".to_owned(),
+        }
+    }
+
     /// Reports each value that stands in the file more than once.
     pub(super) fn unique<T: Ord>(
         &mut self,
@@ -80,10 +112,7 @@ impl Findings<'_, '_> {
         let mut seen: BTreeMap<T, KeyPath> = BTreeMap::new();
         for (path, value) in values {
             if let Some(first) = seen.get(&value) {
-                let place = match self.line_in_file(first) {
-                    Some(line) => format!("in line {line}"),
-                    None => "by default".to_owned(),
-                };
+                let place = self.place(first);
                 let accepted = format!("{accepted}; `{first}` is the same {place}");
                 self.report(&[&path, first], &accepted);
             } else {
@@ -91,4 +120,12 @@ impl Findings<'_, '_> {
             }
         }
     }
+}
+
+/// Whether the system lets only one of two sockets listen. What `[::]` means for IPv4 is a setting of the
+/// system, so that families are not compared.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_address = one.ip() == other.ip();
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (same_address || (all && one.is_ipv4() == other.is_ipv4()))
 }

@@ -154,3 +154,50 @@ fn the_accept_rules_of_dynamic_neighbors_are_those_of_a_neighbor() {
     let neighbor = hint("[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n");
     assert_eq!(dynamic, neighbor);
 }
+
+#[test]
+fn addresses_that_no_router_can_have() {
+    let neighbor = |address: &str, rest: &str| {
+        format!("[[bgp.neighbor]]\naddress = \"{address}\"\nasn = 65100\n{rest}\n")
+    };
+    let own = |address: &str, listen: &str| {
+        format!(
+            "mcc.toml:6: key `bgp.neighbor[0].address`: found `\"{address}\"`; accepted: the router's \
+             address: this one is the node's own, which listens there itself (`bgp.listen` has \
+             `\"{listen}\"`)"
+        )
+    };
+    let link_local = "mcc.toml:7: key `bgp.neighbor[0].address`: found `\"fe80::1\"`; accepted: an address \
+                      that needs no interface beside it: a link-local one (fe80::) is good on one link \
+                      only, and there is no place here for which; use the router's global or unique \
+                      local address";
+    for (added, expected) in [
+        (neighbor("192.0.2.10", ""), own("192.0.2.10", "0.0.0.0:179")),
+        (neighbor("127.0.0.7", ""), own("127.0.0.7", "0.0.0.0:179")),
+        (
+            neighbor("192.0.2.11", "") + "[bgp]\nlisten = [\"192.0.2.11:179\"]",
+            own("192.0.2.11", "192.0.2.11:179"),
+        ),
+        // Another speaker on the same machine.
+        (neighbor("192.0.2.10", "port = 1790"), String::new()),
+        (neighbor("192.0.2.10", "passive = true"), String::new()),
+        (neighbor("127.0.0.7", "") + "[bgp]\nlisten = [\"192.0.2.10:179\"]", String::new()),
+        ("ipv6 = true\n".to_owned() + &neighbor("fe80::1", ""), link_local.to_owned()),
+        (
+            "ipv6 = true\n".to_owned()
+                + &neighbor("192.0.2.1", "")
+                + &neighbor("::ffff:192.0.2.1", ""),
+            "mcc.toml:11: key `bgp.neighbor[1].address`: found `\"::ffff:192.0.2.1\"`; accepted: an \
+             address that no other neighbor has; `bgp.neighbor[0].address` is the same in line 7"
+                .to_owned(),
+        ),
+        (
+            neighbor("192.0.2.1", "") + &neighbor("192.0.2.1", "port = 1790"),
+            "mcc.toml:10: key `bgp.neighbor[1].address`: found `\"192.0.2.1\"`; accepted: an address \
+             that no other neighbor has; `bgp.neighbor[0].address` is the same in line 6"
+                .to_owned(),
+        ),
+    ] {
+        assert_node(&added, &expected);
+    }
+}

@@ -224,6 +224,22 @@ fn listeners_certificate_and_origins() {
              port that nothing else listens on; `http.listen[0]` is the same by default",
         ),
         (
+            "[https]\nlisten = [\"192.0.2.10:80\"]",
+            "mcc.toml:6: key `https.listen[0]`: found `\"192.0.2.10:80\"`; accepted: an address and \
+             port that nothing else listens on; `http.listen[0]` has `\"0.0.0.0:80\"` by default, and one \
+             of the two is every address",
+        ),
+        (
+            "[admin]\nlisten = \"0.0.0.0:179\"\n[bgp]\nlisten = [\"192.0.2.10:179\"]",
+            "mcc.toml:8: key `bgp.listen[0]`: found `\"192.0.2.10:179\"`; accepted: an address and port \
+             that nothing else listens on; `admin.listen` has `\"0.0.0.0:179\"` in line 6, and one of the \
+             two is every address",
+        ),
+        (
+            "[http]\nlisten = [\"192.0.2.10:80\", \"192.0.2.11:80\"]\n[https]\nlisten = [\"192.0.2.12:80\"]",
+            "",
+        ),
+        (
             "[https]\ncertificate = \"/c.pem\"",
             "mcc.toml:5: key `https.key`: found nothing; accepted: the path of the private key, \
              since `certificate` is set; or neither of the two",

@@ -236,7 +236,7 @@ pub struct SessionReport {
     pub asn: u32,
     /// State of the session (RFC 4271 §8.2.2).
     pub state: String,
-    /// Seconds in that state.
+    /// Seconds since it came up, or has been down.
     #[serde(default)]
     pub uptime_seconds: u64,
     /// Prefixes received.

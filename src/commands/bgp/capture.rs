@@ -1,15 +1,16 @@
 //! `mcc bgp capture`: the messages of sessions into a file, as they come and go.
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 use mcc_bgp::mrt;
 use tokio::time::sleep;
 
 use super::Verdict;
+use super::mrt_file::MrtFile;
 use crate::admin_client::AdminClient;
 use crate::cli::{BgpCapture, CaptureTarget};
 use crate::signals::StopSignals;
@@ -25,11 +26,7 @@ pub(super) async fn run(client: &AdminClient, arguments: &BgpCapture) -> Result<
     let mut stream = client.stream("/v1/bgp/capture", &query).await?;
     let file = arguments.file.as_path();
     let to_stdout = file == Path::new("-");
-    let mut out: Box<dyn Write> = if to_stdout {
-        Box::new(io::stdout())
-    } else {
-        Box::new(File::create(file).with_context(|| format!("cannot write {}", file.display()))?)
-    };
+    let mut out = MrtFile::create(file)?;
     if !to_stdout {
         let end = match arguments.duration {
             Some(seconds) => format!("for {seconds} s"),
@@ -51,24 +48,36 @@ pub(super) async fn run(client: &AdminClient, arguments: &BgpCapture) -> Result<
             _ = signals.next() => break None,
         };
         match chunk {
-            Ok(Some(bytes)) => match out.write_all(&bytes).and_then(|()| out.flush()) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break None,
-                written => written.with_context(|| format!("writing {}", file.display()))?,
+            Ok(Some(bytes)) => match out.write(&bytes) {
+                Ok(()) => {}
+                Err(error) if error.nobody_reads() => break None,
+                Err(error) => break Some(error.into()),
             },
-            Ok(None) => break Some("the node has stopped".to_owned()),
+            Ok(None) => break Some(anyhow!("the node has stopped")),
             Err(error) => {
-                break Some(format!(
+                break Some(anyhow!(
                     "the node broke it off: it has stopped, or this reader was too slow ({error})"
                 ));
             }
         }
     };
-    drop(out);
-    if !to_stdout {
-        text::print(&summary(file)?)?;
-    }
+    let summary = match out {
+        MrtFile::Stream { .. } => None,
+        MrtFile::Beside(mut beside) => {
+            // The capture can end in the middle of a record.
+            let whole = beside.cut_to_whole_records()?;
+            if whole == 0
+                && let Some(why) = broken_off
+            {
+                return Err(why.context("nothing was captured"));
+            }
+            beside.finish()?;
+            Some(summary(file)?)
+        }
+    };
+    text::print(&summary.unwrap_or_default())?;
     match broken_off {
-        Some(why) => bail!("the capture is good up to here; {why}"),
+        Some(why) => Err(why.context("the capture is good up to here")),
         None => Ok(Verdict::Good),
     }
 }
@@ -77,7 +86,6 @@ pub(super) async fn run(client: &AdminClient, arguments: &BgpCapture) -> Result<
 fn summary(file: &Path) -> Result<String> {
     let mut reader = mrt::Reader::new(BufReader::new(File::open(file)?));
     let (mut messages, mut changes) = (0, 0);
-    // The last record may be cut off: the capture can end in the middle of it.
     while let Some(Ok((_, record))) = reader.next() {
         match record.body {
             mrt::Body::Message(_) => messages += 1,
@@ -86,9 +94,9 @@ fn summary(file: &Path) -> Result<String> {
         }
     }
     Ok(format!(
-        "{} messages and {} changes of state in {} (MRT: `mcc bgp replay` and bgpdump read it)\n",
-        text::count(messages),
-        text::count(changes),
+        "{} and {} of state in {} (MRT: `mcc bgp replay` and bgpdump read it)\n",
+        text::messages(messages),
+        text::counted(changes, "change", "changes"),
         file.display()
     ))
 }

@@ -1,14 +1,14 @@
 //! `mcc bgp dump`: the whole table into a file that routing tools read.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mcc_bgp::mrt;
-use reqwest::Response;
 use serde::Serialize;
 
+use super::mrt_file::MrtFile;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{BgpDump, Common};
@@ -30,52 +30,32 @@ pub(super) async fn run(
 ) -> Result<Verdict> {
     let query: Vec<_> = arguments.neighbor.iter().map(|address| ("neighbor", address)).collect();
     // First the node: no file is made for a neighbor that is not there.
-    let dump = client.stream("/v1/bgp/dump", &query).await?;
+    let mut dump = client.stream("/v1/bgp/dump", &query).await?;
     let file = arguments.file.as_path();
-    if file == Path::new("-") {
-        copy(dump, io::stdout()).await?;
-        return Ok(Verdict::Good);
+    let mut out = MrtFile::create(file)?;
+    while let Some(piece) = dump.chunk().await.context("the node broke the dump off")? {
+        match out.write(&piece) {
+            Err(error) if error.nobody_reads() => return Ok(Verdict::Good),
+            written => written?,
+        }
     }
-    // A link is followed: it stays, and what it leads to is written.
-    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let cannot_write = || format!("cannot write {}", file.display());
-    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
-        // A device or a pipe is written to as it is: a new file must never take its place.
-        let open = OpenOptions::new().write(true).open(&target);
-        copy(dump, open.with_context(cannot_write)?).await?;
-        return Ok(Verdict::Good);
-    }
-    // Under another name until it is whole: half a table looks like a small one.
-    let mut part = target.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let copied = copy(dump, File::create(&part).with_context(cannot_write)?).await;
-    let renamed = copied.and_then(|()| fs::rename(&part, &target).with_context(cannot_write));
-    if let Err(error) = renamed {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&part);
-        return Err(error);
+    match out {
+        MrtFile::Stream { .. } => return Ok(Verdict::Good),
+        MrtFile::Beside(beside) => beside.finish()?,
     }
     let written = look(file)?;
     if common.json {
         print_json(&written)?;
     } else {
         text::print(&format!(
-            "{} and {} routes of {} neighbors in {} (MRT: `mcc bgp replay`, bgpdump)\n",
+            "{} and {} of {} in {} (MRT: `mcc bgp replay`, bgpdump)\n",
             text::prefixes(written.prefixes),
-            text::count(written.routes),
-            text::count(written.neighbors),
+            text::routes(written.routes),
+            text::counted(written.neighbors, "neighbor", "neighbors"),
             file.display()
         ))?;
     }
     Ok(Verdict::Good)
-}
-
-async fn copy(mut dump: Response, mut out: impl Write) -> Result<()> {
-    while let Some(piece) = dump.chunk().await.context("the node broke the dump off")? {
-        out.write_all(&piece).context("writing the dump")?;
-    }
-    out.flush().context("writing the dump")
 }
 
 /// What is in the file now.

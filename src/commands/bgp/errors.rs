@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{BgpErrors, Common};
-use crate::text::{self, Rows};
+use crate::table::{Rows, indented};
+use crate::terminal::Output;
+use crate::text;
 
 /// What the table shows of `GET /v1/bgp/errors`.
 #[derive(Debug, Deserialize)]
@@ -55,8 +57,8 @@ pub(super) async fn run(
         let Errors { errors } = Errors::deserialize(&json)?;
         text::print(&match (errors.is_empty(), arguments.hex) {
             (true, _) => "no malformed message has come since the start\n".to_owned(),
-            (false, false) => render(&errors),
-            (false, true) => render_with_bytes(&errors)?,
+            (false, false) => render(&errors, Output::standard()),
+            (false, true) => render_with_bytes(&errors, Output::standard())?,
         })?;
     }
     Ok(Verdict::Good)
@@ -99,42 +101,44 @@ fn treatment(disposition: &str) -> &str {
     }
 }
 
-fn render(errors: &[Malformed]) -> String {
-    let mut rows = Rows::new(&["Time", "Neighbor", "What", "Treated as", "Prefixes"]);
+fn render(errors: &[Malformed], output: Output) -> String {
+    let mut rows = Rows::new(&["Time", "Neighbor", "Result", "~Prefixes", "~What"]);
     for error in errors {
         rows.push([
             text::time(error.at),
             error.neighbor.to_string(),
-            error.what(),
             treatment(&error.disposition).to_owned(),
             error.prefixes(),
+            error.what(),
         ]);
     }
     let advice = "Whoever runs the router can find the fault with the bytes: `--hex` shows them.";
-    format!("{}\n{advice}\n", rows.render())
+    format!("{}\n{advice}\n", rows.render(output))
 }
 
-fn render_with_bytes(errors: &[Malformed]) -> Result<String, std::fmt::Error> {
+fn render_with_bytes(errors: &[Malformed], output: Output) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     for (i, error) in errors.iter().enumerate() {
-        let gap = if i > 0 { "\n" } else { "" };
-        writeln!(
-            out,
-            "{gap}{} from {}: {}; prefixes: {}",
+        if i > 0 {
+            out.push('\n');
+        }
+        let title = format!(
+            "{} from {}: {}; prefixes: {}",
             text::time(error.at),
             error.neighbor,
             treatment(&error.disposition),
             error.prefixes()
-        )?;
+        );
+        out.push_str(&indented(&title, 0, output));
         for fault in &error.faults {
-            writeln!(
-                out,
-                "  at byte {} (0x{:04x}): {}; {}",
+            let words = format!(
+                "at byte {} (0x{:04x}): {}; {}",
                 fault.offset,
                 fault.offset,
                 fault.in_words(),
                 treatment(&fault.disposition)
-            )?;
+            );
+            out.push_str(&indented(&words, 2, output));
         }
         let bytes = bytes(&error.hex);
         let marked = error.faults.first().map(|fault| fault.offset);
@@ -196,12 +200,11 @@ mod tests {
 
     #[test]
     fn a_line_says_what_was_wrong_and_what_came_of_it() {
-        let text = render(&errors());
+        let text = render(&errors(), Output::Pipe);
         let line = text.lines().nth(1).unwrap();
         for words in [
-            "2026-11-23 10:00:00Z  192.0.2.1  ORIGIN: the value is not 0, 1 or 2 (RFC 7606 §7.1)",
-            "treated as withdraw",
-            "198.51.100.0/24 and 2 more",
+            "2026-11-23 10:00:00Z  192.0.2.1  treated as withdraw  198.51.100.0/24 and 2 more",
+            "  ORIGIN: the value is not 0, 1 or 2 (RFC 7606 §7.1)",
         ] {
             assert!(line.contains(words), "{text}");
         }
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_bytes_have_a_sign_where_the_fault_is() {
-        let text = render_with_bytes(&errors()).unwrap();
+        let text = render_with_bytes(&errors(), Output::Pipe).unwrap();
         for words in [
             "  at byte 18 (0x0012): ORIGIN: ",
             "  0000  ff ff ff ff ff ff ff ff  ff ff ff ff ff ff ff ff  |................|\n",

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::table::indented;
+use crate::terminal::Output;
 use crate::text;
 
 /// What `GET /v1/bgp` says of them.
@@ -31,10 +33,10 @@ struct Station {
 }
 
 impl Exports {
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self, output: Output) -> String {
         let stations = self.bmp.iter().map(Station::line);
         let lines = self.mrt.iter().map(Recorder::line).chain(stations);
-        lines.map(|line| text::printable(&line) + "\n").collect()
+        lines.map(|line| indented(&line, 0, output)).collect()
     }
 }
 
@@ -49,7 +51,8 @@ impl Recorder {
             line += &format!("; {} could not be written", text::count(self.failures));
         }
         if self.lost_messages > 0 {
-            line += &format!("; {} messages are in none", text::count(self.lost_messages));
+            let lost = self.lost_messages;
+            line += &format!("; {} {} in none", text::messages(lost), text::are(lost));
         }
         match &self.last_error {
             Some(error) => line + ": " + error,
@@ -64,8 +67,8 @@ impl Station {
         let mut line =
             format!("BMP station {}: {state}, {} sent", self.station, text::bytes(self.sent_bytes));
         if self.overruns > 0 {
-            let overruns = text::count(self.overruns);
-            line += &format!("; begun anew {overruns} times, since it was too slow");
+            let overruns = text::counted(self.overruns, "time", "times");
+            line += &format!("; begun anew {overruns}, since it was too slow");
         }
         match &self.last_error {
             Some(error) => line + "; " + error,
@@ -80,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_line_each_and_none_for_nothing() {
-        assert_eq!(Exports::default().render(), "");
+        assert_eq!(Exports::default().render(Output::Pipe), "");
         let exports = serde_json::json!({
             "mrt": {"tables": 2, "message_files": 1, "failures": 1, "lost_messages": 1200,
                 "last_error": "/mrt/x.part: No space left on device"},
@@ -89,10 +92,10 @@ mod tests {
         });
         let exports = Exports::deserialize(&exports).unwrap();
         assert_eq!(
-            exports.render(),
+            exports.render(Output::Pipe),
             "MRT files: 2 of the table, 1 of messages; 1 could not be written; 1,200 messages are in \
              none: /mrt/x.part: No space left on device\n\
-             BMP station 192.0.2.50:11019: not connected, 1.50 kB sent; begun anew 1 times, since it \
+             BMP station 192.0.2.50:11019: not connected, 1.50 kB sent; begun anew 1 time, since it \
              was too slow; the station closed the connection\n"
         );
     }

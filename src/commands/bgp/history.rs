@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{BgpHistory, Common};
-use crate::text::{self, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text;
 
 /// What the table shows of `GET /v1/bgp/history`.
 #[derive(Debug, Deserialize)]
@@ -69,12 +71,12 @@ pub(super) async fn run(
         print_json(&json)?;
     } else {
         let history = History::deserialize(&json)?;
-        text::print(&render(&history, arguments.messages))?;
+        text::print(&render(&history, arguments.messages, Output::standard()))?;
     }
     Ok(Verdict::Good)
 }
 
-fn render(history: &History, messages: bool) -> String {
+fn render(history: &History, messages: bool, output: Output) -> String {
     let mut lines = Vec::new();
     for session in &history.neighbors {
         lines.extend(session.states.iter().map(|change| {
@@ -90,11 +92,11 @@ fn render(history: &History, messages: bool) -> String {
         return "nothing has happened yet\n".to_owned();
     }
     lines.sort_by_key(|(at, ..)| *at);
-    let mut rows = Rows::new(&["Time", "Neighbor", "What", "Why"]);
+    let mut rows = Rows::new(&["Time", "Neighbor", "What", "~Why"]);
     for (at, address, what, why) in lines {
         rows.push([text::time_millis(at), address.to_string(), what, why]);
     }
-    rows.render()
+    rows.render(output)
 }
 
 #[cfg(test)]
@@ -122,14 +124,17 @@ mod tests {
               "messages": [] },
         ]}))
         .unwrap();
-        let text = render(&history, true);
+        let text = render(&history, true, Output::Pipe);
         let lines: Vec<Vec<&str>> =
             text.lines().skip(1).map(|line| line.split("  ").map(str::trim).collect()).collect();
         assert_eq!(lines[0][..2], ["2026-11-23 10:00:00.000Z", "192.0.2.1"]);
         assert_eq!(lines[1][..2], ["2026-11-23 10:00:01.250Z", "192.0.2.2"]);
         assert!(text.contains("sent OPEN           AS 65100"), "{text}");
         assert!(text.contains("connected (7 times, last 2026-11-23 11:00:00Z)"), "{text}");
-        assert!(!render(&history, false).contains("OPEN  "));
-        assert_eq!(render(&History { neighbors: vec![] }, true), "nothing has happened yet\n");
+        assert!(!render(&history, false, Output::Pipe).contains("OPEN  "));
+        assert_eq!(
+            render(&History { neighbors: vec![] }, true, Output::Pipe),
+            "nothing has happened yet\n"
+        );
     }
 }

@@ -5,20 +5,21 @@ mod dump;
 mod errors;
 mod exports;
 mod history;
+mod mrt_file;
 mod neighbor;
 mod replay;
 mod routes;
 mod status;
 
 use anyhow::Result;
+use serde_json::json;
 
 pub(crate) use routes::render as render_routes;
 pub(crate) use status::render as render_status;
 
-use super::{Verdict, print_json};
+use super::{Verdict, done, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{BgpCommand, Common};
-use crate::text;
 
 pub(super) async fn run(common: &Common, command: &BgpCommand) -> Result<Verdict> {
     let client = AdminClient::new(common)?;
@@ -33,15 +34,13 @@ pub(super) async fn run(common: &Common, command: &BgpCommand) -> Result<Verdict
         BgpCommand::Capture(arguments) => capture::run(&client, arguments).await,
         BgpCommand::Refresh { address } => {
             client.post(&format!("/v1/bgp/neighbors/{address}/refresh")).await?;
-            text::print(&format!("{address} was asked for its table.\n"))?;
-            Ok(Verdict::Good)
+            let json = json!({ "address": address, "refresh": "requested" });
+            done(common, &json, &format!("{address} was asked for its table."))
         }
         BgpCommand::Reset { address } => {
             client.post(&format!("/v1/bgp/neighbors/{address}/reset")).await?;
-            text::print(&format!(
-                "The session with {address} is closed; it comes back by itself.\n"
-            ))?;
-            Ok(Verdict::Good)
+            let words = format!("The session with {address} is closed; it comes back by itself.");
+            done(common, &json!({ "address": address, "reset": true }), &words)
         }
     }
 }

@@ -13,7 +13,9 @@ use super::status::{Neighbor, in_words};
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
-use crate::text::{self, Rows};
+use crate::table::{Rows, labelled};
+use crate::terminal::Output;
+use crate::text;
 
 /// How many changes of state the page shows; `mcc bgp history` has all that are remembered.
 const TAIL: usize = 8;
@@ -57,13 +59,13 @@ pub(super) async fn run(common: &Common, client: &AdminClient, address: IpAddr) 
     if common.json {
         print_json(&json)?;
     } else {
-        text::print(&render(&detail)?)?;
+        text::print(&render(&detail, Output::standard())?)?;
     }
     Ok(Verdict::of(detail.neighbor.is_established()))
 }
 
-fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
-    let mut page = Page(String::new());
+fn render(detail: &Detail, output: Output) -> Result<String, std::fmt::Error> {
+    let mut page = Page { text: String::new(), output };
     let neighbor = &detail.neighbor;
     page.line("Neighbor", &neighbor.address.to_string())?;
     if let Some(description) = &neighbor.description {
@@ -77,13 +79,18 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     if let Some(negotiated) = &detail.negotiated {
         page.line("Identifier", &negotiated.remote_id.to_string())?;
     }
-    let since = text::duration(neighbor.state_seconds);
+    let since = text::duration(neighbor.up_down_seconds);
     let flaps = match neighbor.flaps {
         0 => "never lost".to_owned(),
         1 => "lost once".to_owned(),
         n => format!("lost {} times", text::count(n)),
     };
-    page.line("State", &format!("{} for {since}, {flaps}", neighbor.state))?;
+    let up_down = match (neighbor.is_established(), neighbor.flaps) {
+        (true, _) => format!("up for {since}, {flaps}"),
+        (false, 0) => format!("not up yet, for {since}"),
+        (false, _) => format!("down for {since}, {flaps}"),
+    };
+    page.line("State", &format!("{}, {up_down}", neighbor.state))?;
     if let Some(words) = neighbor.shut_down_in_words() {
         page.line("", &words)?;
     }
@@ -95,15 +102,25 @@ fn render(detail: &Detail) -> Result<String, std::fmt::Error> {
     }
     render_messages(&mut page, neighbor)?;
     render_states(&mut page, detail)?;
-    Ok(page.0)
+    Ok(page.text)
 }
 
 /// Lines of a name and a value.
-struct Page(String);
+struct Page {
+    text: String,
+    output: Output,
+}
+
+/// Where the values begin.
+const VALUES_AT: usize = 14;
 
 impl Page {
     fn line(&mut self, key: &str, value: &str) -> std::fmt::Result {
-        writeln!(self.0, "{key:<14}{}", text::printable(value))
+        self.text.write_str(&labelled(key, VALUES_AT, value, self.output))
+    }
+
+    fn table(&mut self, rows: Rows) -> std::fmt::Result {
+        write!(self.text, "\n{}", rows.render(self.output))
     }
 }
 
@@ -194,19 +211,20 @@ fn render_messages(page: &mut Page, neighbor: &Neighbor) -> std::fmt::Result {
     ] {
         rows.push([name.to_owned(), text::count(received), text::count(sent)]);
     }
-    write!(page.0, "\n{}", rows.render())
+    page.table(rows)
 }
 
 fn render_states(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     let skipped = detail.states.len().saturating_sub(TAIL);
-    let mut rows = Rows::new(&["Time", "State", "Why"]);
+    let mut rows = Rows::new(&["Time", "State", "~Why"]);
     for change in detail.states.iter().skip(skipped) {
         rows.push([text::time(change.at), change.to.clone(), change.why()]);
     }
-    write!(page.0, "\n{}", rows.render())?;
+    page.table(rows)?;
     if skipped > 0 {
         let address = detail.neighbor.address;
-        writeln!(page.0, "\n{skipped} earlier changes: `mcc bgp history {address}`")?;
+        let earlier = text::counted(skipped as u64, "earlier change", "earlier changes");
+        writeln!(page.text, "\n{earlier}: `mcc bgp history {address}`")?;
     }
     Ok(())
 }
@@ -228,7 +246,7 @@ fn render_capabilities(
         let words = found.map(|found| found.detail.clone().unwrap_or_else(|| "yes".to_owned()));
         words.unwrap_or_else(|| "-".to_owned())
     };
-    let mut rows = Rows::new(&["Capability", "in use", "of the router", "of this node"]);
+    let mut rows = Rows::new(&["Capability", "in use", "~of the router", "~of this node"]);
     for name in names {
         rows.push([
             name.to_owned(),
@@ -237,7 +255,7 @@ fn render_capabilities(
             said(&negotiated.offered, name),
         ]);
     }
-    write!(page.0, "\n{}", rows.render())
+    page.table(rows)
 }
 
 #[cfg(test)]
@@ -260,7 +278,7 @@ mod tests {
             .collect();
         let neighbor = json!({
             "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-            "description": null, "state": "Idle", "state_seconds": 2, "retry_seconds": 1798,
+            "description": null, "state": "Idle", "up_down_seconds": 2, "retry_seconds": 1798,
             "flaps": 1, "received": 0, "accepted": 0, "rejected": { "too_long": 7 }, "stale": 0,
             "dynamic": null, "set_hash": { "ipv4-unicast": "00c0ffee" }, "discarded": 0,
             "max_prefixes": 1000, "hold_time": 90, "capabilities": ["add-path"],
@@ -277,9 +295,9 @@ mod tests {
                         "retry_remaining": 1798 },
             "states": states,
         });
-        let text = render(&Detail::deserialize(&neighbor).unwrap()).unwrap();
+        let text = render(&Detail::deserialize(&neighbor).unwrap(), Output::Pipe).unwrap();
         for line in [
-            "State         Idle for 2s, lost once\n",
+            "State         Idle, down for 2s, lost once\n",
             "Timers        hold time 90 s; next attempt in 29m 58s\n",
             "Routes        0 received of at most 1,000 (each path of ADD-PATH counts), 0 accepted, 7 \
              refused, 0 stale\n",
@@ -309,10 +327,10 @@ mod tests {
                          { "code": 128, "name": "capability-128" }],
         });
         let negotiated = Negotiated::deserialize(negotiated).unwrap();
-        let mut page = Page(String::new());
+        let mut page = Page { text: String::new(), output: Output::Pipe };
         render_capabilities(&mut page, &negotiated, &["four-octet-as".to_owned()]).unwrap();
         let lines: Vec<Vec<&str>> =
-            page.0.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+            page.text.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             lines,
             [

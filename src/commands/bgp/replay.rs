@@ -13,10 +13,13 @@ use serde::{Serialize, Serializer};
 use serde_json::value::to_raw_value;
 
 use super::Verdict;
-use super::routes::Form;
+use super::routes::Route;
 use crate::cli::{BgpReplay, Common};
 use crate::commands::DEFAULT_NODE_CONFIG;
-use crate::text::{self, Printed, Rows};
+use crate::listing::Listing;
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text::{self, Printed};
 
 /// A large buffer, since a file can have gigabytes.
 const BUFFER: usize = 1 << 20;
@@ -142,16 +145,16 @@ impl Listed<'_> {
     }
 
     fn print(&self) -> Result<Printed> {
-        let mut form = Form::table();
+        let mut listing = Listing::<Route>::table(Output::standard());
         let mut any = false;
         for page in self.pages() {
             any |= !page.is_empty();
             let page: Vec<_> = page.iter().map(to_raw_value).collect::<Result<_, _>>()?;
-            if text::print_page(&form.page(&page)?)? == Printed::NobodyReads {
+            if text::print_page(&listing.page(&page)?)? == Printed::NobodyReads {
                 return Ok(Printed::NobodyReads);
             }
         }
-        Ok(text::print_page(&format!("{}\n", form.end(any)))?)
+        Ok(text::print_page(&format!("{}\n", listing.end(any)))?)
     }
 }
 
@@ -174,7 +177,7 @@ fn render(report: &ReplayReport) -> Result<String> {
             ">Routes",
             ">Accepted",
             ">Refused",
-            "Reasons",
+            "~Reasons",
         ]);
         for peer in &report.peers {
             rows.push([
@@ -188,7 +191,7 @@ fn render(report: &ReplayReport) -> Result<String> {
                 reasons(peer),
             ]);
         }
-        out.push_str(&rows.render());
+        out.push_str(&rows.render(Output::standard()));
     }
     for peer in &report.peers {
         let address = peer.address;
@@ -202,15 +205,15 @@ fn render(report: &ReplayReport) -> Result<String> {
             )?;
         }
         if peer.stale > 0 {
-            let stale = text::count(peer.stale.into());
-            writeln!(out, "\n{address}: its session had ended; {stale} of the routes are stale.")?;
-        }
-        if peer.ipv6_left_out > 0 {
-            let left_out = text::count(peer.ipv6_left_out);
+            let (stale, are) = (text::count(peer.stale.into()), text::are(peer.stale.into()));
             writeln!(
                 out,
-                "\n{address}: {left_out} IPv6 routes are left out; `[node] ipv6 = true` takes them."
+                "\n{address}: its session had ended; {stale} of the routes {are} stale."
             )?;
+        }
+        if peer.ipv6_left_out > 0 {
+            let left_out = text::counted(peer.ipv6_left_out, "IPv6 route is", "IPv6 routes are");
+            writeln!(out, "\n{address}: {left_out} left out; `[node] ipv6 = true` takes them.")?;
         }
     }
     skipped(report, &mut out)?;
@@ -221,7 +224,7 @@ fn render(report: &ReplayReport) -> Result<String> {
         "\nFootprint: {}",
         text::footprint(footprint.prefixes as u64, footprint.addresses, footprint.ipv6_slash48s)
     )?;
-    write!(out, "Read: {} records", text::count(report.records))?;
+    write!(out, "Read: {}", text::counted(report.records, "record", "records"))?;
     if let (Some(from), Some(to)) = (report.from, report.to) {
         write!(out, " of {from}")?;
         if from != to {
@@ -264,7 +267,13 @@ fn skipped(report: &ReplayReport, out: &mut String) -> Result<(), std::fmt::Erro
         "\n{count} left out; `--neighbor ADDR` judges all by the rules of one neighbor:"
     )?;
     for peer in report.skipped_peers.iter().take(SHOWN_SKIPPED) {
-        writeln!(out, "  {} AS {}, {} updates", peer.address, peer.asn, text::count(peer.updates))?;
+        writeln!(
+            out,
+            "  {} AS {}, {}",
+            peer.address,
+            peer.asn,
+            text::counted(peer.updates, "update", "updates")
+        )?;
     }
     if report.skipped_peers.len() > SHOWN_SKIPPED {
         writeln!(out, "  …")?;
@@ -276,7 +285,8 @@ fn malformed(report: &ReplayReport, out: &mut String) -> Result<(), std::fmt::Er
     if report.malformed_updates == 0 {
         return Ok(());
     }
-    writeln!(out, "\n{} malformed updates (RFC 7606):", text::count(report.malformed_updates))?;
+    let updates = text::counted(report.malformed_updates, "malformed update", "malformed updates");
+    writeln!(out, "\n{updates} (RFC 7606):")?;
     for found in report.malformed.iter().take(SHOWN_MALFORMED) {
         let prefix = found.prefix.map(|prefix| format!(" {prefix}")).unwrap_or_default();
         let text = text::printable(&found.text);

@@ -1,22 +1,22 @@
 //! `mcc bgp routes`: what the neighbors announced, accepted or not.
-//!
-//! A full table has a million routes, so pages are printed as they come: nothing is collected.
 
 use std::net::IpAddr;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::to_raw_value;
 
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{Common, Routes, Target};
-use crate::text::{self, Printed, Rows};
+use crate::listing::{Cursor, Listing, Row};
+use crate::terminal::Output;
+use crate::text;
 
-/// A router can send hundreds of communities with one route: `--json` and `--csv` have all of them,
-/// the table stays one that a person can read.
-const LONGEST_CELL: usize = 80;
+/// A router can send hundreds of communities with one route: `--json`, `--csv` and a pipe have all of
+/// them, on a terminal the table stays one that a person can read.
+const LONGEST_CELL: usize = 160;
 
 /// What `GET /v1/bgp/routes` is asked.
 #[derive(Debug, Default, Serialize)]
@@ -41,19 +41,14 @@ struct Request {
     after: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    routes: Vec<Box<RawValue>>,
-    next: Option<String>,
-}
-
 #[derive(Debug, Deserialize, Serialize)]
 struct Count {
     count: u64,
 }
 
+/// A route, as a row.
 #[derive(Debug, Deserialize)]
-struct Route {
+pub(super) struct Route {
     prefix: String,
     neighbor: IpAddr,
     path_id: u32,
@@ -113,141 +108,50 @@ pub(super) async fn run(
         }
         return Ok(verdict(count.count > 0));
     }
-    let mut form = Form::new(common, arguments);
-    let mut shown = 0;
-    let more = loop {
-        let page: Page = client.get_with("/v1/bgp/routes", &request).await?;
-        shown += page.routes.len() as u64;
-        request.after = page.next;
-        if text::print_page(&form.page(&page.routes)?)? == Printed::NobodyReads {
-            return Ok(verdict(shown > 0));
-        }
-        // Without a limit every page is fetched: a list is never cut in silence.
-        let left = arguments.limit.map(|limit| u64::from(limit).saturating_sub(shown));
-        if left == Some(0) || request.after.is_none() {
-            break request.after.is_some();
-        }
-        request.limit = left.and_then(|left| u32::try_from(left).ok());
+    let listing = Listing::<Route>::new(common.json, arguments.csv);
+    let fetch = async |cursor: Cursor| {
+        (request.limit, request.after) = (cursor.limit, cursor.after);
+        client.get_with("/v1/bgp/routes", &request).await
     };
-    text::print(&form.end(shown > 0))?;
-    if more && !common.json {
-        eprintln!("There are more routes than --limit {shown}.");
-    }
+    let shown = listing.print_all(arguments.limit, fetch).await?;
     Ok(verdict(shown > 0))
 }
 
-/// In which form routes are printed, page by page.
-pub(super) enum Form {
-    /// One document, a line each route.
-    Json {
-        begun: bool,
-    },
-    Csv {
-        begun: bool,
-    },
-    Table(Box<Rows>),
+/// The table of some routes.
+pub(crate) fn render(routes: &[Value], output: Output) -> Result<String> {
+    let mut listing = Listing::<Route>::table(output);
+    let page: Vec<_> = routes.iter().map(to_raw_value).collect::<Result<_, _>>()?;
+    Ok(listing.page(&page)? + &listing.end(!routes.is_empty()))
 }
 
-impl Form {
-    fn new(common: &Common, arguments: &Routes) -> Self {
-        if common.json {
-            Self::Json { begun: false }
-        } else if arguments.csv {
-            Self::Csv { begun: false }
-        } else {
-            Self::table()
-        }
-    }
-
-    /// The form that people read.
-    pub(super) fn table() -> Self {
-        Self::Table(Box::new(headings()))
-    }
-
-    pub(super) fn page(&mut self, routes: &[Box<RawValue>]) -> Result<String> {
-        match self {
-            Self::Json { begun } => {
-                let mut out = String::new();
-                for route in routes {
-                    out.push_str(if *begun { ",\n" } else { "{\"routes\": [\n" });
-                    out.push_str(route.get());
-                    *begun = true;
-                }
-                Ok(out)
-            }
-            Self::Csv { begun } => {
-                let mut out = if *begun { String::new() } else { Route::CSV_HEADING.to_owned() };
-                *begun = true;
-                for route in routes {
-                    let route: Route = serde_json::from_str(route.get())?;
-                    out.push_str(&text::csv_line(&route.csv()));
-                }
-                Ok(out)
-            }
-            Self::Table(_) if routes.is_empty() => Ok(String::new()),
-            Self::Table(rows) => {
-                for route in routes {
-                    rows.push(serde_json::from_str::<Route>(route.get())?.cells());
-                }
-                Ok(rows.take_page())
-            }
-        }
-    }
-
-    pub(super) fn end(&self, any: bool) -> String {
-        match self {
-            Self::Json { begun: true } => "\n]}\n".to_owned(),
-            Self::Json { begun: false } => "{\"routes\": []}\n".to_owned(),
-            Self::Csv { .. } => String::new(),
-            Self::Table(_) if any => LEGEND.to_owned(),
-            Self::Table(_) => NONE.to_owned(),
-        }
-    }
-}
-
-const LEGEND: &str = "\n√ accepted   ~ stale   × refused\n";
-const NONE: &str = "no such route\n";
-
-fn headings() -> Rows {
-    Rows::new(&[
+impl Row for Route {
+    const NAME: &'static str = "routes";
+    const HEADINGS: &'static [&'static str] = &[
         "",
         "Prefix",
         "Neighbor",
-        "AS path",
-        "Origin",
         "Next hop",
-        ">MED",
-        ">Local pref",
-        "Communities",
-        ">Age",
-        "Refused",
-    ])
-}
-
-/// The table of some routes.
-pub(crate) fn render(routes: &[Value]) -> Result<String> {
-    if routes.is_empty() {
-        return Ok(NONE.to_owned());
-    }
-    let mut rows = headings();
-    for route in routes {
-        rows.push(Route::deserialize(route)?.cells());
-    }
-    Ok(rows.render() + LEGEND)
-}
-
-impl Route {
-    const CSV_HEADING: &str = "prefix,neighbor,path_id,as_path,origin,next_hop,med,local_pref,\
+        "?>MED",
+        "?>LocPrf",
+        "?>Age",
+        "Origin",
+        "~AS path",
+        "~Refused",
+        "~Communities",
+    ];
+    const CSV_HEADING: &'static str = "prefix,neighbor,path_id,as_path,origin,next_hop,med,local_pref,\
         communities,large_communities,extended_communities,accepted,refused_reason,stale,\
         age_seconds\n";
+    const LEGEND: &'static str = "\n√ accepted   ~ stale   × refused\n";
+    const NONE: &'static str = "no such route\n";
 
-    fn csv(&self) -> [String; 15] {
-        [
-            self.prefix.clone(),
+    fn csv(self) -> Vec<String> {
+        vec![
+            self.prefix,
             self.neighbor.to_string(),
             self.path_id.to_string(),
-            self.as_path.clone(),
-            self.origin.clone(),
+            self.as_path,
+            self.origin,
             or_nothing(self.next_hop),
             or_nothing(self.med),
             or_nothing(self.local_pref),
@@ -255,13 +159,17 @@ impl Route {
             self.large_communities.join(" "),
             self.extended_communities.join(" "),
             self.accepted.to_string(),
-            self.refused_reason.clone().unwrap_or_default(),
+            self.refused_reason.unwrap_or_default(),
             self.stale.to_string(),
             self.age_seconds.to_string(),
         ]
     }
 
-    fn cells(self) -> [String; 11] {
+    fn cells(self, output: Output) -> Vec<String> {
+        let longest = match output {
+            Output::Terminal(_) => LONGEST_CELL,
+            Output::Pipe => usize::MAX,
+        };
         let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let sign = match (&self.refused_reason, self.stale) {
             (Some(_), _) => "×",
@@ -270,21 +178,21 @@ impl Route {
         };
         let kinds = [self.communities, self.large_communities, self.extended_communities];
         let communities = kinds.concat().join(" ");
-        [
+        vec![
             sign.to_owned(),
             match self.path_id {
                 0 => self.prefix,
                 id => format!("{} [{id}]", self.prefix),
             },
             self.neighbor.to_string(),
-            text::shortened(&self.as_path, LONGEST_CELL),
-            self.origin,
             dash(or_nothing(self.next_hop)),
             dash(or_nothing(self.med)),
             dash(or_nothing(self.local_pref)),
-            text::shortened(&communities, LONGEST_CELL),
             text::duration(self.age_seconds),
+            self.origin,
+            dash(text::shortened(&self.as_path, longest)),
             self.refused_reason.unwrap_or_else(|| "-".to_owned()),
+            dash(text::shortened(&communities, longest)),
         ]
     }
 }
@@ -309,51 +217,28 @@ mod tests {
         })
     }
 
-    fn raw(prefixes: &[&str]) -> Vec<Box<RawValue>> {
-        let raw = |prefix: &&str| serde_json::value::to_raw_value(&route(prefix)).unwrap();
-        prefixes.iter().map(raw).collect()
-    }
-
-    fn printed(mut form: Form, pages: &[&[&str]]) -> String {
-        let any = pages.iter().any(|page| !page.is_empty());
-        let pages: String = pages.iter().map(|page| form.page(&raw(page)).unwrap()).collect();
-        pages + &form.end(any)
+    fn printed(mut listing: Listing<Route>, route: &Value) -> String {
+        listing.page(&[to_raw_value(route).unwrap()]).unwrap() + &listing.end(true)
     }
 
     #[test]
-    fn pages_are_one_document() {
-        let pages: [&[&str]; 3] = [&["20.0.0.0/24", "20.0.1.0/24"], &[], &["20.0.2.0/24"]];
-        let json: Value =
-            serde_json::from_str(&printed(Form::Json { begun: false }, &pages)).unwrap();
-        assert_eq!(json["routes"].as_array().unwrap().len(), 3);
-        assert_eq!(json["routes"][2], route("20.0.2.0/24"));
-        let none: Value =
-            serde_json::from_str(&printed(Form::Json { begun: false }, &[&[]])).unwrap();
-        assert_eq!(none, json!({ "routes": [] }));
-
-        let csv = printed(Form::Csv { begun: false }, &pages);
-        let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines.len(), 4);
-        assert!(lines[0].starts_with("prefix,neighbor,"));
-        assert_eq!(lines[0].split(',').count(), 15);
+    fn every_field_has_its_heading() {
+        let csv = printed(Listing::new(false, true), &route("20.0.2.0/24"));
+        let (heading, line) = csv.split_once('\n').unwrap();
+        assert!(heading.starts_with("prefix,neighbor,"));
+        assert_eq!(heading.split(',').count(), 15);
         assert_eq!(
-            lines[3],
-            "20.0.2.0/24,192.0.2.1,0,\"64500 {1,2}\",IGP,,7,,65100:911,65100:1:2,,false,too_long,false,65"
+            line,
+            "20.0.2.0/24,192.0.2.1,0,\"64500 {1,2}\",IGP,,7,,65100:911,65100:1:2,,false,too_long,false,65\n"
         );
-    }
-
-    #[test]
-    fn a_table_of_pages_has_one_heading_and_keeps_its_columns() {
-        let pages: [&[&str]; 2] = [&["200.100.100.0/24"], &["20.0.2.0/24"]];
-        let table = printed(Form::Table(Box::new(headings())), &pages);
-        let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(table.matches("Prefix").count(), 1, "{table}");
-        let column = lines[0].find("Neighbor").unwrap();
-        let at = |line: &str| {
-            line.chars().collect::<String>().find("192.0.2.1").unwrap() - "×".len() + 1
-        };
-        assert_eq!((at(lines[1]), at(lines[2])), (column, column), "{table}");
-        assert!(table.ends_with(LEGEND));
-        assert_eq!(printed(Form::Table(Box::new(headings())), &[&[]]), NONE);
+        assert_eq!(
+            printed(Listing::table(Output::Pipe), &route("20.0.2.0/24")),
+            "   Prefix       Neighbor   Next hop  MED  LocPrf    Age  Origin  AS path      Refused   \
+             Communities\n\
+             ×  20.0.2.0/24  192.0.2.1  -           7       -  1m 5s  IGP     64500 {1,2}  too_long  \
+             65100:911 65100:1:2\n\
+             \n√ accepted   ~ stale   × refused\n"
+        );
+        assert_eq!(render(&[], Output::Pipe).unwrap(), "no such route\n");
     }
 }

@@ -16,7 +16,9 @@ use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::FootprintSummary;
-use crate::text::{self, Rows};
+use crate::table::{Rows, indented};
+use crate::terminal::Output;
+use crate::text;
 
 /// The node counts no further those that it does not take.
 const DISCARDED_MOST: u64 = 262_144;
@@ -46,7 +48,8 @@ pub(super) struct Neighbor {
     pub(super) dynamic: Option<String>,
     pub(super) description: Option<String>,
     pub(super) state: String,
-    pub(super) state_seconds: u64,
+    /// Since it came up, or has been down.
+    pub(super) up_down_seconds: u64,
     pub(super) retry_seconds: Option<u64>,
     pub(super) flaps: u64,
     pub(super) received: u64,
@@ -136,16 +139,16 @@ impl Neighbor {
     pub(super) fn stale_in_words(&self) -> Option<String> {
         let at_most = self.stale_seconds.map(text::duration);
         let at_most = at_most.map(|time| format!(", for {time} at most")).unwrap_or_default();
-        let stale = text::routes(self.stale);
+        let (stale, are) = (text::routes(self.stale), text::are(self.stale));
         match (self.stale, self.restored) {
             (0, _) => None,
             (_, 0) if self.was_over_limit() => Some(format!(
-                "{stale} of before the flood are kept as stale, each as it was announced \
+                "{stale} of before the flood {are} kept as stale, each as it was announced \
                  last{at_most}"
             )),
-            (_, 0) => Some(format!("{stale} of the lost session are kept as stale{at_most}")),
+            (_, 0) => Some(format!("{stale} of the lost session {are} kept as stale{at_most}")),
             _ => Some(format!(
-                "{stale} of the last run of the node are kept until the router has announced its \
+                "{stale} of the last run of the node {are} kept until the router has announced its \
                  table{at_most}"
             )),
         }
@@ -169,7 +172,7 @@ impl Neighbor {
         remarks.extend(self.shut_down_in_words());
         let last_error = self.last_error.as_ref().map(in_words);
         if self.is_established() {
-            let before = last_error.filter(|_| self.state_seconds < RECENT);
+            let before = last_error.filter(|_| self.up_down_seconds < RECENT);
             remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
@@ -207,14 +210,14 @@ pub(super) async fn run(common: &Common, client: &AdminClient) -> Result<Verdict
     if common.json {
         print_json(&json)?;
     } else {
-        text::print(&render(&json)?)?;
+        text::print(&render(&json, Output::standard())?)?;
     }
     let status = Status::deserialize(&json)?;
     Ok(Verdict::of(status.neighbors.iter().all(Neighbor::is_established)))
 }
 
 /// The table of `mcc bgp status`, from what `GET /v1/bgp` answers.
-pub(crate) fn render(json: &Value) -> Result<String> {
+pub(crate) fn render(json: &Value, output: Output) -> Result<String> {
     let status = Status::deserialize(json)?;
     let mut out = String::new();
     let established = status.neighbors.iter().filter(|n| n.is_established()).count();
@@ -228,16 +231,16 @@ pub(crate) fn render(json: &Value) -> Result<String> {
         let mut rows = Rows::new(&[
             "Neighbor",
             ">AS",
-            "Type",
+            "?Type",
             "State",
             ">Up/Down",
-            ">MsgRcvd",
-            ">MsgSent",
+            "?>MsgRcvd",
+            "?>MsgSent",
             ">Received",
             ">Accepted",
             ">Refused",
-            ">Stale",
-            ">Flaps",
+            "?>Stale",
+            "?>Flaps",
         ]);
         for neighbor in &status.neighbors {
             rows.push([
@@ -245,7 +248,7 @@ pub(crate) fn render(json: &Value) -> Result<String> {
                 neighbor.asn.to_string(),
                 neighbor.kind.clone(),
                 neighbor.state.clone(),
-                text::duration(neighbor.state_seconds),
+                text::duration(neighbor.up_down_seconds),
                 text::count(neighbor.messages.received.total()),
                 text::count(neighbor.messages.sent.total()),
                 text::count(neighbor.received),
@@ -255,7 +258,7 @@ pub(crate) fn render(json: &Value) -> Result<String> {
                 text::count(neighbor.flaps),
             ]);
         }
-        write!(out, "\n{}", rows.render())?;
+        write!(out, "\n{}", rows.render(output))?;
     }
     for neighbor in &status.neighbors {
         let remarks = neighbor.remarks();
@@ -266,17 +269,14 @@ pub(crate) fn render(json: &Value) -> Result<String> {
         let title = format!("{} {description}", neighbor.address);
         writeln!(out, "\n{}", text::printable(title.trim_end()))?;
         for remark in remarks {
-            writeln!(out, "    {}", text::printable(&remark))?;
+            out.push_str(&indented(&remark, 4, output));
         }
     }
     for range in &status.dynamic {
-        write!(out, "\n{}", range.in_words())?;
+        write!(out, "\n{}", indented(&range.in_words(), 0, output))?;
     }
-    if !status.dynamic.is_empty() {
-        out.push('\n');
-    }
-    write!(out, "\n{}", footprint_in_words(&status.footprint))?;
-    out.push_str(&status.exports.render());
+    write!(out, "\n{}", footprint_in_words(&status.footprint, output))?;
+    out.push_str(&status.exports.render(output));
     Ok(out)
 }
 
@@ -307,22 +307,24 @@ impl DynamicRange {
     }
 }
 
-fn footprint_in_words(footprint: &FootprintSummary) -> String {
-    let mut words =
-        format!("Footprint: {}; {}\n", footprint.size_in_words(), footprint.told_in_words());
+fn footprint_in_words(footprint: &FootprintSummary, output: Output) -> String {
+    let size = format!("Footprint: {}; {}", footprint.size_in_words(), footprint.told_in_words());
+    let mut words = indented(&size, 0, output);
     if let Some(LeftOut { prefixes, reason }) = &footprint.left_out {
         let prefixes = text::prefixes(*prefixes as u64);
-        words.push_str(&format!("    no client is steered by {prefixes} of it: {reason}\n"));
+        let left_out = format!("no client is steered by {prefixes} of it: {reason}");
+        words.push_str(&indented(&left_out, 4, output));
     }
     if footprint.damped > 0 {
-        let damped = text::count(footprint.damped);
-        words.push_str(&format!(
-            "    {damped} flap and are kept back until they are calm: `mcc footprint --damped`\n"
-        ));
+        let flap = text::counted(footprint.damped, "flaps and is", "flap and are");
+        let calm = if footprint.damped == 1 { "it is calm" } else { "they are calm" };
+        let kept_back = format!("{flap} kept back until {calm}: `mcc footprint --damped`");
+        words.push_str(&indented(&kept_back, 4, output));
     }
     if let Some(held) = footprint.held {
         let (what, advice) = held.in_words(footprint);
-        words.push_str(&format!("    {what}\n    {advice}\n"));
+        words.push_str(&indented(&what, 4, output));
+        words.push_str(&indented(&advice, 4, output));
     }
     words
 }
@@ -342,7 +344,7 @@ mod tests {
             "router_id": "192.0.2.10",
             "neighbors": [{
                 "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-                "dynamic": null, "description": "rack 4", "state": "Idle", "state_seconds": 2,
+                "dynamic": null, "description": "rack 4", "state": "Idle", "up_down_seconds": 2,
                 "retry_seconds": 1798, "flaps": 1, "received": 1000, "accepted": 998,
                 "rejected": { "too_long": 2 }, "stale": 1000, "set_hash": {}, "discarded": 0,
                 "max_prefixes": 1000, "hold_time": 90,
@@ -364,7 +366,7 @@ mod tests {
                            "held": { "since_seconds": 61, "before_prefixes": 5000,
                                      "before_addresses": 1 } },
         });
-        let text = render(&status).unwrap();
+        let text = render(&status, Output::Pipe).unwrap();
         for words in [
             "Router ID 192.0.2.10, 0 of 1 sessions established\n",
             "\n192.0.2.1 rack 4\n    shut down by the router's operator since 2026-11-23 10:00:00Z: \
@@ -420,7 +422,7 @@ mod tests {
         });
         let neighbor = json!({
             "address": "192.0.2.1", "asn": 65100, "local_asn": 65100, "type": "ibgp",
-            "dynamic": null, "description": null, "state": "Active", "state_seconds": 2,
+            "dynamic": null, "description": null, "state": "Active", "up_down_seconds": 2,
             "retry_seconds": null, "flaps": 0, "received": 90, "accepted": 90, "rejected": {},
             "stale": 0, "set_hash": {}, "discarded": 0, "max_prefixes": 100, "hold_time": 90,
             "messages": { "received": counts, "sent": counts }, "updates_treated_as_withdraw": 0,
@@ -448,6 +450,11 @@ mod tests {
             neighbor.stale_in_words().unwrap(),
             "90 routes of before the flood are kept as stale, each as it was announced last, for 1h \
              0m at most"
+        );
+        (neighbor.stale, neighbor.restored) = (1, 0);
+        assert_eq!(
+            neighbor.remarks(),
+            ["1 route of the lost session is kept as stale, for 1h 0m at most"]
         );
     }
 }

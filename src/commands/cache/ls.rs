@@ -1,15 +1,14 @@
 //! `mcc cache ls`: what is stored.
-//!
-//! There may be millions of objects, so pages are printed as they come: nothing is collected.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::{Verdict, now};
 use crate::admin_client::AdminClient;
 use crate::cli::{CacheLs, CacheSort, Common};
-use crate::text::{self, Printed, Rows};
+use crate::listing::{Cursor, Listing, Row};
+use crate::terminal::Output;
+use crate::text;
 
 /// What `GET /v1/cache/objects` is asked.
 #[derive(Debug, Serialize)]
@@ -20,12 +19,7 @@ struct Request<'a> {
     after: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    objects: Vec<Box<RawValue>>,
-    next: Option<String>,
-}
-
+/// An object, as a row.
 #[derive(Debug, Deserialize)]
 struct Object {
     url: String,
@@ -55,112 +49,34 @@ pub(super) async fn run(
         limit: arguments.limit,
         after: None,
     };
-    let mut form = Form::new(common, arguments);
-    let mut shown = 0;
-    let more = loop {
-        let page: Page = client.get_with("/v1/cache/objects", &request).await?;
-        shown += page.objects.len() as u64;
-        request.after = page.next;
-        if text::print_page(&form.page(&page.objects, now())?)? == Printed::NobodyReads {
-            return Ok(Verdict::Good);
-        }
-        // Without a limit every page is fetched: a list is never cut in silence.
-        let left = arguments.limit.map(|limit| u64::from(limit).saturating_sub(shown));
-        if left == Some(0) || request.after.is_none() {
-            break request.after.is_some();
-        }
-        request.limit = left.and_then(|left| u32::try_from(left).ok());
+    let listing = Listing::<Object>::new(common.json, arguments.csv);
+    let fetch = async |cursor: Cursor| {
+        (request.limit, request.after) = (cursor.limit, cursor.after);
+        client.get_with("/v1/cache/objects", &request).await
     };
-    text::print(&form.end(shown > 0))?;
-    if more && !common.json {
-        eprintln!("There are more objects than --limit {shown}.");
-    }
+    listing.print_all(arguments.limit, fetch).await?;
     Ok(Verdict::Good)
 }
 
-/// In which form objects are printed, page by page.
-enum Form {
-    /// One document, a line each object.
-    Json {
-        begun: bool,
-    },
-    Csv {
-        begun: bool,
-    },
-    Table(Box<Rows>),
-}
-
-const LEGEND: &str = "\n* pinned\n";
-const NONE: &str = "nothing is stored that begins so\n";
-const CSV_HEADING: &str =
-    "url,length,stored,fresh_until,stored_at,etag,last_modified,asked_at,pinned\n";
 /// The table stays one that a person can read; `--json` and `--csv` have all of it.
 const LONGEST_VALIDATOR: usize = 16;
 
-impl Form {
-    fn new(common: &Common, arguments: &CacheLs) -> Self {
-        if common.json {
-            Self::Json { begun: false }
-        } else if arguments.csv {
-            Self::Csv { begun: false }
-        } else {
-            // The URL comes last: it is what may be long.
-            Self::Table(Box::new(Rows::new(&[
-                "",
-                ">Length",
-                ">Stored",
-                ">Fresh for",
-                ">Age",
-                "Validator",
-                "URL",
-            ])))
-        }
+impl Row for Object {
+    const NAME: &'static str = "objects";
+    // The URL comes last: it is what may be long.
+    const HEADINGS: &'static [&'static str] =
+        &["", ">Length", ">Stored", ">Fresh for", "?>Age", "?Validator", "~URL"];
+    const CSV_HEADING: &'static str =
+        "url,length,stored,fresh_until,stored_at,etag,last_modified,asked_at,pinned\n";
+    const LEGEND: &'static str = "\n* pinned\n";
+    const NONE: &'static str = "nothing is stored that begins so\n";
+
+    fn cells(self, _: Output) -> Vec<String> {
+        self.cells_at(now()).into()
     }
 
-    fn page(&mut self, objects: &[Box<RawValue>], now: u64) -> Result<String> {
-        match self {
-            Self::Json { begun } => {
-                let mut out = String::new();
-                for object in objects {
-                    out.push_str(if *begun { ",\n" } else { "{\"objects\": [\n" });
-                    out.push_str(object.get());
-                    *begun = true;
-                }
-                Ok(out)
-            }
-            Self::Csv { begun } => {
-                let mut out = if *begun { String::new() } else { CSV_HEADING.to_owned() };
-                *begun = true;
-                for object in objects {
-                    let object: Object = serde_json::from_str(object.get())?;
-                    out.push_str(&text::csv_line(&object.csv()));
-                }
-                Ok(out)
-            }
-            Self::Table(_) if objects.is_empty() => Ok(String::new()),
-            Self::Table(rows) => {
-                for object in objects {
-                    rows.push(serde_json::from_str::<Object>(object.get())?.cells(now));
-                }
-                Ok(rows.take_page())
-            }
-        }
-    }
-
-    fn end(&self, any: bool) -> String {
-        match self {
-            Self::Json { begun: true } => "\n]}\n".to_owned(),
-            Self::Json { begun: false } => "{\"objects\": []}\n".to_owned(),
-            Self::Csv { .. } => String::new(),
-            Self::Table(_) if any => LEGEND.to_owned(),
-            Self::Table(_) => NONE.to_owned(),
-        }
-    }
-}
-
-impl Object {
-    fn csv(self) -> [String; 9] {
-        [
+    fn csv(self) -> Vec<String> {
+        vec![
             self.url,
             self.length.to_string(),
             self.stored.to_string(),
@@ -172,8 +88,10 @@ impl Object {
             self.pinned.to_string(),
         ]
     }
+}
 
-    fn cells(self, now: u64) -> [String; 7] {
+impl Object {
+    fn cells_at(self, now: u64) -> [String; 7] {
         let validator = self.etag.or(self.last_modified).unwrap_or_else(|| "-".to_owned());
         [
             if self.pinned { "*" } else { "" }.to_owned(),
@@ -204,41 +122,22 @@ mod tests {
         })
     }
 
-    fn printed(mut form: Form, pages: &[&[&str]]) -> String {
-        let raw = |url: &&str| serde_json::value::to_raw_value(&object(url)).unwrap();
-        let any = pages.iter().any(|page| !page.is_empty());
-        let mut page =
-            |urls: &&[&str]| form.page(&urls.iter().map(raw).collect::<Vec<_>>(), 1060).unwrap();
-        let pages: String = pages.iter().map(&mut page).collect();
-        pages + &form.end(any)
-    }
-
-    #[test]
-    fn pages_are_one_document() {
-        let pages: [&[&str]; 3] = [&["a.example/1", "a.example/2"], &[], &["a.example/3"]];
-        let text = printed(Form::Json { begun: false }, &pages);
-        let json: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json["objects"].as_array().unwrap().len(), 3);
-        assert_eq!(json["objects"][2], object("a.example/3"));
-        let none = printed(Form::Json { begun: false }, &[&[]]);
-        assert_eq!(serde_json::from_str::<Value>(&none).unwrap(), json!({ "objects": [] }));
-        let csv = printed(Form::Csv { begun: false }, &pages);
-        assert_eq!(csv.lines().count(), 4);
-        let line = "a.example/3,2000000,1000000,4600,1000,\"\"\"a,b\"\"\",,,true";
-        assert_eq!(csv.lines().last(), Some(line));
-        assert_eq!(CSV_HEADING.split(',').count(), 9);
+    fn read(url: &str) -> Object {
+        Object::deserialize(object(url)).unwrap()
     }
 
     #[test]
     fn a_table_says_in_words_how_an_object_is() {
-        let arguments = CacheLs { prefix: None, sort: CacheSort::Url, limit: None, csv: false };
-        let common = Common { config: None, admin: None, json: false };
-        let table = printed(Form::new(&common, &arguments), &[&["a.example/1"]]);
-        let words: Vec<&str> = table.lines().nth(1).unwrap().split("  ").map(str::trim).collect();
-        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-        assert_eq!(words, ["*", "2.00 MB", "50.0 %", "59m 0s", "1m 0s", "\"a,b\"", "a.example/1"]);
-        assert_eq!(printed(Form::new(&common, &arguments), &[&[]]), NONE);
-        let stale = Object::deserialize(object("a.example/1")).unwrap().cells(4600);
-        assert_eq!(stale[3], "stale");
+        let words = ["*", "2.00 MB", "50.0 %", "59m 0s", "1m 0s", "\"a,b\"", "a.example/1"];
+        assert_eq!(read("a.example/1").cells_at(1060), words);
+        assert_eq!(words.len(), Object::HEADINGS.len());
+        assert_eq!(read("a.example/1").cells_at(4600)[3], "stale");
+    }
+
+    #[test]
+    fn every_field_has_its_heading() {
+        let csv = read("a.example/3").csv();
+        assert_eq!(csv.join("|"), "a.example/3|2000000|1000000|4600|1000|\"a,b\"|||true");
+        assert_eq!(Object::CSV_HEADING.split(',').count(), csv.len());
     }
 }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
-use crate::text::{self, Rows};
+use crate::table::Rows;
+use crate::terminal::Output;
+use crate::text;
 
 #[derive(Debug, Deserialize)]
 struct Pin {
@@ -76,7 +78,7 @@ pub(super) async fn list(common: &Common, client: &AdminClient) -> Result<Verdic
         text::print("Nothing is pinned.\n")?;
         return Ok(Verdict::Good);
     }
-    let mut rows = Rows::new(&[">Length", ">Stored", "URL"]);
+    let mut rows = Rows::new(&[">Length", ">Stored", "~URL"]);
     for Pin { url, object } in pins {
         let [length, stored] = match object {
             Some(object) => {
@@ -86,7 +88,7 @@ pub(super) async fn list(common: &Common, client: &AdminClient) -> Result<Verdic
         };
         rows.push([length, stored, url]);
     }
-    text::print(&rows.render())?;
+    text::print(&rows.render(Output::standard()))?;
     Ok(Verdict::Good)
 }
 

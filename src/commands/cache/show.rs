@@ -86,7 +86,9 @@ fn render(object: &Object, now: u64) -> Result<String, std::fmt::Error> {
     writeln!(out, "Pinned         {pinned}")?;
     let in_flight = if object.in_flight { "yes: bytes of it are being fetched" } else { "no" };
     writeln!(out, "In flight      {in_flight}")?;
-    let shown = |value: &Option<String>| value.as_deref().map_or_else(none, text::printable);
+    let shown = |value: &Option<String>| {
+        value.as_deref().map_or_else(none, |value| text::printable(value).into_owned())
+    };
     writeln!(out, "ETag           {}", shown(&object.etag))?;
     writeln!(out, "Last-Modified  {}", shown(&object.last_modified))?;
     if !object.headers.is_empty() {

@@ -1,7 +1,5 @@
 //! `mcc cache status`: the drives and what is on them, traffic, origins.
 
-use std::fmt::Write;
-
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +8,9 @@ use super::{Verdict, now, print_json, time};
 use crate::admin_client::AdminClient;
 use crate::cli::Common;
 use crate::node::status::PartState;
-use crate::text::{self, Rows};
+use crate::table::{Rows, indented, labelled};
+use crate::terminal::Output;
+use crate::text;
 
 #[derive(Debug, Deserialize)]
 struct Cache {
@@ -89,90 +89,100 @@ pub(super) async fn run(common: &Common, client: &AdminClient) -> Result<Verdict
     if common.json {
         print_json(&answer)?;
     } else {
-        text::print(&render(&cache)?)?;
+        text::print(&render(&cache, Output::standard()))?;
     }
     let offline = |drive: &Drive| matches!(drive.state, State::Offline { .. });
     Ok(Verdict::of(!cache.store.drives.iter().any(offline)))
 }
 
-fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
+/// Where the values begin.
+const VALUES_AT: usize = 10;
+
+fn render(cache: &Cache, output: Output) -> String {
     let mut out = String::new();
     let store = &cache.store;
-    writeln!(
-        out,
-        "Content   {} of {} used ({}), {} ({} pinned), {}",
+    let content = format!(
+        "{} of {} used ({}), {} ({} pinned), {}",
         text::bytes(store.used),
         text::bytes(store.size),
         text::percent(store.used, store.size),
         text::objects(store.objects),
         text::count(cache.pins),
         text::blocks(store.blocks)
-    )?;
-    writeln!(
-        out,
-        "Traffic   {} sent to clients, {} fetched from origins",
+    );
+    out.push_str(&labelled("Content", VALUES_AT, &content, output));
+    let traffic = format!(
+        "{} sent to clients, {} fetched from origins",
         text::bytes(cache.egress_bytes),
         text::bytes(cache.fill_bytes)
-    )?;
+    );
+    out.push_str(&labelled("Traffic", VALUES_AT, &traffic, output));
     let hits = match cache.byte_hit_ratio {
         Some(ratio) => format!("{:.1} % of the bytes sent had not to be fetched", ratio * 100.0),
         None => "nothing has been sent yet".to_owned(),
     };
-    writeln!(out, "Hit ratio {hits}")?;
-    writeln!(
-        out,
-        "Now       {} connections, {} being fetched by {} requests{}",
-        text::count(cache.connections),
+    out.push_str(&labelled("Hit ratio", VALUES_AT, &hits, output));
+    let going_on = format!(
+        "{}, {} being fetched by {}{}",
+        text::counted(cache.connections, "connection", "connections"),
         text::objects(cache.objects_in_flight),
-        text::count(cache.fills_in_flight),
+        text::counted(cache.fills_in_flight, "request", "requests"),
         if cache.draining { "; draining" } else { "" }
-    )?;
+    );
+    out.push_str(&labelled("Now", VALUES_AT, &going_on, output));
     out.push('\n');
-    out.push_str(&drives(&store.drives));
+    out.push_str(&drives(&store.drives, output));
     for drive in &store.drives {
-        let path = text::printable(&drive.path);
-        match &drive.state {
-            State::Up => {}
-            State::Opening { read, records } => writeln!(
-                out,
-                "\n{path} is being opened ({} of its index read): nothing to do, it joins by itself",
+        let path = &drive.path;
+        let words = match &drive.state {
+            State::Up => String::new(),
+            State::Opening { read, records } => format!(
+                "{path} is being opened ({} of its index read): nothing to do, it joins by itself",
                 text::percent(*read, *records)
-            )?,
-            State::Offline { reason, action, since } => writeln!(
-                out,
-                "\n{path} is offline since {}: {}\n    {}",
-                time(*since),
-                text::printable(reason),
-                text::printable(action)
-            )?,
+            ),
+            State::Offline { reason, since, .. } => {
+                format!("{path} is offline since {}: {reason}", time(*since))
+            }
+        };
+        paragraph(&mut out, &words, output);
+        if let State::Offline { action, .. } = &drive.state {
+            out.push_str(&indented(action, 4, output));
         }
         if let Some(note) = &drive.note {
-            writeln!(out, "\n{path}: {}", text::printable(note))?;
+            paragraph(&mut out, &format!("{path}: {note}"), output);
         }
     }
     if !cache.origins.is_empty() {
         out.push('\n');
-        out.push_str(&origins(&cache.origins));
+        out.push_str(&origins(&cache.origins, output));
     }
     for origin in &cache.origins {
         if let Some(LastError { text, at }) = &origin.last_error {
-            let (origin, text) = (text::printable(&origin.origin), text::printable(text));
-            writeln!(out, "\n{origin} does not answer since {}: {text}", time(*at))?;
+            let words = format!("{} does not answer since {}: {text}", origin.origin, time(*at));
+            paragraph(&mut out, &words, output);
         }
     }
-    Ok(out)
+    out
 }
 
-fn drives(drives: &[Drive]) -> String {
+/// What there is to say, after an empty line.
+fn paragraph(out: &mut String, words: &str, output: Output) {
+    if !words.is_empty() {
+        out.push('\n');
+        out.push_str(&indented(words, 0, output));
+    }
+}
+
+fn drives(drives: &[Drive], output: Output) -> String {
     let mut space = Rows::new(&[
         "Drive",
         "State",
         ">Used",
         ">Size",
         ">Full",
-        ">Blocks",
-        ">Pinned",
-        ">Scrubbed",
+        "?>Blocks",
+        "?>Pinned",
+        "?>Scrubbed",
     ]);
     let mut counts =
         Rows::new(&["Drive", ">Written", ">Evicted", ">Refused", ">Errors", ">Slow", ">Corrupt"]);
@@ -205,8 +215,8 @@ fn drives(drives: &[Drive]) -> String {
     }
     format!(
         "{}\nSince the start, in blocks of 1 MiB; errors and slow ones in operations:\n{}",
-        space.render(),
-        counts.render()
+        space.render(output),
+        counts.render(output)
     )
 }
 
@@ -218,7 +228,7 @@ fn scrubbed(scrub: &Scrub, now: u64) -> String {
     }
 }
 
-fn origins(origins: &[Origin]) -> String {
+fn origins(origins: &[Origin], output: Output) -> String {
     let mut rows = Rows::new(&["Origin", ">Sent", ">Fetched", ">Failures"]);
     for origin in origins {
         rows.push([
@@ -228,5 +238,5 @@ fn origins(origins: &[Origin]) -> String {
             text::count(origin.failures),
         ]);
     }
-    rows.render()
+    rows.render(output)
 }

@@ -71,7 +71,7 @@ pub struct SkippedPeer {
     pub address: IpAddr,
     /// Its AS number.
     pub asn: u32,
-    /// Its messages, or entries of a table.
+    /// Its UPDATEs, or entries of a table.
     pub updates: u64,
 }
 

@@ -116,6 +116,24 @@ fn a_table_is_judged_by_the_rules_of_its_neighbor() {
 }
 
 #[test]
+fn only_updates_are_counted_as_such() {
+    let open = their_message(1, &[4, 0xfe, 0x4c, 0, 90, 192, 0, 2, 1, 0]);
+    let (keepalive, notification) = (their_message(4, &[]), their_message(3, &[6, 4]));
+    let (first, second) = (update(&["20.0.0.0/16"], BLOCK), update(&["20.1.0.0/16"], BLOCK));
+    let messages = [&open, &keepalive, &first, &keepalive, &second, &keepalive, &notification];
+    let records: Vec<_> = messages.into_iter().map(|bytes| message(1000, true, bytes)).collect();
+    let report = replay(settings(), &records).report();
+    assert_eq!((report.records, report.peers[0].updates, report.malformed_updates), (7, 2, 0));
+    let other = ReplaySettings { only_peer: Some(STRANGER), ..settings() };
+    assert_eq!(replay(other, &records).report().skipped_peers[0].updates, 2);
+}
+
+fn their_message(code: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(19 + body.len()).unwrap();
+    [&[0xff; 16], &length.to_be_bytes()[..], &[code], body].concat()
+}
+
+#[test]
 fn one_neighbors_rules_can_judge_every_peer_or_one() {
     let records = [peers(), rib("20.0.0.0/16", &[(0, BLOCK), (1, BLOCK)])];
     let all = ReplaySettings { rules_of: Some(ROUTER), ..settings() };

@@ -66,3 +66,46 @@ fn a_restarted_node_says_so_until_a_session_is_up() {
     f.wait();
     assert!(!restarting(&mut f));
 }
+
+/// Whichever side it was that minded.
+#[test]
+fn an_open_that_is_not_taken_comes_with_advice_about_both_opens() {
+    use mcc_config::BgpRole::{Customer, Provider};
+
+    let advice = |f: &mut Fixture, event: Event| {
+        let mut actions = Vec::new();
+        f.peer.handle(event, f.now, &mut actions);
+        let error = actions.into_iter().find_map(|action| match action {
+            Action::Failed(error) => error.advice,
+            _ => None,
+        });
+        error.unwrap()
+    };
+    let dialled = |ours| {
+        let mut f = Fixture::new(|settings| (settings.asn, settings.role) = (64500, ours));
+        f.feed(Event::Start);
+        f.feed(Event::Connected);
+        f
+    };
+    let mut theirs = their_open(LOW);
+    theirs.asn = 64500;
+    theirs.capabilities.push(Capability::Role(3));
+    let theirs = || Event::Received(Dialled, Message::Open(theirs.clone()));
+    let mismatch = || {
+        let mismatch = Notification::new(NotificationCode::OpenMessage, 11);
+        Event::Received(Dialled, Message::Notification(mismatch))
+    };
+
+    let by_us = advice(&mut dialled(Some(Customer)), theirs());
+    assert!(by_us.contains("customer and the router that it is customer: set"), "{by_us}");
+    let unheard = advice(&mut dialled(Some(Customer)), mismatch());
+    assert!(unheard.contains("so the router has to be provider"), "{unheard}");
+    let mut f = dialled(None);
+    f.feed(theirs());
+    let heard = advice(&mut f, mismatch());
+    assert!(heard.ends_with("set `role = \"provider\"` here"), "{heard}");
+    let mut f = dialled(Some(Provider));
+    f.feed(theirs());
+    let fits = advice(&mut f, mismatch());
+    assert!(fits.contains("which fit"), "{fits}");
+}
