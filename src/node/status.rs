@@ -74,7 +74,9 @@ impl FootprintSummary {
     pub(crate) fn told_in_words(&self) -> String {
         let known = match (&self.generation, &self.held) {
             (None, _) => return "not advertised: no control plane is configured".to_owned(),
-            (Some(_), Some(_)) => "held back: the control plane knows what was before".to_owned(),
+            (Some(_), Some(_)) => {
+                return "held back: the control plane knows what was before".to_owned();
+            }
             (Some(_), None) if self.acknowledged && self.damped == 0 => {
                 "all acknowledged by the control plane".to_owned()
             }

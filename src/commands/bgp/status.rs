@@ -378,7 +378,7 @@ mod tests {
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
             "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows what was \
-             before, but for 5 that flap\n",
+             before\n",
             "    no client is steered by 2 prefixes of it: IPv6 is off\n",
             "    5 flap and are kept back until they are calm: `mcc footprint --damped`\n",
             "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once, 1m 1s ago; \

@@ -73,7 +73,8 @@ impl Dialect for Bird {
     }
 
     fn said(&self, router: &Container, _: &Site) -> Result<String, String> {
-        router.ask("show protocols all node")
+        // What ended the session is shown until the next attempt only, but logged too.
+        Ok(router.log() + &router.ask("show protocols all node")?)
     }
 
     fn words(&self) -> Words {
