@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 
 use serde_json::Value;
 
-use crate::support::computed_origin::{ComputedOrigin, Download, download};
+use crate::support::computed_origin::{ComputedOrigin, Download, download, download_pausing};
 use crate::support::node::{Node, Setup};
 use crate::support::volume::Volume;
 
@@ -89,6 +91,42 @@ fn a_drive_that_becomes_read_only_is_named_and_nobody_notices() {
     assert!(status.contains(volume.path().to_str().unwrap()), "{status}");
     // Cached or not, it is served.
     whole(&node, "/before-5000000");
+}
+
+#[test]
+fn running_downloads_outlive_their_file_system() {
+    const DOWNLOADS: usize = 16;
+    let Some(volume) = Volume::create(160 * MIB) else { return };
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, &volume.path()).start();
+    let path = format!("/shut-down-{}", 24 * MIB);
+    whole(&node, &path);
+    node.wait_for("stored blocks", "status", |_| {
+        (drive(&node)["blocks"].as_u64()? >= 24).then_some(())
+    });
+    // Each has begun, and its connection owes bytes of the drive, when that ends.
+    let (begun, ended) = (Barrier::new(DOWNLOADS + 1), Barrier::new(DOWNLOADS + 1));
+    let client = || {
+        let pause = || {
+            begun.wait();
+            ended.wait();
+        };
+        download_pausing(node.setup.http, &path, None, 0, pause)
+    };
+    let downloads = thread::scope(|scope| {
+        let clients: Vec<_> = (0..DOWNLOADS).map(|_| scope.spawn(client)).collect();
+        begun.wait();
+        volume.shut_down();
+        ended.wait();
+        clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    for download in &downloads {
+        assert!(matches!(download, Download::Whole { .. }), "{downloads:?}");
+    }
+    let drive = drive(&node);
+    assert!(drive["errors"].as_u64().unwrap() > 0, "{drive}");
+    let metrics = node.admin("/metrics").text();
+    assert!(metrics.contains("mcc_http_broken_responses_total 0"), "{metrics}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! blocks. A run's bytes go into [`flight`]s, which readers follow in memory.
 
 mod answer;
+mod content;
 mod coordinator;
 mod flight;
 mod freshness;
@@ -30,8 +31,11 @@ use tokio_util::task::TaskTracker;
 #[cfg(fuzzing)]
 pub use answer::claim;
 pub(crate) use answer::passed_on;
+#[cfg(test)]
+pub(crate) use content::Elsewhere;
+pub(crate) use content::{Chunk, Content, Replacement, Source, StoredPart};
 pub use prefill::{FillRate, PrefillError, PrefillProgress, Prefilled};
-pub(crate) use reader::{Chunk, Content, Delivery, ObjectReader, Source};
+pub(crate) use reader::ObjectReader;
 pub(crate) use ticket::Ticket;
 
 use coordinator::{Coordinator, Message};

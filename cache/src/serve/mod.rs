@@ -32,7 +32,7 @@ pub(crate) use egress::EgressGate;
 pub(crate) use head::NodeId;
 pub(crate) use pace::PaceLimits;
 
-use body::Outlet;
+use outbox::Outbox;
 use socket::ClientSocket;
 use transport::PlainTransport;
 
@@ -166,8 +166,7 @@ impl Server {
     ) {
         let transport = PlainTransport::new(socket);
         let outbox = transport.outbox();
-        let outlet = move || Outlet::File(outbox.clone());
-        self.connection(transport, outlet, refusal, shutdown).await;
+        self.connection(transport, Some(outbox), refusal, shutdown).await;
     }
 
     async fn tls_connection(
@@ -185,7 +184,7 @@ impl Server {
         };
         match handshake {
             Ok(Ok(stream)) => {
-                self.connection(TokioIo::new(stream), || Outlet::Memory, refusal, shutdown).await;
+                self.connection(TokioIo::new(stream), None, refusal, shutdown).await;
             }
             // Scanners and clients that do not trust the certificate: their business.
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
@@ -204,11 +203,12 @@ impl Server {
         }
     }
 
-    /// Serves one connection, whose answers go out by `outlet`; with a `refusal` it is told that in a 503 and closed.
+    /// Serves one connection. Content on drives is promised in its `outbox`, which only a [`PlainTransport`] makes: without
+    /// one, everything comes in memory. With a `refusal` the client is told that in a 503, and the connection closed.
     async fn connection<T>(
         self: Arc<Self>,
         transport: T,
-        outlet: impl Fn() -> Outlet,
+        outbox: Option<Outbox>,
         refusal: Option<&'static str>,
         shutdown: CancellationToken,
     ) where
@@ -218,13 +218,13 @@ impl Server {
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            let (server, outlet) = (server.clone(), outlet());
+            let (server, outbox) = (server.clone(), outbox.clone());
             let answer = async move {
                 if let Some(why) = refusal {
                     server.counters.request(crate::counters::RequestResult::Unavailable);
                     return Ok(head::unavailable(why));
                 }
-                server.answer(request, outlet).await
+                server.answer(request, outbox).await
             };
             // Boxed: hyper keeps the room for it between requests, which is most of what an idle connection takes.
             answer.boxed()

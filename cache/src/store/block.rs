@@ -88,6 +88,11 @@ impl PinnedBlock {
         self.length
     }
 
+    /// Which block of its object it is.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Reads `range` of the block on the drive's reader threads, and waits for one to be free.
     /// Up to [`READ_WINDOW`](super::READ_WINDOW) bytes come in a buffer that is used again.
     ///
