@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::computed_origin::{ComputedOrigin, Download, download, download_pausing};
 use crate::support::node::{Node, Setup};
 use crate::support::volume::Volume;
+use crate::support::wait::wait_for;
 
 const MIB: u64 = 1 << 20;
 
@@ -35,7 +36,7 @@ fn drive(node: &Node) -> Value {
 /// Downloads until the drive has been given up.
 #[track_caller]
 fn wait_until_offline(node: &Node, mut next: impl FnMut() -> String) -> Value {
-    crate::support::wait::wait_for("drive offline", || {
+    wait_for("drive offline", || {
         // Every one of them is whole and right, whatever the drive does.
         whole(node, &next());
         let drive = drive(node);
@@ -127,6 +128,47 @@ fn running_downloads_outlive_their_file_system() {
     assert!(drive["errors"].as_u64().unwrap() > 0, "{drive}");
     let metrics = node.admin("/metrics").text();
     assert!(metrics.contains("mcc_http_broken_responses_total 0"), "{metrics}");
+}
+
+#[test]
+fn an_offline_drive_can_be_unmounted_mended_and_taken_back() {
+    let Some(volume) = Volume::create(160 * MIB) else { return };
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, &volume.path()).start();
+    let path = format!("/kept-{}", 8 * MIB);
+    whole(&node, &path);
+    node.wait_for("checkpoint", "status", |_| {
+        let drive = drive(&node);
+        (drive["blocks"] == 8 && drive["checkpoints"].as_u64()? > 0).then_some(())
+    });
+    // One client is in the middle of it, and takes nothing until all is over.
+    let (begun, over) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let pause = || {
+                begun.wait();
+                over.wait();
+            };
+            download_pausing(node.setup.http, &path, None, 0, pause)
+        });
+        begun.wait();
+        volume.shut_down();
+        let mut n = 0;
+        wait_until_offline(&node, || {
+            n += 1;
+            format!("/offline/{n}-1500000")
+        });
+        wait_for("unmounted", || volume.try_unmount());
+        assert_eq!(drive_state(&node), "offline");
+        volume.mount();
+        node.ask(&format!("cache online {}", volume.path().display())).good();
+        node.wait_for("drive up", "status", |_| (drive_state(&node) == "up").then_some(()));
+        let again = whole(&node, &path);
+        assert!(again.contains("hit"), "{again}");
+        over.wait();
+        let slow = slow.join().unwrap();
+        assert!(matches!(slow, Download::Whole { .. }), "{slow:?}");
+    });
 }
 
 #[test]

@@ -52,7 +52,12 @@ impl Volume {
 
     #[track_caller]
     pub(crate) fn unmount(&self) {
-        run("umount", &[path(&self.path())]).unwrap();
+        self.try_unmount().unwrap();
+    }
+
+    /// Unmounts it, or says why that cannot be: somebody has files of it open.
+    pub(crate) fn try_unmount(&self) -> Result<(), String> {
+        run("umount", &[path(&self.path())]).map(drop)
     }
 
     /// Makes it read-only under whoever uses it, as ext4 does after an error of the device.

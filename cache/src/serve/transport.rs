@@ -83,35 +83,39 @@ fn keep(fd: BorrowedFd<'_>, owed: Owed<'_>) -> io::Result<Kept> {
         Owed::Memory(bytes) => return Ok(Kept::Sent(send(fd, &[IoSlice::new(bytes)], false)?)),
         Owed::Stored(part) => part,
     };
-    let (file, start) = part.block().location();
-    let mut offset = start + u64::from(part.range().start);
     let length = part.len().min(CALL as usize);
-    let error = match rustix::fs::sendfile(fd, file, Some(&mut offset), length) {
+    let sent = part.block().send(|file, start| {
+        let mut offset = start + u64::from(part.range().start);
+        Ok(rustix::fs::sendfile(fd, file, Some(&mut offset), length)?)
+    });
+    let error = match sent {
         Ok(0) => io::Error::from(io::ErrorKind::UnexpectedEof),
         Ok(sent) => return Ok(Kept::Sent(sent)),
-        Err(error) if is_of_the_socket(error) => return Err(error.into()),
-        Err(error) => error.into(),
+        Err(error) if is_of_the_socket(&error) => return Err(error),
+        Err(error) => error,
     };
     part.block().failed_to_send(&error);
     Ok(Kept::TurnOver)
 }
 
 /// Whether sendfile(2) has met this error at the socket or in the system, not at the file.
-fn is_of_the_socket(error: Errno) -> bool {
-    !matches!(
-        error,
-        Errno::IO
-            | Errno::NODATA
-            | Errno::REMOTEIO
-            | Errno::BADMSG
-            | Errno::UCLEAN
-            | Errno::STALE
-            | Errno::NXIO
-            | Errno::NODEV
-            | Errno::ROFS
-            | Errno::OVERFLOW
-            | Errno::INVAL
-    )
+fn is_of_the_socket(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| {
+        !matches!(
+            error,
+            Errno::IO
+                | Errno::NODATA
+                | Errno::REMOTEIO
+                | Errno::BADMSG
+                | Errno::UCLEAN
+                | Errno::STALE
+                | Errno::NXIO
+                | Errno::NODEV
+                | Errno::ROFS
+                | Errno::OVERFLOW
+                | Errno::INVAL
+        )
+    })
 }
 
 impl Read for PlainTransport {

@@ -174,11 +174,15 @@ impl PinnedBlock {
         self.pin.drive.slab.can_be_sent()
     }
 
-    /// The slab, and the offset of the block's first byte in it, to send from. Only for what
+    /// Has `send` send from the slab, where the block begins at the offset that it is told. Only for what
     /// [`is_at_hand`](Self::is_at_hand) or was [loaded](Self::load).
-    pub(crate) fn location(&self) -> (&File, u64) {
+    ///
+    /// # Errors
+    /// What `send` says, or that the drive has gone offline.
+    pub(crate) fn send<T>(&self, send: impl FnOnce(&File, u64) -> io::Result<T>) -> io::Result<T> {
         self.pin.drive.states.note_sent(self.pin.slot);
-        (self.pin.drive.slab.raw(), self.pin.drive.offset(self.pin.slot))
+        let offset = self.pin.drive.offset(self.pin.slot);
+        self.pin.drive.slab.with(|file| send(file, offset))
     }
 
     /// The drive failed while the block was being sent by reference: nobody gets it any more.

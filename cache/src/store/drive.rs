@@ -135,10 +135,10 @@ impl Drive {
     /// Takes note of a failed operation; too many take the drive offline. A file system without space
     /// is no fault of the drive: what it holds is well, and it tries again.
     pub(super) fn failed(&self, doing: &str, error: &io::Error) {
-        count(&self.counts.errors);
         if !self.is_up() {
             return;
         }
+        count(&self.counts.errors);
         let drive = self.disk.path().display();
         tracing::warn!(%drive, %error, doing, "drive error");
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,6 +173,13 @@ impl Drive {
         if let Some(carer) = self.carer.get() {
             carer.unpark();
         }
+    }
+
+    /// Closes its files: what is offline may be unmounted, whoever still has blocks of it pinned.
+    pub(super) fn close_files(&self) {
+        self.slab.close();
+        self.table.close();
+        self.scrub.close_file();
     }
 
     /// What an operator should know although it is up.

@@ -342,7 +342,7 @@ impl Keeper {
         }
     }
 
-    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// Forgets all that it holds, for everyone, and gives back memory, files and lock. Whoever waits for a
     /// checkpoint learns that there is none.
     pub(super) fn let_go(mut self) -> Arc<Drive> {
         let slots: Vec<u32> = self.inventory.taken().collect();
@@ -350,6 +350,8 @@ impl Keeper {
             self.inventory.release(&self.drive, slot);
         }
         let drive = Arc::clone(&self.drive);
+        drive.close_files();
+        self.checkpoint.log.file().close();
         drop(self);
         drive.let_go.store(true, Ordering::Release);
         drive

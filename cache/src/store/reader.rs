@@ -118,14 +118,12 @@ impl Reader {
         let place = Place { pin, number, block, length };
         match work {
             Work::Read { mut buffer, reply } if !reply.is_closed() => {
-                let result = self.check(&place, range.start, buffer.as_mut());
-                place.note(&result);
+                let result = place.note(self.check(&place, range.start, buffer.as_mut()));
                 drop(place);
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
             Work::Load { reply } if !reply.is_closed() => {
-                let result = self.check(&place, 0, &mut []);
-                place.note(&result);
+                let result = place.note(self.check(&place, 0, &mut []));
                 drop(place);
                 let _ = reply.send(result);
             }
@@ -207,9 +205,11 @@ impl Place {
     }
 
     /// Has the drive forget a block that could not be read.
-    fn note<T>(&self, result: &Result<T, Failure>) {
+    fn note(&self, result: Result<(), Failure>) -> Result<(), Failure> {
         let (drive, slot) = (&self.pin.drive, self.pin.slot);
-        match result {
+        match &result {
+            // Its files are closed.
+            Err(_) if !drive.is_up() => return Err(Failure::Gone),
             Err(Failure::Drive(error)) => {
                 drive.drop_block(slot);
                 drive.failed("reading a block", error);
@@ -220,7 +220,8 @@ impl Place {
                 let drive = drive.disk.path().display();
                 tracing::warn!(%drive, slot, "checksum wrong, block dropped");
             }
-            Ok(_) | Err(Failure::Gone) => {}
+            Ok(()) | Err(Failure::Gone) => {}
         }
+        result
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Scrub {
     checked: AtomicU64,
     order: Mutex<Option<(Verification, Arc<DriveRun>)>>,
     thread: OnceLock<Thread>,
+    /// The slab, past the page cache; none where that cannot be.
+    direct: OnceLock<DiskFile>,
 }
 
 /// The next block to look at, as the keeper knows it.
@@ -91,6 +93,14 @@ impl Scrub {
         }
     }
 
+    /// The drive has gone offline.
+    pub(super) fn close_file(&self) {
+        if let Some(direct) = self.direct.get() {
+            direct.close();
+        }
+        self.wake();
+    }
+
     fn take_order(&self) -> Option<(Verification, Arc<DriveRun>)> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -119,9 +129,12 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
         0 => BETWEEN_PASSES.saturating_sub(Duration::from_secs(since)),
         _ => Duration::ZERO,
     };
+    if let Ok(direct) = drive.disk.open_direct(Part::Slab) {
+        let _ = drive.scrub.direct.set(direct);
+    }
     let scrubber = Scrubber {
         drive: Arc::downgrade(drive),
-        direct: drive.disk.open_direct(Part::Slab).ok(),
+        is_direct: true,
         buffer: Vec::new(),
         pace: Pace::new(rate, now),
         rest_until: now + rest,
@@ -136,8 +149,8 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
 /// The thread's state.
 struct Scrubber {
     drive: Weak<Drive>,
-    /// Past the page cache; `None` where that cannot be.
-    direct: Option<DiskFile>,
+    /// Whether it has not been found out that the file system cannot read past the page cache.
+    is_direct: bool,
     buffer: Vec<u8>,
     pace: Pace,
     rest_until: Instant,
@@ -299,13 +312,13 @@ impl Scrubber {
         let offset = drive.offset(slot);
         self.buffer.resize(BLOCK as usize + ALIGN, 0);
         let start = self.buffer.as_ptr().align_offset(ALIGN);
-        if let Some(direct) = &self.direct {
+        if let Some(direct) = drive.scrub.direct.get().filter(|_| self.is_direct) {
             // A slot is a multiple of this: it ends no sooner.
             let whole = start..start + length.next_multiple_of(ALIGN);
             let place = self.buffer.get_mut(whole).unwrap_or_default();
             match direct.read(place, offset) {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-                    self.direct = None;
+                    self.is_direct = false;
                 }
                 result => {
                     result?;

@@ -60,7 +60,7 @@ async fn a_drive_of_the_first_format_is_kept_and_grows_small_slots() {
     let object = store.publish(&key("/a"), &meta(1, blocks(20) + 5));
     write_all(&store, &object);
     // As before: a block lies where its slot's number says, however short it is.
-    let (_, offset) = store.block(&object, 20).unwrap().location();
+    let offset = store.block(&object, 20).unwrap().send(|_, offset| Ok(offset)).unwrap();
     assert_eq!(offset % u64::from(BLOCK), 0);
     store.close();
     drop(store);
@@ -75,7 +75,7 @@ async fn a_drive_of_the_first_format_is_kept_and_grows_small_slots() {
         write_all(&store, &store.publish(&key(&format!("/small/{n}")), &meta(1, 100)));
     }
     let small = store.object(&key("/small/9")).unwrap();
-    let (_, offset) = store.block(&small, 0).unwrap().location();
+    let offset = store.block(&small, 0).unwrap().send(|_, offset| Ok(offset)).unwrap();
     assert_eq!(offset / u64::from(BLOCK), u64::from(SLOTS), "in the part that is new");
     store.close();
     drop(store);

@@ -3,6 +3,8 @@
 use super::super::bay::Progress;
 use super::super::layout::Class;
 use super::super::recover::prepare;
+use std::os::unix::fs::FileExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -75,9 +77,9 @@ async fn another_generation_takes_the_place_of_the_old_one() {
         store.flush();
     }
     assert!(read(&pinned).await.unwrap() == content(&old, 1), "its slot was not refilled");
-    let (slab, offset) = pinned.location();
     let mut bytes = vec![0; BLOCK as usize];
-    std::os::unix::fs::FileExt::read_exact_at(slab, &mut bytes, offset).unwrap();
+    let read = |slab: &fs::File, offset| slab.read_exact_at(&mut bytes, offset);
+    pinned.send(read).unwrap();
     assert!(bytes == content(&old, 1), "the same for who sends from the slab");
     assert!(check_all(&store).await > 0);
 }
