@@ -58,9 +58,14 @@ const DRIVE_COUNTERS: &[DriveMetric] = &[
     ("drive_slow_operations", "Operations that took longer than a second", |d| d.counts.slow),
     ("drive_hung_operations", "Operations that did not come back", |d| d.counts.hung),
     ("drive_corrupt_blocks", "Blocks dropped for a wrong checksum", |d| d.counts.corrupt),
-    ("drive_dropped_records", "Records dropped at start: torn, damaged or unknown", |d| {
-        d.counts.records_dropped
+    ("drive_lost_records", "Records lost before the drive was opened: damaged or unknown", |d| {
+        d.counts.records_lost
     }),
+    (
+        "drive_dropped_records",
+        "Records dropped when the drive was opened: lost, replaced or purged",
+        |d| d.counts.records_dropped,
+    ),
     ("drive_evicted_blocks", "Blocks evicted to make room", |d| d.counts.evicted),
     ("drive_refused_blocks", "Blocks not stored because the drive could not keep up", |d| {
         d.counts.refused

@@ -6,7 +6,7 @@ use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{DynamicStatus, NeighborDetail, NeighborStatus, SpeakerStatus};
 use mcc_cache::CacheStatus;
-use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
+use mcc_cache::store::{DamageFound, DriveState, DriveStatus, Offline, Opening};
 use mcc_control::api::types::{DriveReport, Heartbeat, SessionReport, Traffic as TrafficReport};
 use serde::Serialize;
 
@@ -36,7 +36,20 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
 
 /// What is not as it should be, though the node is fit to serve.
 pub(super) fn warnings(view: &View) -> Vec<String> {
-    view.cache.status().store.drives.iter().filter_map(drive_trouble).collect()
+    let drives = view.cache.status().store.drives;
+    let damaged = drives.iter().filter_map(|drive| {
+        let (what, action) = damage(drive)?;
+        Some(format!("drive {}: {what}: {action}", drive.path.display()))
+    });
+    drives.iter().filter_map(drive_trouble).chain(damaged).collect()
+}
+
+/// What is damaged on a drive that is up, and what to do about it.
+fn damage(drive: &DriveStatus) -> Option<(String, String)> {
+    let DamageFound { what, action, since } = drive.damage.clone()?;
+    let since = seconds_since(UNIX_EPOCH + Duration::from_secs(since));
+    let what = format!("{what} (noticed {} ago)", crate::text::duration(since));
+    (drive.state == DriveState::Up).then_some((what, action))
 }
 
 /// Why a drive does not take part, and what to do about it; `None`: it does.
@@ -211,29 +224,26 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
     let name = format!("drive {}", drive.path.display());
     let filled =
         || format!("{} of {} used", crate::text::bytes(drive.used), crate::text::bytes(drive.size));
-    match (&drive.state, &drive.note) {
-        (DriveState::Up, None) => Part {
-            name,
-            state: PartState::Up,
-            since_seconds: Some(up),
-            detail: filled(),
-            advice: None,
-        },
-        (DriveState::Up, Some(note)) => Part {
-            name,
-            state: PartState::Warning,
-            since_seconds: Some(up),
-            detail: filled(),
-            advice: Some(note.clone()),
-        },
-        (DriveState::Opening(opening), _) => Part {
+    match &drive.state {
+        DriveState::Up => {
+            let (damage, action) = damage(drive).unzip();
+            let advice: Vec<String> = action.into_iter().chain(drive.note.clone()).collect();
+            Part {
+                name,
+                state: if advice.is_empty() { PartState::Up } else { PartState::Warning },
+                since_seconds: Some(up),
+                detail: std::iter::once(filled()).chain(damage).collect::<Vec<_>>().join("; "),
+                advice: (!advice.is_empty()).then(|| advice.join("; ")),
+            }
+        }
+        DriveState::Opening(opening) => Part {
             name,
             state: PartState::Warning,
             since_seconds: None,
             detail: opening_words(*opening),
             advice: Some(OPENING_ADVICE.to_owned()),
         },
-        (DriveState::Offline(offline), _) => Part {
+        DriveState::Offline(offline) => Part {
             name,
             state: PartState::Down,
             since_seconds: Some(seconds_since(UNIX_EPOCH + Duration::from_secs(offline.since))),

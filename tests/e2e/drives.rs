@@ -219,3 +219,36 @@ fn a_drive_whose_file_system_is_not_mounted_is_refused() {
     let again = whole(&node, "/mounted-5000000");
     assert!(again.contains("hit"), "{again}");
 }
+
+#[test]
+fn damage_is_told_until_all_the_rest_was_compared() {
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, Path::new("drive")).start();
+    let path = format!("/damaged-{}", 4 * MIB);
+    whole(&node, &path);
+    node.wait_for("stored blocks", "cache status", |status| {
+        (status["store"]["drives"][0]["blocks"] == 4).then_some(())
+    });
+    let (setup, stopped) = node.stop();
+    let slab = stopped.folder.path().join("drive/slab");
+    let mut bytes = std::fs::read(&slab).unwrap();
+    bytes.chunks_mut(MIB as usize).for_each(|block| block[1000] = !block[1000]);
+    std::fs::write(&slab, bytes).unwrap();
+    let node = setup.start_in(stopped.folder);
+    let ready = || node.admin("/readyz").json();
+    assert_eq!(ready()["warnings"], Value::Array(vec![]));
+    whole(&node, &path);
+    let warning = ready()["warnings"][0].as_str().unwrap().to_owned();
+    for words in ["drive drive: ", "not what had been stored", "ago", "mcc cache verify --drive"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+    assert_eq!(ready()["ready"], true);
+    for command in ["status", "cache status"] {
+        let told = node.ask(command).good().stdout;
+        assert!(told.contains("not what had been stored"), "{told}");
+    }
+    node.ask("cache verify");
+    node.wait_for("end of the warning", "status", |_| {
+        (ready()["warnings"] == Value::Array(vec![])).then_some(())
+    });
+}

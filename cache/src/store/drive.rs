@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::NotStored;
+use super::damage::DamageLog;
 use super::disk::{Disk, DiskFile};
 use super::health::{ERRORS, ErrorWindow, Verdict, WINDOW};
 use super::keeper::Task;
@@ -54,6 +55,7 @@ pub(super) struct Drive {
     pub(super) errors: Mutex<ErrorWindow>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) scrub: Scrub,
+    pub(super) damage: DamageLog,
     /// The thread that looks after it.
     pub(super) carer: OnceLock<Thread>,
 }
@@ -71,6 +73,7 @@ pub(super) struct Counts {
     pub(super) pinned: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) records_dropped: AtomicU64,
+    pub(super) records_lost: AtomicU64,
     pub(super) checkpoints: AtomicU64,
 }
 
@@ -126,10 +129,22 @@ impl Drive {
         }
     }
 
-    /// Drops the block in `slot`, which is damaged: nobody reads it any more from now on.
-    pub(super) fn drop_block(&self, slot: u32) {
-        self.states.condemn(slot);
+    /// Drops the block in `slot`, which cannot be read: nobody tries it any more from now on. False when somebody else
+    /// has found that out.
+    pub(super) fn drop_block(&self, slot: u32) -> bool {
+        let is_first = self.states.condemn(slot);
         self.tell(Task::Dropped(slot));
+        is_first
+    }
+
+    /// Drops the block in `slot`, which is not what was stored there, and takes note of it once.
+    pub(super) fn drop_corrupt(&self, slot: u32, doing: &str) {
+        if self.drop_block(slot) {
+            count(&self.counts.corrupt);
+            self.damage.block();
+            let drive = self.disk.path().display();
+            tracing::warn!(%drive, slot, doing, "checksum wrong, block dropped");
+        }
     }
 
     /// Takes note of a failed operation; too many take the drive offline. A file system without space
@@ -201,6 +216,7 @@ impl Drive {
             path: self.disk.path().to_owned(),
             state: self.offline.get().map_or(DriveState::Up, |o| DriveState::Offline(o.clone())),
             note: self.note(),
+            damage: self.damage.status(self.disk.path()),
             size: self.layout.bytes(),
             used: get(&counts.used),
             blocks: get(&counts.blocks),
@@ -215,6 +231,7 @@ impl Drive {
                 hung: get(&counts.hung),
                 corrupt: get(&counts.corrupt),
                 records_dropped: get(&counts.records_dropped),
+                records_lost: get(&counts.records_lost),
                 checkpoints: get(&counts.checkpoints),
             },
         }

@@ -6,6 +6,7 @@
 //! as what it is, and becomes format 2 when the drive is opened.
 
 use super::BLOCK;
+use super::layout::SlotLayout;
 
 const MAGIC: [u8; 8] = *b"mcc-disk";
 const SIZE: usize = 64;
@@ -47,6 +48,11 @@ pub enum MetaError {
 }
 
 impl DriveMeta {
+    /// The slots that it speaks of.
+    pub(super) fn layout(&self) -> SlotLayout {
+        SlotLayout::new(self.mebibytes, self.plain)
+    }
+
     /// The file's content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -27,7 +27,7 @@
 //! | `residency` | what memory has of a file |
 //! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
 //! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
-//! | `scrub`, `pace`, `verify` | looking for damage |
+//! | `scrub`, `pace`, `verify`, `damage` | looking for damage, and what is told of it |
 //! | `ageing` | what goes first because nobody asks for it |
 
 mod admission;
@@ -38,6 +38,7 @@ mod buffer;
 mod care;
 mod catalog;
 mod checkpoint;
+mod damage;
 mod disk;
 mod drive;
 mod extents;
@@ -94,8 +95,8 @@ pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Opening, PinnedObject, Purged,
-    ScrubStatus, Selector, StoreStatus,
+    DamageFound, DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Opening,
+    PinnedObject, Purged, ScrubStatus, Selector, StoreStatus,
 };
 pub use verify::{Damage, DriveVerifyProgress, Verification, VerifyProgress};
 

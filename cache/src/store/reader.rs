@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::READ_WINDOW;
 use super::buffer::Buffer;
-use super::drive::{Pin, count};
+use super::drive::Pin;
 use super::keeper::Task;
 use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 
@@ -214,12 +214,7 @@ impl Place {
                 drive.drop_block(slot);
                 drive.failed("reading a block", error);
             }
-            Err(Failure::Corrupt) => {
-                count(&drive.counts.corrupt);
-                drive.drop_block(slot);
-                let drive = drive.disk.path().display();
-                tracing::warn!(%drive, slot, "checksum wrong, block dropped");
-            }
+            Err(Failure::Corrupt) => drive.drop_corrupt(slot, "reading"),
             Ok(()) | Err(Failure::Gone) => {}
         }
         result

@@ -195,6 +195,9 @@ impl Scrubber {
             return wait;
         }
         let from = drive.scrub.next_slot.load(Ordering::Relaxed);
+        if from == 0 {
+            drive.damage.pass_begins();
+        }
         match next(drive, from) {
             Ok(Some(block)) => {
                 let (slot, length) = (block.pin.slot, block.length);
@@ -203,6 +206,7 @@ impl Scrubber {
                 self.pace.spent(u64::from(length), now);
             }
             Ok(None) => {
+                drive.damage.pass_ends();
                 drive.scrub.pass_ended();
                 self.rest_until = now + BETWEEN_PASSES;
                 self.write_mark(drive, now);
@@ -223,6 +227,7 @@ impl Scrubber {
     /// Goes over the whole drive at once.
     fn verify(&mut self, drive: &Arc<Drive>, verification: &Verification, run: &Arc<DriveRun>) {
         let mut slot = 0;
+        drive.damage.pass_begins();
         while drive.is_up() && !verification.is_cancelled() {
             if drive.abandoned.load(Ordering::Acquire) {
                 return run.end();
@@ -233,6 +238,7 @@ impl Scrubber {
                     self.check(drive, &block, Some(run));
                 }
                 Ok(None) => {
+                    drive.damage.pass_ends();
                     drive.scrub.pass_ended();
                     self.rest_until = Instant::now() + BETWEEN_PASSES;
                     self.write_mark(drive, Instant::now());
@@ -269,13 +275,10 @@ impl Scrubber {
             }
             Checked::Sound(_) => {}
             Checked::Mismatch => {
-                count(&drive.counts.corrupt);
-                drive.drop_block(slot);
+                drive.drop_corrupt(slot, "scrubbing");
                 if let Some(run) = run {
                     run.note_mismatch(&block.key, block.block);
                 }
-                let drive = drive.disk.path().display();
-                tracing::warn!(%drive, slot, "scrubbing: checksum wrong, block dropped");
             }
             Checked::Failed(error) => {
                 drive.drop_block(slot);

@@ -41,6 +41,7 @@ struct Drive {
     #[serde(flatten)]
     state: State,
     note: Option<String>,
+    damage: Option<Damage>,
     size: u64,
     used: u64,
     blocks: u64,
@@ -52,6 +53,13 @@ struct Drive {
     slow: u64,
     pinned: u64,
     scrub: Scrub,
+}
+
+#[derive(Debug, Deserialize)]
+struct Damage {
+    what: String,
+    action: String,
+    since: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,6 +154,10 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
                 text::printable(action)
             )?,
         }
+        if let Some(Damage { what, action, since }) = &drive.damage {
+            let (what, action) = (text::printable(what), text::printable(action));
+            writeln!(out, "\n{path} is damaged, noticed {}: {what}\n    {action}", time(*since))?;
+        }
         if let Some(note) = &drive.note {
             writeln!(out, "\n{path}: {}", text::printable(note))?;
         }
@@ -178,7 +190,9 @@ fn drives(drives: &[Drive]) -> String {
         Rows::new(&["Drive", ">Written", ">Evicted", ">Refused", ">Errors", ">Slow", ">Corrupt"]);
     for drive in drives {
         let state = match drive.state {
-            State::Up if drive.note.is_some() => PartState::Warning.word(),
+            State::Up if drive.note.is_some() || drive.damage.is_some() => {
+                PartState::Warning.word()
+            }
             State::Up => PartState::Up.word(),
             State::Opening { .. } => "‼ opening",
             State::Offline { .. } => "× offline",

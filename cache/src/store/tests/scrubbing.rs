@@ -45,7 +45,10 @@ async fn a_verification_finds_damage_and_nothing_else() {
     assert_eq!(check_all(&store).await, 9);
     write(&store, &object, 4).unwrap();
     store.flush();
+    let told = only_drive(&store).damage.unwrap();
+    assert!(told.what.starts_with("1 block was not what had been stored"), "{told:?}");
     assert_eq!(finished(&store.verify()).mismatches, 0);
+    assert_eq!(only_drive(&store).damage, None, "all else has been seen to be well");
     assert_eq!(check_all(&store).await, 10);
 }
 
