@@ -187,8 +187,13 @@ impl NodeCollector {
         )?;
         page.counter(
             "http_refused_connections",
-            "Connections closed because there were too many",
-            counters.refused_connections,
+            "Connections refused because there were too many",
+            counters.refused_connections.times,
+        )?;
+        page.counter(
+            "http_file_shortages",
+            "Connections that had to wait because all open files were in use",
+            counters.files_used_up.times,
         )?;
         page.counter(
             "http_slow_clients",

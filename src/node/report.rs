@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::View;
 use super::control_link::LinkState;
 use super::neighbor_report::{NeighborReport, advice, neighbor_part};
+use super::shortage::{self, Shortage};
 use super::status::{
     FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
 };
@@ -36,12 +37,20 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
 
 /// What is not as it should be, though the node is fit to serve.
 pub(super) fn warnings(view: &View) -> Vec<String> {
-    let drives = view.cache.status().store.drives;
+    let cache = view.cache.status();
+    let drives = &cache.store.drives;
     let damaged = drives.iter().filter_map(|drive| {
         let (what, action) = damage(drive)?;
         Some(format!("drive {}: {what}: {action}", drive.path.display()))
     });
-    drives.iter().filter_map(drive_trouble).chain(damaged).collect()
+    let short = shortages(view, &cache).into_iter();
+    let short = short.map(|shortage| format!("{}: {}", shortage.what, shortage.advice));
+    drives.iter().filter_map(drive_trouble).chain(damaged).chain(short).collect()
+}
+
+fn shortages(view: &View, cache: &CacheStatus) -> Vec<Shortage> {
+    let wanted = view.config.cache.limits.connections.into();
+    shortage::shortages(cache, wanted, crate::open_files::limit())
 }
 
 /// What is damaged on a drive that is up, and what to do about it.
@@ -203,6 +212,7 @@ fn parts(
             }
         })
         .collect();
+    parts.extend(shortages(view, cache).into_iter().map(Part::from));
     parts.extend(cache.store.drives.iter().map(|drive| drive_part(drive, up)));
     parts.extend(cache.origins.iter().filter_map(|origin| {
         let error = origin.last_error.as_ref()?;

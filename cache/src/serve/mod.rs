@@ -21,6 +21,7 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -106,6 +107,9 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => self.clone().admit(stream, tls.clone(), shutdown.clone()),
                 Err(error) => {
+                    if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                        self.counters.files_used_up.note();
+                    }
                     let now = Instant::now();
                     if said.is_none_or(|said| now >= said + ACCEPT_WORD) {
                         said = Some(now);
@@ -126,7 +130,7 @@ impl Server {
         let open = Open::new(&self);
         let full = open.number > self.limits.connections;
         if full {
-            self.counters.refused_connections.add(1);
+            self.counters.connections_full.note();
             if open.number > self.limits.connections + OVERFLOW {
                 return;
             }
