@@ -30,6 +30,9 @@ const RUN_BLOCKS: u32 = MAX_WINDOW / 4;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a landed block is kept in memory for the drive to write it.
 const DRIVE_TIME: Duration = Duration::from_secs(10);
+/// A drive that may evict a new block before it has taken so many others cannot be relied on by readers that follow
+/// each other.
+const FORGOTTEN_SOON: u64 = 4 * MAX_WINDOW as u64;
 /// How often what can change without a message is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -396,12 +399,17 @@ impl Coordinator {
         self.offer_again(now);
         if let Some(object) = self.object.clone() {
             let (store, readers) = (&self.shared.store, &self.readers);
-            self.blocks.retain(|index, held| match held.landed {
-                None => true,
-                Some(_) if store.has_block(&object, *index) => false,
-                Some(Landed::Taken(at)) => now < at + DRIVE_TIME,
-                Some(Landed::Waiting) => true,
-                Some(Landed::NotStored) => readers.values().any(|reader| reader.is_near(*index)),
+            // A small drive may have evicted a block again before those come to it whom it was fetched for.
+            let is_short = store.forgets_within(FORGOTTEN_SOON) && !self.shared.is_memory_full();
+            self.blocks.retain(|index, held| {
+                let Some(landed) = held.landed else { return true };
+                let is_awaited = || readers.values().any(|reader| reader.is_near(*index));
+                match landed {
+                    _ if store.has_block(&object, *index) => is_short && is_awaited(),
+                    Landed::Taken(at) => now < at + DRIVE_TIME || is_short && is_awaited(),
+                    Landed::Waiting => true,
+                    Landed::NotStored => is_awaited(),
+                }
             });
         }
     }

@@ -349,6 +349,14 @@ impl Store {
         self.bays.iter().any(|bay| bay.load().up().is_some())
     }
 
+    /// Whether a drive may evict a new block that nobody asks for before it has taken `blocks` others.
+    pub(crate) fn forgets_within(&self, blocks: u64) -> bool {
+        self.bays.iter().any(|bay| {
+            let bay = bay.load();
+            bay.up().is_some_and(|drive| drive.slots() / s3fifo::SMALL_SHARE as u64 <= blocks)
+        })
+    }
+
     /// Hands a complete block to its drive and never waits. It can be read some moments later.
     ///
     /// # Errors
