@@ -204,6 +204,25 @@ pub(crate) fn duration(seconds: u64) -> String {
     }
 }
 
+/// What was sent and fetched. Each fetched byte counts for the first that is sent of it, as what had to be fetched. What
+/// was fetched ahead, prefilled or for a client that left stands apart: the hit ratio does not count it.
+pub(crate) fn traffic(sent: u64, hits: u64, fetched: u64) -> String {
+    let ahead = fetched.saturating_sub(sent.saturating_sub(hits));
+    let ahead = match ahead {
+        0 => String::new(),
+        ahead => format!(" ({} of it ahead of clients)", bytes(ahead)),
+    };
+    format!("{} sent to clients, {} fetched from origins{ahead}", bytes(sent), bytes(fetched))
+}
+
+/// The share of hits among the bytes that were sent.
+pub(crate) fn hit_ratio(hits: u64, sent: u64) -> String {
+    match sent {
+        0 => "nothing has been sent yet".to_owned(),
+        sent => format!("{} of the bytes sent had not to be fetched", percent(hits, sent)),
+    }
+}
+
 /// A share of 1 as per cent with one place, `-` when there is nothing to divide by.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -225,6 +244,19 @@ mod tests {
         assert_eq!(count(1_015_306), "1,015,306");
         assert_eq!(prefixes(1), "1 prefix");
         assert_eq!(addresses(256_000), "256,000 addresses");
+        assert_eq!(
+            traffic(4_000_000, 1_000_000, 3_000_000),
+            "4.00 MB sent to clients, 3.00 MB fetched from origins"
+        );
+        assert_eq!(
+            traffic(4_000_000, 3_000_000, 9_000_000),
+            "4.00 MB sent to clients, 9.00 MB fetched from origins (8.00 MB of it ahead of clients)"
+        );
+        assert_eq!(
+            hit_ratio(1_000_000, 4_000_000),
+            "25.0 % of the bytes sent had not to be fetched"
+        );
+        assert_eq!(hit_ratio(0, 0), "nothing has been sent yet");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000_000), "1.50 GB");

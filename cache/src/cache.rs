@@ -21,7 +21,7 @@ use crate::counters::{Counters, CountersSnapshot, ShortageSnapshot};
 use crate::fill::{FillLimits, Fills, Shared};
 use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
-use crate::serve::{EgressGate, NodeId, PaceLimits, ServeLimits, Server};
+use crate::serve::{DateClock, EgressGate, NodeId, PaceLimits, ServeLimits, Server};
 use crate::store::{
     BLOCK, ObjectKey, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
     StoreStatus, TooManyPins, Verification, VerifyError,
@@ -165,7 +165,9 @@ pub struct CacheStatus {
     pub byte_hit_ratio: Option<f64>,
     /// Content bytes sent to clients.
     pub egress_bytes: u64,
-    /// Content bytes received from origins.
+    /// Those among them that did not have to be fetched for it.
+    pub hit_bytes: u64,
+    /// Content bytes received from origins: for what was sent and was no hit, and ahead of clients.
     pub fill_bytes: u64,
     /// Objects being fetched.
     pub objects_in_flight: u64,
@@ -256,6 +258,7 @@ impl Cache {
             fills: fills.clone(),
             counters,
             egress: Arc::new(EgressGate::new(settings.max_egress_mbps, Instant::now())),
+            date: DateClock::default(),
             limits: ServeLimits {
                 connections: limits.connections,
                 head_time: limits.head_time,
@@ -316,6 +319,7 @@ impl Cache {
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
             byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,
+            hit_bytes: counters.hit_bytes,
             fill_bytes: counters.fill_bytes,
             objects_in_flight: self.fills.objects_in_flight() as u64,
             fills_in_flight: counters.fills_in_flight,

@@ -41,19 +41,15 @@ fn render(status: &Status) -> Result<String, std::fmt::Error> {
     let traffic = &status.traffic;
     writeln!(
         out,
-        "\nTraffic     {} sent to clients, {} fetched from origins, {} requests, {} connections",
-        text::bytes(traffic.egress_bytes),
-        text::bytes(traffic.fill_bytes),
-        text::count(traffic.requests),
-        text::count(traffic.connections)
+        "\nTraffic     {}",
+        text::traffic(traffic.egress_bytes, traffic.hit_bytes, traffic.fill_bytes)
     )?;
+    writeln!(out, "Hit ratio   {}", text::hit_ratio(traffic.hit_bytes, traffic.egress_bytes))?;
     writeln!(
         out,
-        "Hit ratio   {} of bytes",
-        text::percent(
-            traffic.egress_bytes.saturating_sub(traffic.fill_bytes),
-            traffic.egress_bytes
-        )
+        "Clients     {} requests since the start, {} connections now",
+        text::count(traffic.requests),
+        text::count(traffic.connections)
     )?;
     let footprint = &status.footprint;
     writeln!(

@@ -8,6 +8,7 @@ mod opening;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -98,6 +99,8 @@ pub(super) struct Coordinator {
     key: ObjectKey,
     shared: Arc<Shared>,
     mailbox: mpsc::Sender<Message>,
+    /// Whether something is being fetched, or waits for a drive.
+    is_busy: Arc<AtomicBool>,
     object: Option<Arc<Object>>,
     readers: HashMap<u64, Reader>,
     left: Arc<Notify>,
@@ -112,11 +115,17 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(key: ObjectKey, shared: Arc<Shared>, mailbox: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(
+        key: ObjectKey,
+        shared: Arc<Shared>,
+        mailbox: mpsc::Sender<Message>,
+        is_busy: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             key,
             shared,
             mailbox,
+            is_busy,
             object: None,
             readers: HashMap::new(),
             left: Arc::default(),
@@ -147,6 +156,7 @@ impl Coordinator {
                 () = stop.cancelled() => break,
             }
             self.tidy();
+            self.is_busy.store(self.is_busy(), Ordering::Release);
             // A message that has been sent already is taken first.
             if self.is_idle() && messages.is_empty() {
                 break;
@@ -493,6 +503,17 @@ impl Coordinator {
         self.blocks.values().any(|held| held.landed.is_some())
             || self.runs.values().any(|run| run.held_back.is_some())
             || self.readers.values().any(|reader| reader.left.is_some())
+    }
+
+    /// Whether something is being fetched, or waits for a drive to write it.
+    fn is_busy(&self) -> bool {
+        let (store, object) = (&self.shared.store, self.object.as_ref());
+        let waits = |(index, held): (&u32, &Held)| match held.landed {
+            None => true,
+            Some(Landed::NotStored) => false,
+            Some(_) => object.is_some_and(|object| !store.has_block(object, *index)),
+        };
+        !self.runs.is_empty() || self.opening.is_some() || self.blocks.iter().any(waits)
     }
 
     fn is_idle(&self) -> bool {

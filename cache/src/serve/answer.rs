@@ -1,7 +1,6 @@
 //! From a request to its answer.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,10 +37,10 @@ impl Server {
     /// Answers one request. What is on drives is promised in the connection's `outbox`; where there is none, under TLS,
     /// all of the answer is in memory.
     pub(super) async fn answer(
-        self: Arc<Self>,
+        &self,
         request: Request<Incoming>,
         outbox: Option<Outbox>,
-    ) -> Result<Response<ContentBody>, Infallible> {
+    ) -> Response<ContentBody> {
         let start = Instant::now();
         // A request has no body that means anything here; hyper reads over it.
         let (head, _) = request.into_parts();
@@ -54,7 +53,7 @@ impl Server {
             }
             _ => {}
         }
-        Ok(response)
+        response
     }
 
     async fn decide(

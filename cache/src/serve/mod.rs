@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod date;
 mod egress;
 mod head;
 mod multipart;
@@ -12,11 +13,13 @@ mod socket;
 pub(crate) mod tls;
 mod transport;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use http::header;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use date::DateClock;
 pub(crate) use egress::EgressGate;
 pub(crate) use head::NodeId;
 pub(crate) use pace::PaceLimits;
@@ -41,6 +45,7 @@ use crate::counters::Counters;
 use crate::fill::Fills;
 use crate::origin::Origins;
 use crate::store::Store;
+use crate::time::unix_now;
 
 /// Connections above the limit that are still told 503; those above are closed at once.
 const OVERFLOW: u64 = 256;
@@ -71,6 +76,7 @@ pub(crate) struct Server {
     pub(crate) fills: Arc<Fills>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) egress: Arc<EgressGate>,
+    pub(crate) date: DateClock,
     pub(crate) limits: ServeLimits,
     pub(crate) draining: AtomicBool,
     /// Cancelled to end each connection after its running request, and to refuse new ones with 503.
@@ -224,11 +230,16 @@ impl Server {
             asked.store(true, Ordering::Relaxed);
             let (server, outbox) = (server.clone(), outbox.clone());
             let answer = async move {
-                if let Some(why) = refusal {
-                    server.counters.request(crate::counters::RequestResult::Unavailable);
-                    return Ok(head::unavailable(why));
-                }
-                server.answer(request, outbox).await
+                let mut response = match refusal {
+                    Some(why) => {
+                        server.counters.request(crate::counters::RequestResult::Unavailable);
+                        head::unavailable(why)
+                    }
+                    None => server.answer(request, outbox).await,
+                };
+                let date = || server.date.at(unix_now());
+                response.headers_mut().entry(header::DATE).or_insert_with(date);
+                Ok::<_, Infallible>(response)
             };
             // Boxed: hyper keeps the room for it between requests, which is most of what an idle connection takes.
             answer.boxed()

@@ -196,11 +196,14 @@ pub struct TooManyPins {
 }
 
 /// Why a drive was not opened anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OnlineError {
     /// No drive has this path.
-    #[error("no `[[drive]]` has this path")]
-    Unknown,
+    #[error("no `[[drive]]` has this path; the drives are: {known}")]
+    Unknown {
+        /// The paths that there are.
+        known: String,
+    },
     /// It is up.
     #[error("the drive is up")]
     Up,
@@ -460,7 +463,8 @@ impl Store {
     pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
         let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
-        let (index, place) = place.ok_or(OnlineError::Unknown)?;
+        let unknown = || OnlineError::Unknown { known: self.known_paths() };
+        let (index, place) = place.ok_or_else(unknown)?;
         let bay = place.load();
         match bay.standing() {
             Standing::Opening => return Err(OnlineError::Opening),
@@ -486,11 +490,16 @@ impl Store {
     /// [`VerifyError`]: there is nothing to compare.
     pub fn verify_one(&self, path: &Path) -> Result<Verification, VerifyError> {
         let Some(bay) = self.bays.iter().find(|bay| bay.load().path() == path) else {
-            let known = self.bays.iter().map(|bay| bay.load().path().display().to_string());
-            return Err(VerifyError::Unknown { known: known.collect::<Vec<_>>().join(", ") });
+            return Err(VerifyError::Unknown { known: self.known_paths() });
         };
         let drive = bay.load().up().cloned();
         Ok(self.verify_drives(vec![drive.ok_or(VerifyError::Down)?]))
+    }
+
+    /// The folders of all drives, for whoever named another one.
+    fn known_paths(&self) -> String {
+        let known = self.bays.iter().map(|bay| bay.load().path().display().to_string());
+        known.collect::<Vec<_>>().join(", ")
     }
 
     fn verify_drives(&self, drives: Vec<Arc<Drive>>) -> Verification {

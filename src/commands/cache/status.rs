@@ -17,8 +17,8 @@ struct Cache {
     draining: bool,
     store: Store,
     pins: u64,
-    byte_hit_ratio: Option<f64>,
     egress_bytes: u64,
+    hit_bytes: u64,
     fill_bytes: u64,
     objects_in_flight: u64,
     fills_in_flight: u64,
@@ -118,15 +118,10 @@ fn render(cache: &Cache) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "Traffic   {} sent to clients, {} fetched from origins",
-        text::bytes(cache.egress_bytes),
-        text::bytes(cache.fill_bytes)
+        "Traffic   {}",
+        text::traffic(cache.egress_bytes, cache.hit_bytes, cache.fill_bytes)
     )?;
-    let hits = match cache.byte_hit_ratio {
-        Some(ratio) => format!("{:.1} % of the bytes sent had not to be fetched", ratio * 100.0),
-        None => "nothing has been sent yet".to_owned(),
-    };
-    writeln!(out, "Hit ratio {hits}")?;
+    writeln!(out, "Hit ratio {}", text::hit_ratio(cache.hit_bytes, cache.egress_bytes))?;
     writeln!(
         out,
         "Now       {} connections, {} being fetched by {} requests{}",

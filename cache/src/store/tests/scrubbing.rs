@@ -52,6 +52,19 @@ async fn a_verification_finds_damage_and_nothing_else() {
     assert_eq!(check_all(&store).await, 10);
 }
 
+/// No checkpoint was made of it yet.
+#[test]
+fn what_was_written_just_now_is_compared_too() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    let object = store.publish(&key("/a"), &meta(1, blocks(5)));
+    for index in 0..object.blocks() {
+        write(&store, &object, index).unwrap();
+    }
+    let progress = finished(&store.verify());
+    assert_eq!((progress.done, progress.mismatches), (5, 0));
+}
+
 #[test]
 fn blocks_that_cannot_be_read_are_counted_and_dropped() {
     let (folder, faults) = (Folder::new(), Faults::armed());
