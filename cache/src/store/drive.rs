@@ -20,6 +20,7 @@ use super::ledger::Ledger;
 use super::placement::Candidate;
 use super::reader::Readers;
 use super::scrub::Scrub;
+use super::slot_record::{SLOT_RECORD, SlotEntry};
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
 use super::unrecorded::Unrecorded;
@@ -104,6 +105,13 @@ impl Drive {
     /// Where `slot` begins in the slab.
     pub(super) fn offset(&self, slot: u32) -> u64 {
         self.layout.offset(slot)
+    }
+
+    /// What the slot table has about `slot`.
+    pub(super) fn look_up(&self, slot: u32) -> io::Result<SlotEntry> {
+        let mut bytes = [0; SLOT_RECORD];
+        self.table.read(&mut bytes, u64::from(slot) * SLOT_RECORD as u64)?;
+        Ok(SlotEntry::decode(&bytes, slot))
     }
 
     /// How many blocks of full size it has room for.

@@ -43,8 +43,6 @@ pub(super) enum Task {
     Renew(Arc<Object>),
     /// A reader has dropped the block in this slot.
     Dropped(u32),
-    /// A reader has verified this block.
-    Verified(SlotRecord),
     /// An object was pinned, or is so no more.
     Settle(Arc<Object>),
     /// Say which block is the first in `from` or a later slot.
@@ -110,7 +108,6 @@ impl Keeper {
                 }
                 Task::Renew(object) => self.renewed(&object),
                 Task::Dropped(slot) => self.dropped(slot),
-                Task::Verified(record) => self.verified(record),
                 Task::Settle(object) => self.settle(&object),
                 Task::Next { from, reply } => self.tell_next(from, &reply),
                 Task::Flush(done) => self.checkpoint.waiters.push(done),
@@ -294,18 +291,6 @@ impl Keeper {
         // The slot may have been emptied, and even refilled, since the reader dropped its block.
         if !self.drive.states.is_live(slot) {
             self.empty(slot);
-        }
-    }
-
-    fn verified(&mut self, record: SlotRecord) {
-        let owner = self.inventory.owner(record.slot);
-        let still = owner.is_some_and(|(object, block)| {
-            (object.number(), block) == (record.number, record.block)
-        });
-        if still {
-            let record = SlotRecord { epoch: self.checkpoint.meta.epoch, ..record };
-            // What is to be written for the slot anyhow is newer.
-            self.checkpoint.changes.entry(record.slot).or_insert(Change::Filled(record));
         }
     }
 

@@ -172,7 +172,7 @@ pub(super) fn prepare(
         }
     }
 
-    let meta = next_meta(known, layout, slab_is_whole);
+    let meta = next_meta(known, layout);
     disk.replace(Part::Meta, |out| out.write_all(&meta.encode()))
         .map_err(failed("writing meta"))?;
     // Only after `meta`: a slab that is shorter than it says would be taken for damaged.
@@ -249,7 +249,7 @@ pub(super) fn prepare(
         blocks = drive.counts.blocks.load(Ordering::Relaxed),
         objects = inventory.object_count(),
         dropped,
-        verify = meta.suspect == meta.epoch - 1 && known.is_some(),
+        closed_in_order = known.is_none_or(|known| known.clean),
         "drive opened"
     );
     admission.opened(folder, meta.uuid);
@@ -313,17 +313,14 @@ fn read_meta(disk: &Disk, notes: &mut Vec<String>) -> Result<Option<DriveMeta>, 
 }
 
 /// What `meta` says while the drive is open: a new epoch, not closed in order.
-fn next_meta(known: Option<DriveMeta>, layout: SlotLayout, slab_is_whole: bool) -> DriveMeta {
+fn next_meta(known: Option<DriveMeta>, layout: SlotLayout) -> DriveMeta {
     let (mebibytes, plain) = (layout.mebibytes(), layout.plain());
     match known {
-        None => {
-            DriveMeta { uuid: rand::random(), mebibytes, plain, epoch: 1, suspect: 0, clean: false }
-        }
+        None => DriveMeta { uuid: rand::random(), mebibytes, plain, epoch: 1, clean: false },
         Some(known) => DriveMeta {
             mebibytes,
             plain,
             epoch: known.epoch.saturating_add(1),
-            suspect: if known.clean && slab_is_whole { known.suspect } else { known.epoch },
             clean: false,
             ..known
         },

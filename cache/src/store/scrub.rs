@@ -22,7 +22,7 @@ use super::keeper::Task;
 use super::key::ObjectKey;
 use super::ledger::ScrubMark;
 use super::pace::Pace;
-use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
+use super::slot_record::SlotEntry;
 use super::status::ScrubStatus;
 use super::verify::{DriveRun, Verification};
 use crate::time::unix_now;
@@ -161,7 +161,7 @@ struct Scrubber {
 
 /// What became of looking at a block.
 enum Checked {
-    Sound(SlotRecord),
+    Sound,
     Mismatch,
     Failed(io::Error),
 }
@@ -272,12 +272,7 @@ impl Scrubber {
             return;
         }
         match checked {
-            Checked::Sound(record) if drive.states.is_suspect(slot) => {
-                drive.states.trust(slot);
-                // Lost when the queue is full: then the block is verified again after a restart.
-                let _ = drive.tasks.try_send(Task::Verified(record));
-            }
-            Checked::Sound(_) => {}
+            Checked::Sound => drive.states.trust(slot),
             Checked::Mismatch => {
                 drive.drop_corrupt(slot, "scrubbing");
                 if let Some(run) = run {
@@ -296,12 +291,10 @@ impl Scrubber {
 
     fn compare(&mut self, drive: &Drive, block: &Next) -> Checked {
         let slot = block.pin.slot;
-        let mut bytes = [0; SLOT_RECORD];
-        if let Err(error) = drive.table.read(&mut bytes, u64::from(slot) * SLOT_RECORD as u64) {
-            return Checked::Failed(error);
-        }
-        let SlotEntry::Block(record) = SlotEntry::decode(&bytes, slot) else {
-            return Checked::Mismatch;
+        let record = match drive.look_up(slot) {
+            Ok(SlotEntry::Block(record)) => record,
+            Ok(SlotEntry::Empty | SlotEntry::Damaged) => return Checked::Mismatch,
+            Err(error) => return Checked::Failed(error),
         };
         let crc = match self.read(drive, slot, block.length as usize) {
             Ok(bytes) => crc32c::crc32c(bytes),
@@ -309,7 +302,7 @@ impl Scrubber {
         };
         let wanted = (block.number, block.block, block.length, crc);
         match wanted == (record.number, record.block, record.length, record.crc) {
-            true => Checked::Sound(record),
+            true => Checked::Sound,
             false => Checked::Mismatch,
         }
     }

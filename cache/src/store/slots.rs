@@ -124,7 +124,9 @@ impl SlotStates {
     }
 
     pub(super) fn trust(&self, slot: u32) {
-        if let Some(word) = self.word(slot) {
+        if let Some(word) = self.word(slot)
+            && word.load(Ordering::Relaxed) & SUSPECT != 0
+        {
             word.fetch_and(!SUSPECT, Ordering::AcqRel);
         }
     }

@@ -42,8 +42,7 @@ async fn each_class_of_slots_evicts_its_own() {
 /// A drive that a release wrote which had large slots only.
 fn first_format(mebibytes: u32) -> Folder {
     let folder = Folder::new();
-    let meta =
-        DriveMeta { uuid: 5, mebibytes, plain: mebibytes, epoch: 1, suspect: 0, clean: true };
+    let meta = DriveMeta { uuid: 5, mebibytes, plain: mebibytes, epoch: 1, clean: true };
     let mut bytes = meta.encode();
     bytes[8] = 1;
     bytes[48..60].fill(0);
