@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::BLOCK;
+use super::ask::ask_one;
 use super::disk::DiskFile;
 use super::drive::{Drive, Pin, count};
 use super::fault::Part;
@@ -35,8 +36,6 @@ const BETWEEN_MARKS: Duration = Duration::from_secs(300);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the keeper may take to say what comes next.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it looks, while it waits for a checkpoint, whether that is still of use.
-const TURN: Duration = Duration::from_millis(100);
 /// What reads past the page cache must be aligned to.
 const ALIGN: usize = 4096;
 
@@ -229,7 +228,7 @@ impl Scrubber {
     /// Goes over the whole drive at once.
     fn verify(&mut self, drive: &Arc<Drive>, verification: &Verification, run: &Arc<DriveRun>) {
         // What was written just now is compared as well: the table has to know it.
-        flush(drive, verification);
+        ask_one(drive, Task::Flush);
         let mut slot = 0;
         drive.damage.pass_begins();
         while drive.is_up() && !verification.is_cancelled() {
@@ -334,23 +333,6 @@ impl Scrubber {
         }
         Ok(place)
     }
-}
-
-/// Has a checkpoint made of all that was handed to the keeper before, and waits for it.
-fn flush(drive: &Drive, verification: &Verification) {
-    let (done, answer) = sync_channel(1);
-    let mut task = Task::Flush(done);
-    let goes_on = || {
-        drive.is_up() && !verification.is_cancelled() && !drive.abandoned.load(Ordering::Acquire)
-    };
-    while let Err(TrySendError::Full(again)) = drive.tasks.try_send(task) {
-        if !goes_on() {
-            return;
-        }
-        task = again;
-        thread::sleep(Duration::from_millis(10));
-    }
-    while goes_on() && answer.recv_timeout(TURN) == Err(RecvTimeoutError::Timeout) {}
 }
 
 /// The keeper has other things to do.

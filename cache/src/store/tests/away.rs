@@ -1,5 +1,7 @@
 //! Drives that were given up, that are not where they belong, or that come back.
 
+use std::path::PathBuf;
+
 use rustix::io::Errno;
 
 use super::failing::{fault, faulty};
