@@ -112,7 +112,12 @@ impl StoredPart {
 
     /// Whether it can still be sent without waiting for the drive.
     pub(crate) fn is_at_hand(&self) -> bool {
-        self.block.is_at_hand(&self.range)
+        self.block.has_stayed(&self.range)
+    }
+
+    /// Whether that may be asked after each short wait.
+    pub(crate) fn is_cheap_to_ask(&self) -> bool {
+        self.block.is_cheap_to_ask()
     }
 
     /// The same bytes from elsewhere.

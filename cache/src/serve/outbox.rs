@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
@@ -25,6 +26,10 @@ use crate::store::BLOCK;
 
 /// Addresses taken for the zeros, in bytes.
 const REGION: usize = 64 << 20;
+
+/// How often memory is asked whether it still has what was promised, where that takes long: it does not let go of what it
+/// has got in less.
+const SELDOM: Duration = Duration::from_secs(1);
 
 static ZEROS: LazyLock<&'static [u8]> = LazyLock::new(|| {
     // So large a piece of zeros comes from the system as it is, without being written or given memory.
@@ -57,8 +62,9 @@ struct Promise {
     left: usize,
     /// Where in the region the stand-in for them is.
     place: usize,
-    /// The wait up to which memory is known to have them.
+    /// The wait up to which memory is known to have them, and when that was found out.
     known: u64,
+    asked: Instant,
     source: Source,
 }
 
@@ -101,7 +107,8 @@ impl Outbox {
         };
         promises.next += left;
         let (known, source) = (promises.waits, Source::Drive(part));
-        promises.owed.push_back(Promise { left, place, known, source });
+        let asked = Instant::now();
+        promises.owed.push_back(Promise { left, place, known, asked, source });
         Bytes::from_static(stand_in)
     }
 
@@ -185,7 +192,11 @@ impl Promise {
             && self.known != waits
         {
             self.known = waits;
-            return part.is_at_hand();
+            let now = Instant::now();
+            if part.is_cheap_to_ask() || now.saturating_duration_since(self.asked) >= SELDOM {
+                self.asked = now;
+                return part.is_at_hand();
+            }
         }
         true
     }

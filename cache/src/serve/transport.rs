@@ -439,6 +439,10 @@ mod tests {
     #[tokio::test]
     async fn what_memory_has_let_go_of_is_not_read_again_unseen() {
         let mut scene = scene().await;
+        if !scene.block(0).is_cheap_to_ask() {
+            println!("skipped: this system does not tell quickly what memory has (cachestat)");
+            return;
+        }
         let mut parts = vec![scene.promise(&scene.block(0), 0..BLOCK)];
         let mut sent = 0;
         while let Some(n) = scene.send_some(&mut parts).now_or_never() {

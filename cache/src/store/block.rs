@@ -135,6 +135,18 @@ impl PinnedBlock {
             && (self.pin.drive.readers.are_idle() || slab.is_settled(offset, length))
     }
 
+    /// Whether `range`, which was at hand before, has stayed so: as [`is_at_hand`](Self::is_at_hand), for those who
+    /// ask often.
+    pub(crate) fn has_stayed(&self, range: &Range<u32>) -> bool {
+        let length = u64::from(range.end.saturating_sub(range.start));
+        self.is_usable() && self.pin.drive.slab.is_cached(self.offset(range), length)
+    }
+
+    /// Whether that costs next to nothing.
+    pub(crate) fn is_cheap_to_ask(&self) -> bool {
+        self.pin.drive.slab.is_cheap_to_ask()
+    }
+
     /// Has the reader threads bring `range` into memory, and verify the block if it is suspect. Waits for it.
     ///
     /// # Errors

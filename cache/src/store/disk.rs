@@ -271,6 +271,11 @@ impl DiskFile {
             && self.cached_pages(offset, length).is_ok_and(|cached| cached >= pages(offset, length))
     }
 
+    /// Whether [`Self::is_cached`] costs next to nothing.
+    pub(super) fn is_cheap_to_ask(&self) -> bool {
+        self.with(|file| Ok(Method::of_system(file).is_cheap())).unwrap_or(true)
+    }
+
     /// Whether no read is under way at samples of `length` bytes from `offset`, which [`Self::is_cached`] does not
     /// always see.
     pub(super) fn is_settled(&self, offset: u64, length: u64) -> bool {
