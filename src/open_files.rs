@@ -11,21 +11,26 @@ const ENOUGH: u64 = 40_000;
 /// Of each four open files three may be clients; the rest is for origins, drives and routers.
 const CLIENTS: (u64, u64) = (3, 4);
 
+/// How many files the process may have open; `None`: any number.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// How many client connections there may be at once: what is wanted, or what the limit of open files leaves for them.
 /// Beyond it clients are told 503; without files they could not even be told.
 pub(crate) fn most_connections(wanted: u64) -> u64 {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = limit().unwrap_or(u64::MAX);
     wanted.min(files / CLIENTS.1 * CLIENTS.0)
 }
 
 /// Raises the soft limit to the hard one, and says so when that is little.
 pub(crate) fn raise_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let found = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: found.maximum, maximum: found.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
-    let open_files = getrlimit(Resource::Nofile).current;
+    let open_files = limit();
     if open_files.is_some_and(|files| files < ENOUGH) {
         tracing::warn!(
             open_files,

@@ -193,6 +193,25 @@ pub(crate) fn duration(seconds: u64) -> String {
     }
 }
 
+/// What was sent and fetched. Each fetched byte counts for the first that is sent of it, as what had to be fetched. What
+/// was fetched ahead, prefilled or for a client that left stands apart: the hit ratio does not count it.
+pub(crate) fn traffic(sent: u64, hits: u64, fetched: u64) -> String {
+    let ahead = fetched.saturating_sub(sent.saturating_sub(hits));
+    let ahead = match ahead {
+        0 => String::new(),
+        ahead => format!(" ({} of it ahead of clients)", bytes(ahead)),
+    };
+    format!("{} sent to clients, {} fetched from origins{ahead}", bytes(sent), bytes(fetched))
+}
+
+/// The share of hits among the bytes that were sent.
+pub(crate) fn hit_ratio(hits: u64, sent: u64) -> String {
+    match sent {
+        0 => "nothing has been sent yet".to_owned(),
+        sent => format!("{} of the bytes sent had not to be fetched", percent(hits, sent)),
+    }
+}
+
 /// A share of 1 as per cent with one place, `-` when there is nothing to divide by.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
@@ -220,6 +239,19 @@ mod tests {
             "2 prefixes, 256 IPv4 addresses and 65,536 IPv6 /48s"
         );
         assert_eq!(footprint(1, 0, 1), "1 prefix, 0 IPv4 addresses and 1 IPv6 /48");
+        assert_eq!(
+            traffic(4_000_000, 1_000_000, 3_000_000),
+            "4.00 MB sent to clients, 3.00 MB fetched from origins"
+        );
+        assert_eq!(
+            traffic(4_000_000, 3_000_000, 9_000_000),
+            "4.00 MB sent to clients, 9.00 MB fetched from origins (8.00 MB of it ahead of clients)"
+        );
+        assert_eq!(
+            hit_ratio(1_000_000, 4_000_000),
+            "25.0 % of the bytes sent had not to be fetched"
+        );
+        assert_eq!(hit_ratio(0, 0), "nothing has been sent yet");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_500_000_000), "1.50 GB");

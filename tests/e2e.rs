@@ -33,6 +33,8 @@ mod gobgp;
 mod harness;
 #[path = "e2e/interop/mod.rs"]
 mod interop;
+#[path = "e2e/limits.rs"]
+mod limits;
 #[path = "e2e/odd_router.rs"]
 mod odd_router;
 #[path = "e2e/stop.rs"]

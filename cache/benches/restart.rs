@@ -77,14 +77,8 @@ impl Contents {
         let layout = SlotLayout::new(self.mebibytes, 0);
         let create = |part: Part| File::create(folder.join(part.file_name())).unwrap();
         create(Part::Slab).set_len(layout.bytes()).unwrap();
-        let meta = DriveMeta {
-            uuid: 1,
-            mebibytes: self.mebibytes,
-            plain: 0,
-            epoch: 1,
-            suspect: 0,
-            clean: true,
-        };
+        let meta =
+            DriveMeta { uuid: 1, mebibytes: self.mebibytes, plain: 0, epoch: 1, clean: true };
         create(Part::Meta).write_all(&meta.encode()).unwrap();
 
         let mut records = vec![[0; 32]; layout.slots() as usize];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mcc_config::{CacheKeeping, Drive, HostName, NodeName, Origin};
+use mcc_config::{CacheKeeping, CacheLimits, Drive, HostName, NodeName, Origin};
 use rustls::ServerConfig;
 use serde::Serialize;
 use thiserror::Error;
@@ -17,14 +17,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::counters::{Counters, CountersSnapshot};
+use crate::counters::{Counters, CountersSnapshot, ShortageSnapshot};
 use crate::fill::{FillLimits, Fills, Shared};
 use crate::origin::{LastError, OriginClient, Origins};
 use crate::serve::tls::{self, CertificateFiles, TlsError};
-use crate::serve::{EgressGate, NodeId, PaceLimits, ServeLimits, Server};
+use crate::serve::{DateClock, EgressGate, NodeId, PaceLimits, ServeLimits, Server};
 use crate::store::{
-    ObjectKey, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions, StoreStatus,
-    TooManyPins, Verification, VerifyError,
+    BLOCK, ObjectKey, OnlineError, PinnedObject, Purged, Selector, Store, StoreOptions,
+    StoreStatus, TooManyPins, Verification, VerifyError,
 };
 
 pub use by_url::ObjectDetail;
@@ -56,50 +56,55 @@ pub struct CacheSettings {
     pub max_egress_mbps: Option<u32>,
     /// Whether origins are reached over IPv6 too.
     pub ipv6: bool,
-    /// Bounds that are seldom changed.
+    /// Times and bounds. Those of `keeping` are the operator's wish; these hold.
     pub limits: Limits,
 }
 
-/// Times and bounds with safe defaults.
+/// Times and bounds: what `[cache.limits]` says, or its defaults.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Client connections at once, 20,000 by default; above them the answer is a fast 503.
+    /// Client connections at once; above them the answer is a fast 503.
     pub connections: u64,
-    /// How long a client may take for its request's head and between two requests, 30 s by default.
+    /// How long a client may take for its request's head and between two requests.
     pub head_time: Duration,
-    /// How long an origin may take to answer, 10 s by default; then the answer is 504. Clients ban a node that is
-    /// silent for 20 s.
+    /// How long an origin may take to answer; then the answer is 504. Clients ban a node that is silent for 20 s.
     pub first_byte: Duration,
-    /// How long an origin may be silent in the middle of a body, 10 s by default.
+    /// How long an origin may be silent in the middle of a body.
     pub stall: Duration,
-    /// How long a client may wait for an answer, and then for the next bytes of it, whatever the cause, 15 s by
-    /// default; then the answer is 504, or it is cut. Clients ban a node that is silent for 20 s.
+    /// How long a client may wait for an answer, and then for the next bytes of it, whatever the cause; then the
+    /// answer is 504, or it is cut. Clients ban a node that is silent for 20 s.
     pub patience: Duration,
-    /// How long a client may take none of the bytes that are there for it, 120 s by default; then the connection
-    /// is closed.
+    /// How long a client may take none of the bytes that are there for it; then the connection is closed.
     pub stuck_client: Duration,
-    /// Bytes per second that a client must take on the average while it is waited for, 1,000 by default; then the
-    /// connection is closed. Clients themselves give up a node that is slower than 4,000.
+    /// Bytes per second that a client must take on the average while it is waited for; then the connection is
+    /// closed. Clients themselves give up a node that is slower than 4,000.
     pub least_client_rate: u64,
-    /// The time waited for a client over which that average is taken, 60 s by default.
+    /// The time waited for a client over which that average is taken.
     pub least_client_window: Duration,
-    /// Blocks (1 MiB each) in memory from which on nothing is read ahead, 512 by default.
+    /// Blocks (1 MiB each) in memory from which on nothing is read ahead.
     pub blocks_in_memory: u64,
+}
+
+impl From<&CacheLimits> for Limits {
+    fn from(limits: &CacheLimits) -> Self {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Self {
+            connections: limits.connections.into(),
+            head_time: seconds(limits.head_time),
+            first_byte: seconds(limits.origin_answer_time),
+            stall: seconds(limits.origin_silence),
+            patience: seconds(limits.client_wait),
+            stuck_client: seconds(limits.stuck_time),
+            least_client_rate: limits.least_rate.into(),
+            least_client_window: seconds(limits.least_rate_time),
+            blocks_in_memory: limits.read_ahead_memory.bytes() / u64::from(BLOCK),
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 20_000,
-            head_time: Duration::from_secs(30),
-            first_byte: Duration::from_secs(10),
-            stall: Duration::from_secs(10),
-            patience: Duration::from_secs(15),
-            stuck_client: Duration::from_secs(120),
-            least_client_rate: 1000,
-            least_client_window: Duration::from_secs(60),
-            blocks_in_memory: 512,
-        }
+        Self::from(&CacheLimits::default())
     }
 }
 
@@ -160,7 +165,9 @@ pub struct CacheStatus {
     pub byte_hit_ratio: Option<f64>,
     /// Content bytes sent to clients.
     pub egress_bytes: u64,
-    /// Content bytes received from origins.
+    /// Those among them that did not have to be fetched for it.
+    pub hit_bytes: u64,
+    /// Content bytes received from origins: for what was sent and was no hit, and ahead of clients.
     pub fill_bytes: u64,
     /// Objects being fetched.
     pub objects_in_flight: u64,
@@ -168,6 +175,12 @@ pub struct CacheStatus {
     pub fills_in_flight: u64,
     /// Client connections.
     pub connections: u64,
+    /// How many there may be.
+    pub connection_limit: u64,
+    /// Those that were refused because there were too many.
+    pub refused_connections: ShortageSnapshot,
+    /// Those that had to wait because there were no more files to open for them.
+    pub files_used_up: ShortageSnapshot,
     /// Origins with traffic or failures, and those that the operator has added.
     pub origins: Vec<OriginStatus>,
 }
@@ -245,6 +258,7 @@ impl Cache {
             fills: fills.clone(),
             counters,
             egress: Arc::new(EgressGate::new(settings.max_egress_mbps, Instant::now())),
+            date: DateClock::default(),
             limits: ServeLimits {
                 connections: limits.connections,
                 head_time: limits.head_time,
@@ -305,10 +319,14 @@ impl Cache {
             #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
             byte_hit_ratio: (sent > 0).then(|| counters.hit_bytes as f64 / sent as f64),
             egress_bytes: sent,
+            hit_bytes: counters.hit_bytes,
             fill_bytes: counters.fill_bytes,
             objects_in_flight: self.fills.objects_in_flight() as u64,
             fills_in_flight: counters.fills_in_flight,
             connections: counters.connections,
+            connection_limit: self.server.limits.connections,
+            refused_connections: counters.refused_connections,
+            files_used_up: counters.files_used_up,
             origins: self.origin_status(),
         }
     }

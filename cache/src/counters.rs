@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::time::unix_now;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -34,6 +36,26 @@ impl Gauge {
 
     pub(crate) fn down(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Something that clients came for and the node had no more of.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    times: Counter,
+    /// Seconds since 1970; 0: never.
+    last: AtomicU64,
+}
+
+impl Shortage {
+    pub(crate) fn note(&self) {
+        self.times.add(1);
+        self.last.store(unix_now(), Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> ShortageSnapshot {
+        let last = self.last.load(Ordering::Relaxed);
+        ShortageSnapshot { times: self.times.get(), last: (last > 0).then_some(last) }
     }
 }
 
@@ -127,7 +149,8 @@ pub(crate) struct Counters {
     pub(crate) not_stored_blocks: Counter,
     pub(crate) new_versions: Counter,
     pub(crate) broken_responses: Counter,
-    pub(crate) refused_connections: Counter,
+    pub(crate) connections_full: Shortage,
+    pub(crate) files_used_up: Shortage,
     pub(crate) slow_clients: Counter,
     pub(crate) connections: Gauge,
     pub(crate) runs_in_flight: Gauge,
@@ -171,7 +194,8 @@ impl Counters {
             not_stored_blocks: self.not_stored_blocks.get(),
             new_versions: self.new_versions.get(),
             broken_responses: self.broken_responses.get(),
-            refused_connections: self.refused_connections.get(),
+            refused_connections: self.connections_full.snapshot(),
+            files_used_up: self.files_used_up.snapshot(),
             slow_clients: self.slow_clients.get(),
             connections: self.connections.get(),
             fills_in_flight: self.runs_in_flight.get(),
@@ -213,8 +237,10 @@ pub struct CountersSnapshot {
     pub new_versions: u64,
     /// Responses cut after their head was sent.
     pub broken_responses: u64,
-    /// Connections closed because there were too many.
-    pub refused_connections: u64,
+    /// Connections refused because there were too many.
+    pub refused_connections: ShortageSnapshot,
+    /// Connections that had to wait because the process, or the system, had no more files to open for them.
+    pub files_used_up: ShortageSnapshot,
     /// Connections closed because the client took what it was owed too slowly, or not at all.
     pub slow_clients: u64,
     /// Client connections now.
@@ -227,6 +253,15 @@ pub struct CountersSnapshot {
     pub first_byte_hit: HistogramSnapshot,
     /// First-byte time of requests that the origin had part in.
     pub first_byte_miss: HistogramSnapshot,
+}
+
+/// How often something was used up, and when last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ShortageSnapshot {
+    /// Times since the start.
+    pub times: u64,
+    /// Seconds since 1970; `None`: not since the start.
+    pub last: Option<u64>,
 }
 
 /// Bytes of one entry of the allow-list.

@@ -19,7 +19,9 @@ pub use cache::{
     Cache, CacheError, CacheSettings, CacheStatus, Limits, ObjectDetail, OriginStatus, PinError,
     Purge, PurgeError,
 };
-pub use counters::{CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes};
+pub use counters::{
+    CountersSnapshot, FIRST_BYTE_BUCKETS, HistogramSnapshot, OriginBytes, ShortageSnapshot,
+};
 pub use fill::{FillRate, PrefillError, PrefillProgress, Prefilled};
 pub use serve::tls::{CertificateFiles, TlsError};
 

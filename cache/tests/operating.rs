@@ -96,5 +96,6 @@ async fn a_verification_and_a_healthy_drive() {
     assert_eq!((progress.blocks, progress.done, progress.mismatches), (2, 2, 0));
     let drive = folder.path().join("drive");
     assert_eq!(cache.online(&drive), Err(OnlineError::Up));
-    assert_eq!(cache.online(Path::new("/cache/9")), Err(OnlineError::Unknown));
+    let unknown = cache.online(Path::new("/cache/9"));
+    assert_eq!(unknown, Err(OnlineError::Unknown { known: drive.display().to_string() }));
 }

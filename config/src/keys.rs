@@ -85,6 +85,7 @@ pub(crate) fn accepted(keys: &[Key], path: &str) -> &'static str {
 }
 
 const BOOLEAN: &str = "true or false";
+const SECONDS: &str = "seconds, 1 to 86400";
 const FILE: &str = "the path of a file, as a string";
 const FOLDER: &str = "the path of a folder, as a string";
 const HOST: &str = "a host name without scheme, port or path, such as `\"downloads.example\"`";
@@ -132,6 +133,19 @@ pub(crate) const NODE: &[Key] = &[
     section("cache"),
     value("cache.max_age", "days, 1 to 4294967295; no key: no limit"),
     value("cache.scrub_rate", "megabytes per second, 0 to 4294967295; 0: off"),
+    section("cache.limits"),
+    value("cache.limits.connections", "a number of connections, 1 to 4294967295"),
+    value("cache.limits.head_time", SECONDS),
+    value("cache.limits.client_wait", SECONDS),
+    value("cache.limits.origin_answer_time", SECONDS),
+    value("cache.limits.origin_silence", SECONDS),
+    value("cache.limits.stuck_time", SECONDS),
+    value("cache.limits.least_rate", "bytes per second, 0 to 4294967295; 0: any rate"),
+    value("cache.limits.least_rate_time", SECONDS),
+    value(
+        "cache.limits.read_ahead_memory",
+        "a number and a unit, such as `\"512MiB\"`; at least 16 MiB",
+    ),
     sections("origin"),
     value("origin.host", HOST).required(),
     value("origin.aliases", "a list of host names, such as `[\"cdn2.downloads.example\"]`"),

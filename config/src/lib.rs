@@ -7,6 +7,7 @@
 
 mod accept;
 mod bgp_export;
+mod cache_limits;
 mod check;
 mod control;
 mod document;
@@ -27,6 +28,7 @@ pub use accept::{
     RuleError,
 };
 pub use bgp_export::{BmpStation, Mrt};
+pub use cache_limits::CacheLimits;
 pub use control::{ControlConfig, ControlPlane, Database, Dns, Tls};
 pub use dynamic::DynamicNeighbors;
 pub use error::{ConfigError, Problem};

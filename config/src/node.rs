@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{BmpStation, ByteSize, DynamicNeighbors, HostName, Mrt, Neighbor, NodeName};
+use crate::{
+    BmpStation, ByteSize, CacheLimits, DynamicNeighbors, HostName, Mrt, Neighbor, NodeName,
+};
 
 /// Everything that `mcc run` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ pub struct NodeConfig {
     /// The drives of the cache, at least one.
     #[serde(default, rename = "drive")]
     pub drives: Vec<Drive>,
-    /// How the drives are kept.
+    /// How the drives are kept, and the limits of the cache.
     #[serde(default)]
     pub cache: CacheKeeping,
     /// Origins beside the built-in allow-list.
@@ -145,7 +147,7 @@ pub struct Drive {
     pub allow_root: bool,
 }
 
-/// `[cache]`: how the drives are kept.
+/// `[cache]`: how the drives are kept, and what clients and origins may take of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheKeeping {
@@ -154,11 +156,13 @@ pub struct CacheKeeping {
     pub max_age: Option<u32>,
     /// Megabytes (10^6 bytes) per second that are read on each drive to look for damage; 0: none.
     pub scrub_rate: u32,
+    /// What the cache bears.
+    pub limits: CacheLimits,
 }
 
 impl Default for CacheKeeping {
     fn default() -> Self {
-        Self { max_age: None, scrub_rate: 10 }
+        Self { max_age: None, scrub_rate: 10, limits: CacheLimits::default() }
     }
 }
 

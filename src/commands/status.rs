@@ -44,22 +44,16 @@ fn render(status: &Status, output: Output) -> Result<String, std::fmt::Error> {
         out.push_str(&indented(&format!("not ready: {reason}"), 2, output));
     }
     let traffic = &status.traffic;
-    let sent = format!(
-        "{} sent to clients, {} fetched from origins, {}, {}",
-        text::bytes(traffic.egress_bytes),
-        text::bytes(traffic.fill_bytes),
+    let sent = text::traffic(traffic.egress_bytes, traffic.hit_bytes, traffic.fill_bytes);
+    write!(out, "\n{}", labelled("Traffic", VALUES_AT, &sent, output))?;
+    let hits = text::hit_ratio(traffic.hit_bytes, traffic.egress_bytes);
+    out.push_str(&labelled("Hit ratio", VALUES_AT, &hits, output));
+    let clients = format!(
+        "{} since the start, {} now",
         text::counted(traffic.requests, "request", "requests"),
         text::counted(traffic.connections, "connection", "connections")
     );
-    write!(out, "\n{}", labelled("Traffic", VALUES_AT, &sent, output))?;
-    writeln!(
-        out,
-        "Hit ratio   {} of bytes",
-        text::percent(
-            traffic.egress_bytes.saturating_sub(traffic.fill_bytes),
-            traffic.egress_bytes
-        )
-    )?;
+    out.push_str(&labelled("Clients", VALUES_AT, &clients, output));
     let footprint = &status.footprint;
     let size = format!("{}; {}", footprint.size_in_words(), footprint.told_in_words());
     out.push_str(&labelled("Footprint", VALUES_AT, &size, output));

@@ -58,9 +58,14 @@ const DRIVE_COUNTERS: &[DriveMetric] = &[
     ("drive_slow_operations", "Operations that took longer than a second", |d| d.counts.slow),
     ("drive_hung_operations", "Operations that did not come back", |d| d.counts.hung),
     ("drive_corrupt_blocks", "Blocks dropped for a wrong checksum", |d| d.counts.corrupt),
-    ("drive_dropped_records", "Records dropped at start: torn, damaged or unknown", |d| {
-        d.counts.records_dropped
+    ("drive_lost_records", "Records lost before the drive was opened: damaged or unknown", |d| {
+        d.counts.records_lost
     }),
+    (
+        "drive_dropped_records",
+        "Records dropped when the drive was opened: lost, replaced or purged",
+        |d| d.counts.records_dropped,
+    ),
     ("drive_evicted_blocks", "Blocks evicted to make room", |d| d.counts.evicted),
     ("drive_refused_blocks", "Blocks not stored because the drive could not keep up", |d| {
         d.counts.refused
@@ -187,8 +192,13 @@ impl NodeCollector {
         )?;
         page.counter(
             "http_refused_connections",
-            "Connections closed because there were too many",
-            counters.refused_connections,
+            "Connections refused because there were too many",
+            counters.refused_connections.times,
+        )?;
+        page.counter(
+            "http_file_shortages",
+            "Connections that had to wait because all open files were in use",
+            counters.files_used_up.times,
         )?;
         page.counter(
             "http_slow_clients",

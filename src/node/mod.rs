@@ -10,6 +10,7 @@ mod neighbor_report;
 mod own_address;
 pub(crate) mod prefill;
 mod report;
+mod shortage;
 pub(crate) mod status;
 mod token_file;
 pub(crate) mod verify;
@@ -158,7 +159,7 @@ async fn open_cache(config: &NodeConfig) -> Result<Cache> {
         }
         _ => None,
     };
-    let limits = Limits::default();
+    let limits = Limits::from(&config.cache.limits);
     let settings = CacheSettings {
         node_name: config.node.name.clone(),
         addresses: vec![config.node.address],

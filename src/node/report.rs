@@ -8,7 +8,7 @@ use mcc_bgp::speaker::{
     DynamicStatus, NeighborDetail, NeighborStatus, SavingFailure, SpeakerStatus,
 };
 use mcc_cache::CacheStatus;
-use mcc_cache::store::{DriveState, DriveStatus, Offline, Opening};
+use mcc_cache::store::{DamageFound, DriveState, DriveStatus, Offline, Opening};
 use mcc_control::api::types::{
     DriveReport, Heartbeat, LeftOut, SessionReport, Traffic as TrafficReport,
 };
@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::View;
 use super::control_link::LinkState;
 use super::neighbor_report::{NeighborReport, advice, neighbor_part};
+use super::shortage::{self, Shortage};
 use super::status::{
     FootprintSummary, HeldFootprint, Part, PartState, Status, Traffic, seconds_since,
 };
@@ -40,13 +41,20 @@ pub(super) fn not_ready(view: &View) -> Vec<String> {
 
 /// What is not as it should be, though the node is fit to serve.
 pub(super) fn warnings(view: &View) -> Vec<String> {
-    let drives = view.cache.status().store.drives;
+    let cache = view.cache.status();
+    let drives = &cache.store.drives;
+    let damaged = drives.iter().filter_map(|drive| {
+        let (what, action) = damage(drive)?;
+        Some(format!("drive {}: {what}: {action}", drive.path.display()))
+    });
+    let short = shortages(view, &cache).into_iter();
+    let short = short.map(|shortage| format!("{}: {}", shortage.what, shortage.advice));
     let saving = view.speaker.status().saving.failing;
     let saving = saving.map(|failing| {
         let Part { detail, advice, .. } = saving_part(&failing);
         format!("{detail}: {}", advice.unwrap_or_default())
     });
-    drives.iter().filter_map(drive_trouble).chain(saving).collect()
+    drives.iter().filter_map(drive_trouble).chain(damaged).chain(short).chain(saving).collect()
 }
 
 /// What is wrong where the footprint is saved.
@@ -62,6 +70,19 @@ fn saving_part(SavingFailure { file, error, since_seconds }: &SavingFailure) -> 
                 .to_owned(),
         ),
     }
+}
+
+fn shortages(view: &View, cache: &CacheStatus) -> Vec<Shortage> {
+    let wanted = view.config.cache.limits.connections.into();
+    shortage::shortages(cache, wanted, crate::open_files::limit())
+}
+
+/// What is damaged on a drive that is up, and what to do about it.
+fn damage(drive: &DriveStatus) -> Option<(String, String)> {
+    let DamageFound { what, action, since } = drive.damage.clone()?;
+    let since = seconds_since(UNIX_EPOCH + Duration::from_secs(since));
+    let what = format!("{what} (noticed {} ago)", crate::text::duration(since));
+    (drive.state == DriveState::Up).then_some((what, action))
 }
 
 /// Why a drive does not take part, and what to do about it; `None`: it does.
@@ -227,6 +248,7 @@ fn parts(
             }
         })
         .collect();
+    parts.extend(shortages(view, cache).into_iter().map(Part::from));
     parts.extend(cache.store.drives.iter().map(|drive| drive_part(drive, up)));
     parts.extend(cache.origins.iter().filter_map(|origin| {
         let error = origin.last_error.as_ref()?;
@@ -249,29 +271,26 @@ fn drive_part(drive: &DriveStatus, up: u64) -> Part {
     let name = format!("drive {}", drive.path.display());
     let filled =
         || format!("{} of {} used", crate::text::bytes(drive.used), crate::text::bytes(drive.size));
-    match (&drive.state, &drive.note) {
-        (DriveState::Up, None) => Part {
-            name,
-            state: PartState::Up,
-            since_seconds: Some(up),
-            detail: filled(),
-            advice: None,
-        },
-        (DriveState::Up, Some(note)) => Part {
-            name,
-            state: PartState::Warning,
-            since_seconds: Some(up),
-            detail: filled(),
-            advice: Some(note.clone()),
-        },
-        (DriveState::Opening(opening), _) => Part {
+    match &drive.state {
+        DriveState::Up => {
+            let (damage, action) = damage(drive).unzip();
+            let advice: Vec<String> = action.into_iter().chain(drive.note.clone()).collect();
+            Part {
+                name,
+                state: if advice.is_empty() { PartState::Up } else { PartState::Warning },
+                since_seconds: Some(up),
+                detail: std::iter::once(filled()).chain(damage).collect::<Vec<_>>().join("; "),
+                advice: (!advice.is_empty()).then(|| advice.join("; ")),
+            }
+        }
+        DriveState::Opening(opening) => Part {
             name,
             state: PartState::Warning,
             since_seconds: None,
             detail: opening_words(*opening),
             advice: Some(OPENING_ADVICE.to_owned()),
         },
-        (DriveState::Offline(offline), _) => Part {
+        DriveState::Offline(offline) => Part {
             name,
             state: PartState::Down,
             since_seconds: Some(seconds_since(UNIX_EPOCH + Duration::from_secs(offline.since))),

@@ -165,7 +165,7 @@ fn what_is_stored_is_told_in_tables_json_and_csv() {
     let status = narrow(node.ask("cache status").good());
     for words in [
         "8.39 MB of 336 MB used (2.5 %), 3 objects (0 pinned), 9 blocks\n",
-        "3.15 MB sent to clients, 8.39 MB fetched from origins\n",
+        "3.15 MB sent to clients, 8.39 MB fetched from origins (8.39 MB of it ahead of clients)\n",
         "100.0 % of the bytes sent had not to be fetched\n",
         "√ up",
         HOST,
@@ -387,6 +387,7 @@ fn an_offline_drive_is_named_everywhere_and_comes_back_on_the_operators_word() {
     assert!(up.stderr.contains("the drive is up"), "{up:?}");
     let unknown = node.ask("cache online /nowhere");
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert!(unknown.stderr.contains("the drives are: drive, second"), "{unknown:?}");
     fs::create_dir(node.process.folder().join("second")).unwrap();
     let online = node.ask("cache online second").good().stdout;
     assert!(online.contains("second is being opened"), "{online}");

@@ -85,7 +85,7 @@ fn a_large_file_is_fetched_once_and_every_download_is_right() {
     let cache = stage.node.admin("/v1/cache").json();
     assert!((cache["byte_hit_ratio"].as_f64().unwrap() - 0.5).abs() < 1e-9, "{cache}");
     let status = stage.node.ask("status").good().stdout;
-    assert!(status.contains("50.0 % of bytes"), "{status}");
+    assert!(status.contains("50.0 % of the bytes sent had not to be fetched"), "{status}");
 }
 
 #[test]

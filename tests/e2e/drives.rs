@@ -2,12 +2,15 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 
 use serde_json::Value;
 
-use crate::support::computed_origin::{ComputedOrigin, Download, download};
+use crate::support::computed_origin::{ComputedOrigin, Download, download, download_pausing};
 use crate::support::node::{Node, Setup};
 use crate::support::volume::Volume;
+use crate::support::wait::wait_for;
 
 const MIB: u64 = 1 << 20;
 
@@ -33,7 +36,7 @@ fn drive(node: &Node) -> Value {
 /// Downloads until the drive has been given up.
 #[track_caller]
 fn wait_until_offline(node: &Node, mut next: impl FnMut() -> String) -> Value {
-    crate::support::wait::wait_for("drive offline", || {
+    wait_for("drive offline", || {
         // Every one of them is whole and right, whatever the drive does.
         whole(node, &next());
         let drive = drive(node);
@@ -92,6 +95,83 @@ fn a_drive_that_becomes_read_only_is_named_and_nobody_notices() {
 }
 
 #[test]
+fn running_downloads_outlive_their_file_system() {
+    const DOWNLOADS: usize = 16;
+    let Some(volume) = Volume::create(160 * MIB) else { return };
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, &volume.path()).start();
+    let path = format!("/shut-down-{}", 24 * MIB);
+    whole(&node, &path);
+    node.wait_for("stored blocks", "status", |_| {
+        (drive(&node)["blocks"].as_u64()? >= 24).then_some(())
+    });
+    // Each has begun, and its connection owes bytes of the drive, when that ends.
+    let (begun, ended) = (Barrier::new(DOWNLOADS + 1), Barrier::new(DOWNLOADS + 1));
+    let client = || {
+        let pause = || {
+            begun.wait();
+            ended.wait();
+        };
+        download_pausing(node.setup.http, &path, None, 0, pause)
+    };
+    let downloads = thread::scope(|scope| {
+        let clients: Vec<_> = (0..DOWNLOADS).map(|_| scope.spawn(client)).collect();
+        begun.wait();
+        volume.shut_down();
+        ended.wait();
+        clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    for download in &downloads {
+        assert!(matches!(download, Download::Whole { .. }), "{downloads:?}");
+    }
+    let drive = drive(&node);
+    assert!(drive["errors"].as_u64().unwrap() > 0, "{drive}");
+    let metrics = node.admin("/metrics").text();
+    assert!(metrics.contains("mcc_http_broken_responses_total 0"), "{metrics}");
+}
+
+#[test]
+fn an_offline_drive_can_be_unmounted_mended_and_taken_back() {
+    let Some(volume) = Volume::create(160 * MIB) else { return };
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, &volume.path()).start();
+    let path = format!("/kept-{}", 8 * MIB);
+    whole(&node, &path);
+    node.wait_for("checkpoint", "status", |_| {
+        let drive = drive(&node);
+        (drive["blocks"] == 8 && drive["checkpoints"].as_u64()? > 0).then_some(())
+    });
+    // One client is in the middle of it, and takes nothing until all is over.
+    let (begun, over) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            let pause = || {
+                begun.wait();
+                over.wait();
+            };
+            download_pausing(node.setup.http, &path, None, 0, pause)
+        });
+        begun.wait();
+        volume.shut_down();
+        let mut n = 0;
+        wait_until_offline(&node, || {
+            n += 1;
+            format!("/offline/{n}-1500000")
+        });
+        wait_for("unmounted", || volume.try_unmount());
+        assert_eq!(drive_state(&node), "offline");
+        volume.mount();
+        node.ask(&format!("cache online {}", volume.path().display())).good();
+        node.wait_for("drive up", "status", |_| (drive_state(&node) == "up").then_some(()));
+        let again = whole(&node, &path);
+        assert!(again.contains("hit"), "{again}");
+        over.wait();
+        let slow = slow.join().unwrap();
+        assert!(matches!(slow, Download::Whole { .. }), "{slow:?}");
+    });
+}
+
+#[test]
 fn content_that_the_drive_has_lost_comes_from_the_origin() {
     let Some(volume) = Volume::create(160 * MIB) else { return };
     let origin = ComputedOrigin::start();
@@ -138,4 +218,37 @@ fn a_drive_whose_file_system_is_not_mounted_is_refused() {
     node.wait_for("drive up", "status", |_| (drive_state(&node) == "up").then_some(()));
     let again = whole(&node, "/mounted-5000000");
     assert!(again.contains("hit"), "{again}");
+}
+
+#[test]
+fn damage_is_told_until_all_the_rest_was_compared() {
+    let origin = ComputedOrigin::start();
+    let node = setup(&origin, Path::new("drive")).start();
+    let path = format!("/damaged-{}", 4 * MIB);
+    whole(&node, &path);
+    node.wait_for("stored blocks", "cache status", |status| {
+        (status["store"]["drives"][0]["blocks"] == 4).then_some(())
+    });
+    let (setup, stopped) = node.stop();
+    let slab = stopped.folder.path().join("drive/slab");
+    let mut bytes = std::fs::read(&slab).unwrap();
+    bytes.chunks_mut(MIB as usize).for_each(|block| block[1000] = !block[1000]);
+    std::fs::write(&slab, bytes).unwrap();
+    let node = setup.start_in(stopped.folder);
+    let ready = || node.admin("/readyz").json();
+    assert_eq!(ready()["warnings"], Value::Array(vec![]));
+    whole(&node, &path);
+    let warning = ready()["warnings"][0].as_str().unwrap().to_owned();
+    for words in ["drive drive: ", "not what had been stored", "ago", "mcc cache verify --drive"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+    assert_eq!(ready()["ready"], true);
+    for command in ["status", "cache status"] {
+        let told = node.ask(command).good().stdout;
+        assert!(told.contains("not what had been stored"), "{told}");
+    }
+    node.ask("cache verify");
+    node.wait_for("end of the warning", "status", |_| {
+        (ready()["warnings"] == Value::Array(vec![])).then_some(())
+    });
 }

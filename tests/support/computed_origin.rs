@@ -190,6 +190,21 @@ pub(crate) fn download(
     range: Option<(u64, u64)>,
     oldest: u64,
 ) -> Download {
+    download_pausing(node, path, range, oldest, || {})
+}
+
+/// Like [`download`]. After the first bytes of the body it calls `pause`, and takes no more until that returns.
+///
+/// # Panics
+/// As there.
+#[track_caller]
+pub(crate) fn download_pausing(
+    node: SocketAddr,
+    path: &str,
+    range: Option<(u64, u64)>,
+    oldest: u64,
+    pause: impl FnOnce(),
+) -> Download {
     let broken = |bytes| Download::Broken { bytes };
     let Ok(stream) = TcpStream::connect(node) else { return broken(0) };
     stream.set_read_timeout(Some(SILENCE)).unwrap();
@@ -222,7 +237,13 @@ pub(crate) fn download(
 
     let mut bytes = 0;
     let mut right = vec![0; PIECE];
+    let mut pause = Some(pause);
     while bytes < wanted {
+        if bytes > 0
+            && let Some(pause) = pause.take()
+        {
+            pause();
+        }
         let piece = match reader.fill_buf() {
             Ok([]) => return broken(bytes),
             Ok(piece) => piece,

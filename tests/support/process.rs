@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use super::wait::wait_for;
@@ -108,6 +108,14 @@ impl Process {
         let log = self.log();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Stopped { status, log, folder }
+    }
+
+    /// Sets how many files it may have open. Gives how many those were before.
+    pub(crate) fn limit_files(&self, files: u64) -> u64 {
+        let pid = Some(Pid::from_child(&self.child));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(files), maximum };
+        prlimit(pid, Resource::Nofile, limit).unwrap().current.unwrap()
     }
 
     /// Sends a signal.

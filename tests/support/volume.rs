@@ -52,7 +52,12 @@ impl Volume {
 
     #[track_caller]
     pub(crate) fn unmount(&self) {
-        run("umount", &[path(&self.path())]).unwrap();
+        self.try_unmount().unwrap();
+    }
+
+    /// Unmounts it, or says why that cannot be: somebody has files of it open.
+    pub(crate) fn try_unmount(&self) -> Result<(), String> {
+        run("umount", &[path(&self.path())]).map(drop)
     }
 
     /// Makes it read-only under whoever uses it, as ext4 does after an error of the device.
@@ -60,6 +65,22 @@ impl Volume {
     pub(crate) fn fail_to_read_only(&self) {
         let name = self.device.trim_start_matches("/dev/");
         fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "test").unwrap();
+    }
+
+    /// Ends all input and output on it under whoever uses it, as a file system does that has met an error it cannot
+    /// live with: everything fails (EIO), what memory has of its files included.
+    #[track_caller]
+    pub(crate) fn shut_down(&self) {
+        /// `EXT4_IOC_SHUTDOWN`, and that nothing is to be written any more.
+        const SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
+        const NO_LOG_FLUSH: u32 = 2;
+        let root = fs::File::open(self.path()).unwrap();
+        // SAFETY: the kernel reads the u32 that it is given a pointer to.
+        #[expect(unsafe_code, reason = "has no safe form")]
+        unsafe {
+            let shutdown = rustix::ioctl::Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH);
+            rustix::ioctl::ioctl(&root, shutdown).unwrap();
+        }
     }
 
     /// Takes all space that is left.

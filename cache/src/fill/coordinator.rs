@@ -8,6 +8,7 @@ mod opening;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -30,6 +31,9 @@ const RUN_BLOCKS: u32 = MAX_WINDOW / 4;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a landed block is kept in memory for the drive to write it.
 const DRIVE_TIME: Duration = Duration::from_secs(10);
+/// A drive that may evict a new block before it has taken so many others cannot be relied on by readers that follow
+/// each other.
+const FORGOTTEN_SOON: u64 = 4 * MAX_WINDOW as u64;
 /// How often what can change without a message is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -95,6 +99,8 @@ pub(super) struct Coordinator {
     key: ObjectKey,
     shared: Arc<Shared>,
     mailbox: mpsc::Sender<Message>,
+    /// Whether something is being fetched, or waits for a drive.
+    is_busy: Arc<AtomicBool>,
     object: Option<Arc<Object>>,
     readers: HashMap<u64, Reader>,
     left: Arc<Notify>,
@@ -109,11 +115,17 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(key: ObjectKey, shared: Arc<Shared>, mailbox: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(
+        key: ObjectKey,
+        shared: Arc<Shared>,
+        mailbox: mpsc::Sender<Message>,
+        is_busy: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             key,
             shared,
             mailbox,
+            is_busy,
             object: None,
             readers: HashMap::new(),
             left: Arc::default(),
@@ -144,6 +156,7 @@ impl Coordinator {
                 () = stop.cancelled() => break,
             }
             self.tidy();
+            self.is_busy.store(self.is_busy(), Ordering::Release);
             // A message that has been sent already is taken first.
             if self.is_idle() && messages.is_empty() {
                 break;
@@ -396,12 +409,17 @@ impl Coordinator {
         self.offer_again(now);
         if let Some(object) = self.object.clone() {
             let (store, readers) = (&self.shared.store, &self.readers);
-            self.blocks.retain(|index, held| match held.landed {
-                None => true,
-                Some(_) if store.has_block(&object, *index) => false,
-                Some(Landed::Taken(at)) => now < at + DRIVE_TIME,
-                Some(Landed::Waiting) => true,
-                Some(Landed::NotStored) => readers.values().any(|reader| reader.is_near(*index)),
+            // A small drive may have evicted a block again before those come to it whom it was fetched for.
+            let is_short = store.forgets_within(FORGOTTEN_SOON) && !self.shared.is_memory_full();
+            self.blocks.retain(|index, held| {
+                let Some(landed) = held.landed else { return true };
+                let is_awaited = || readers.values().any(|reader| reader.is_near(*index));
+                match landed {
+                    _ if store.has_block(&object, *index) => is_short && is_awaited(),
+                    Landed::Taken(at) => now < at + DRIVE_TIME || is_short && is_awaited(),
+                    Landed::Waiting => true,
+                    Landed::NotStored => is_awaited(),
+                }
             });
         }
     }
@@ -485,6 +503,17 @@ impl Coordinator {
         self.blocks.values().any(|held| held.landed.is_some())
             || self.runs.values().any(|run| run.held_back.is_some())
             || self.readers.values().any(|reader| reader.left.is_some())
+    }
+
+    /// Whether something is being fetched, or waits for a drive to write it.
+    fn is_busy(&self) -> bool {
+        let (store, object) = (&self.shared.store, self.object.as_ref());
+        let waits = |(index, held): (&u32, &Held)| match held.landed {
+            None => true,
+            Some(Landed::NotStored) => false,
+            Some(_) => object.is_some_and(|object| !store.has_block(object, *index)),
+        };
+        !self.runs.is_empty() || self.opening.is_some() || self.blocks.iter().any(waits)
     }
 
     fn is_idle(&self) -> bool {

@@ -6,6 +6,7 @@
 //! blocks. A run's bytes go into [`flight`]s, which readers follow in memory.
 
 mod answer;
+mod content;
 mod coordinator;
 mod flight;
 mod freshness;
@@ -17,7 +18,7 @@ mod ticket;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,8 +31,11 @@ use tokio_util::task::TaskTracker;
 #[cfg(fuzzing)]
 pub use answer::claim;
 pub(crate) use answer::passed_on;
+#[cfg(test)]
+pub(crate) use content::Elsewhere;
+pub(crate) use content::{Chunk, Content, Replacement, Source, StoredPart};
 pub use prefill::{FillRate, PrefillError, PrefillProgress, Prefilled};
-pub(crate) use reader::{Chunk, Content, Delivery, ObjectReader, Source};
+pub(crate) use reader::ObjectReader;
 pub(crate) use ticket::Ticket;
 
 use coordinator::{Coordinator, Message};
@@ -121,6 +125,8 @@ type Coordinators = papaya::HashMap<ObjectKey, Handle>;
 struct Handle {
     id: u64,
     mailbox: mpsc::Sender<Message>,
+    /// Whether there is more to it than readers who may come back in a moment.
+    is_busy: Arc<AtomicBool>,
 }
 
 /// What an object turned out to be.
@@ -179,7 +185,8 @@ impl Fills {
 
     /// Whether something of `key` is being fetched now, or waits for a drive to write it.
     pub(crate) fn is_in_flight(&self, key: &ObjectKey) -> bool {
-        self.coordinators.pin().contains_key(key)
+        let coordinators = self.coordinators.pin();
+        coordinators.get(key).is_some_and(|handle| handle.is_busy.load(Ordering::Acquire))
     }
 
     /// Asks the origin what `key` is, unless somebody is asking already. `first` and `last` are the bytes
@@ -256,10 +263,12 @@ impl Fills {
             return handle.mailbox.clone();
         }
         let (mailbox, messages) = mpsc::channel(MAILBOX);
-        let mine = Handle { id: NEXT.fetch_add(1, Ordering::Relaxed), mailbox };
+        let is_busy = Arc::new(AtomicBool::new(true));
+        let mine = Handle { id: NEXT.fetch_add(1, Ordering::Relaxed), mailbox, is_busy };
         let handle = coordinators.get_or_insert(key.clone(), mine.clone());
         if handle.id == mine.id {
-            let coordinator = Coordinator::new(key.clone(), self.shared.clone(), mine.mailbox);
+            let Handle { mailbox, is_busy, .. } = mine;
+            let coordinator = Coordinator::new(key.clone(), self.shared.clone(), mailbox, is_busy);
             let coordinators = self.coordinators.clone();
             self.shared.tasks.spawn(coordinator.run(messages, move |key| {
                 let _ = coordinators.pin().remove_if(key, |_, handle| handle.id == mine.id);

@@ -1,12 +1,17 @@
 //! Reading a range of an object, wherever its blocks are: on a drive, in flight, or still at the origin.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use tokio::time::timeout;
 
+use super::content::{Chunk, Content, Elsewhere, Replacement, Source, StoredPart};
 use super::flight::FlightReader;
+use super::ticket::Interest;
 use super::{ATTEMPTS, FillError, Fills, Located, Ticket};
 use crate::origin::OriginFailure;
 use crate::range::{ByteRange, block_of};
@@ -15,74 +20,16 @@ use crate::store::{Loading, Object, PinnedBlock, READ_WINDOW, ReadError};
 /// Up to so many bytes go through memory in any case: with the head, in one write, they cost less than sendfile(2).
 const SMALL: u32 = 16 << 10;
 
-/// Where bytes came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A drive.
-    Drive,
-    /// A fetch that this reader started.
-    Fill,
-    /// A fetch that was under way.
-    Collapsed,
-}
-
-/// How whoever reads can take bytes that are on a drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// In memory only.
-    Memory,
-    /// By reference too, to send them from the drive's slab.
-    File,
-}
-
-/// Bytes, or where they are.
-pub(crate) enum Content {
-    Memory(Bytes),
-    /// A part of a block that is at hand: sending it waits for no drive.
-    Stored {
-        block: Arc<PinnedBlock>,
-        range: Range<u32>,
-    },
-}
-
-impl Content {
-    /// Length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Memory(bytes) => bytes.len(),
-            Self::Stored { range, .. } => range.len(),
-        }
-    }
-
-    /// Takes up to `most` bytes off the front.
-    pub(crate) fn split_to(&mut self, most: usize) -> Self {
-        match self {
-            Self::Memory(bytes) => Self::Memory(bytes.split_to(most.min(bytes.len()))),
-            Self::Stored { block, range } => {
-                let most = u32::try_from(most).unwrap_or(u32::MAX);
-                let middle = range.start.saturating_add(most).min(range.end);
-                let front = range.start..middle;
-                range.start = middle;
-                Self::Stored { block: block.clone(), range: front }
-            }
-        }
-    }
-}
-
-/// Content on its way to a client.
-pub(crate) struct Chunk {
-    pub(crate) content: Content,
-    pub(crate) source: Source,
-    /// How many of the bytes had to be fetched for this; the others were here, or fetched for somebody else.
-    pub(crate) fetched: u32,
-}
-
 /// Sends one range of an object, piece by piece.
-pub(crate) struct ObjectReader {
+///
+/// With a way `W`, what is on drives is sent by it; without one it is read into memory.
+pub(crate) struct ObjectReader<W> {
     fills: Arc<Fills>,
     object: Arc<Object>,
     ticket: Ticket,
-    delivery: Delivery,
+    way: Option<W>,
+    /// For the promises that are made of this object. Made with the first one.
+    elsewhere: Option<Arc<dyn Elsewhere>>,
     at: u64,
     end: u64,
     piece: Option<Piece>,
@@ -106,43 +53,42 @@ struct StoredPiece {
     loading: Option<Loading>,
 }
 
-impl ObjectReader {
+impl<W: Clone> ObjectReader<W> {
     /// Reads `range`, which must lie inside the object. `ticket` is the one the object was opened with, if it was.
     pub(crate) fn new(
         fills: Arc<Fills>,
         object: Arc<Object>,
         ticket: Ticket,
         range: ByteRange,
-        delivery: Delivery,
+        way: Option<W>,
     ) -> Self {
         ticket.wants(block_of(range.start()), block_of(range.last()));
         let (at, end) = (range.start(), range.end());
-        let (piece, ahead) = (None, None);
-        Self { fills, object, ticket, delivery, at, end, piece, ahead, failures: 0 }
+        let (elsewhere, piece, ahead) = (None, None, None);
+        Self { fills, object, ticket, way, elsewhere, at, end, piece, ahead, failures: 0 }
     }
 
     /// The next bytes as soon as they are there; `None` at the end.
     ///
     /// # Errors
     /// The bytes that follow are not to be had. The response must be cut.
-    pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, FillError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Chunk<W>>, FillError> {
         let patience = self.fills.shared().limits.patience;
         timeout(patience, self.next_at_last()).await.unwrap_or(Err(FillError::Late(patience)))
     }
 
     /// The next bytes, however long they take.
-    async fn next_at_last(&mut self) -> Result<Option<Chunk>, FillError> {
+    async fn next_at_last(&mut self) -> Result<Option<Chunk<W>>, FillError> {
         loop {
             let Some(rest) = ByteRange::new(self.at, self.end) else {
                 return Ok(None);
             };
             let index = block_of(self.at);
-            let Some(piece) = &mut self.piece else {
+            if self.piece.is_none() {
                 self.ticket.at(index);
                 self.piece = Some(self.locate(index, rest.within(index)).await?);
-                continue;
-            };
-            match piece.next(self.delivery).await {
+            }
+            match self.next_of_piece().await {
                 Ok(Some((content, source))) => {
                     self.at += content.len() as u64;
                     self.failures = 0;
@@ -160,13 +106,50 @@ impl ObjectReader {
                 Ok(None) => self.piece = None,
                 Err(error) => {
                     self.failures += 1;
-                    if self.failures >= ATTEMPTS || !piece.worth_retrying(&error) {
+                    let piece = self.piece.take();
+                    let worth_retrying = piece.is_some_and(|piece| piece.worth_retrying(&error));
+                    if self.failures >= ATTEMPTS || !worth_retrying {
                         return Err(error);
                     }
-                    self.piece = None;
                 }
             }
         }
+    }
+
+    /// The next of the block in hand; `None` at its end.
+    async fn next_of_piece(&mut self) -> Result<Option<(Content<W>, Source)>, FillError> {
+        let piece = match &mut self.piece {
+            None => return Ok(None),
+            Some(Piece::Flight { reader, started }) => {
+                let source = if *started { Source::Fill } else { Source::Collapsed };
+                let bytes = reader.next().await?;
+                return Ok(bytes.map(|bytes| (Content::Memory(bytes), source)));
+            }
+            Some(Piece::Stored(piece)) => piece,
+        };
+        if piece.wanted.is_empty() {
+            return Ok(None);
+        }
+        let content = match &self.way {
+            Some(way) if piece.is_worth_a_reference() => piece.load().await.map(|range| {
+                let elsewhere = self.elsewhere.get_or_insert_with(|| {
+                    let interest = self.ticket.interest().clone();
+                    let (fills, object) = (self.fills.clone(), self.object.clone());
+                    Arc::new(Again { fills, object, interest })
+                });
+                let part = StoredPart::new(piece.block.clone(), range, elsewhere.clone());
+                Content::Stored(part, way.clone())
+            }),
+            _ => piece.read().await.map(Content::Memory),
+        };
+        content.map(|content| Some((content, Source::Drive))).map_err(|error| {
+            match error {
+                // Of a drive that has gone there is a word already.
+                ReadError::Gone { .. } => tracing::debug!(%error, "read from the origin instead"),
+                _ => tracing::warn!(%error, "read from the origin instead"),
+            }
+            FillError::Unreadable
+        })
     }
 
     /// Finds the block behind `index` and has it brought into memory, while that one is sent.
@@ -199,8 +182,11 @@ impl ObjectReader {
                 return Ok(Piece::Stored(StoredPiece { block, wanted, loading: None }));
             }
             let (object, located) = self.fills.want(&self.object, index, &self.ticket).await?;
-            // Purged and found again: the same bytes are under a new number now.
-            self.object = object;
+            if object.number() != self.object.number() {
+                // Purged and found again: the same bytes are under a new number now.
+                self.object = object;
+                self.elsewhere = None;
+            }
             match located {
                 Located::Flight { flight, started } => {
                     let reader = FlightReader::new(&flight, wanted);
@@ -215,23 +201,6 @@ impl ObjectReader {
 }
 
 impl Piece {
-    async fn next(&mut self, delivery: Delivery) -> Result<Option<(Content, Source)>, FillError> {
-        match self {
-            Self::Stored(piece) => match piece.next(delivery).await {
-                Ok(content) => Ok(content.map(|content| (content, Source::Drive))),
-                Err(error) => {
-                    tracing::warn!(%error, "block read from the origin instead");
-                    Err(FillError::Unreadable)
-                }
-            },
-            Self::Flight { reader, started } => {
-                let source = if *started { Source::Fill } else { Source::Collapsed };
-                let bytes = reader.next().await?;
-                Ok(bytes.map(|bytes| (Content::Memory(bytes), source)))
-            }
-        }
-    }
-
     /// Whether another attempt may go better: the drive has dropped the block, the fetch was given up as this
     /// reader came, the block has gone from memory to its drive, or it was refused in another client's name.
     fn worth_retrying(&self, error: &FillError) -> bool {
@@ -244,42 +213,80 @@ impl Piece {
 }
 
 impl StoredPiece {
-    /// The next bytes: all that are wanted of the block by reference, or some in memory.
-    async fn next(&mut self, delivery: Delivery) -> Result<Option<Content>, ReadError> {
-        let Range { start, end } = self.wanted;
-        if start >= end {
-            return Ok(None);
-        }
-        let loading = self.loading.take();
-        let is_loaded = loading.is_some();
-        if let Some(loading) = loading {
-            self.block.loaded(loading).await?;
-        }
-        let by_reference =
-            delivery == Delivery::File && end - start > SMALL && self.block.can_be_sent();
-        if by_reference {
-            if !is_loaded && !self.block.is_at_hand(&self.wanted) {
-                self.block.load(self.wanted.clone()).await?;
-            }
-            self.wanted.start = end;
-            return Ok(Some(Content::Stored { block: self.block.clone(), range: start..end }));
-        }
-        let window = start..end.min(start.saturating_add(READ_WINDOW));
-        let bytes = match self.block.read_cached(window.clone()) {
-            Some(bytes) => bytes,
-            None => self.read(window.clone()).await?,
-        };
-        self.wanted.start = window.end;
-        Ok(Some(Content::Memory(bytes)))
+    /// Whether to send it by reference, if there is a way.
+    fn is_worth_a_reference(&self) -> bool {
+        self.wanted.end - self.wanted.start > SMALL && self.block.can_be_sent()
     }
 
-    /// Reads what is not in memory, and has what is wanted behind it follow.
-    async fn read(&mut self, window: Range<u32>) -> Result<Bytes, ReadError> {
-        let behind = window.end..self.wanted.end;
+    /// Brings all that is wanted of the block into memory; returns it.
+    async fn load(&mut self) -> Result<Range<u32>, ReadError> {
+        if !self.wait_until_loaded().await? && !self.block.is_at_hand(&self.wanted) {
+            self.block.load(self.wanted.clone()).await?;
+        }
+        let wanted = self.wanted.clone();
+        self.wanted.start = wanted.end;
+        Ok(wanted)
+    }
+
+    /// Reads the next bytes, and has what is wanted behind them follow.
+    async fn read(&mut self) -> Result<Bytes, ReadError> {
+        self.wait_until_loaded().await?;
+        let Range { start, end } = self.wanted;
+        let window = start..end.min(start.saturating_add(READ_WINDOW));
+        self.wanted.start = window.end;
+        if let Some(bytes) = self.block.read_cached(window.clone()) {
+            return Ok(bytes);
+        }
         let read = self.block.read(window).await?;
-        if !behind.is_empty() && !self.block.is_at_hand(&behind) {
-            self.loading = self.block.load_ahead(behind);
+        if !self.wanted.is_empty() && !self.block.is_at_hand(&self.wanted) {
+            self.loading = self.block.load_ahead(self.wanted.clone());
         }
         Ok(read)
+    }
+
+    /// Waits for what was begun ahead, if anything was.
+    async fn wait_until_loaded(&mut self) -> Result<bool, ReadError> {
+        match self.loading.take() {
+            Some(loading) => self.block.loaded(loading).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Reads an object again from wherever its blocks are, for what was promised of a drive that has failed since.
+struct Again {
+    fills: Arc<Fills>,
+    object: Arc<Object>,
+    interest: Arc<Interest>,
+}
+
+impl Elsewhere for Again {
+    /// As any reader gets it: of this version, or not at all. That some of it must be fetched is not counted as a
+    /// miss: the bytes were counted as a hit when they were promised.
+    fn read(&self, range: ByteRange) -> Replacement {
+        let ticket = Ticket::again(&self.interest, block_of(range.start()), block_of(range.last()));
+        let (fills, object) = (self.fills.clone(), self.object.clone());
+        let reader = ObjectReader::<Infallible>::new(fills, object, ticket, range, None);
+        Box::pin(unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(Some(chunk)) => {
+                    let Content::Memory(bytes) = chunk.content;
+                    Some((Ok(bytes), Some(reader)))
+                }
+                Ok(None) => None,
+                Err(error) => {
+                    reader.fills.shared().counters.broken_responses.add(1);
+                    tracing::debug!(object = ?reader.object, %error, "response cut");
+                    Some((Err(error), None))
+                }
+            }
+        }))
+    }
+}
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Again").field("object", &self.object).finish_non_exhaustive()
     }
 }

@@ -85,6 +85,11 @@ impl Ticket {
         }))
     }
 
+    /// A reader of other blocks that asks as the one whose `interest` this is.
+    pub(super) fn again(interest: &Interest, next: u32, last: u32) -> Self {
+        Self::new(interest.target.clone(), interest.carried.clone(), next, last)
+    }
+
     pub(super) fn interest(&self) -> &Arc<Interest> {
         &self.0
     }

@@ -1,7 +1,6 @@
 //! From a request to its answer.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +10,10 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Server;
-use super::body::{ContentBody, Meter, Outlet, Segment};
+use super::body::{ContentBody, Meter, Segment};
 use super::head::{self, CacheStatus};
 use super::multipart::Multipart;
+use super::outbox::Outbox;
 use crate::conditional::{self, Validators, Verdict};
 use crate::counters::RequestResult;
 use crate::fill::{self, FillError, How, ObjectReader, Opened, OriginReply, Source, Ticket};
@@ -34,16 +34,17 @@ struct Found {
 }
 
 impl Server {
-    /// Answers one request that came in on the connection of `outlet`.
+    /// Answers one request. What is on drives is promised in the connection's `outbox`; where there is none, under TLS,
+    /// all of the answer is in memory.
     pub(super) async fn answer(
-        self: Arc<Self>,
+        &self,
         request: Request<Incoming>,
-        outlet: Outlet,
-    ) -> Result<Response<ContentBody>, Infallible> {
+        outbox: Option<Outbox>,
+    ) -> Response<ContentBody> {
         let start = Instant::now();
         // A request has no body that means anything here; hyper reads over it.
         let (head, _) = request.into_parts();
-        let (result, response) = self.decide(&head, outlet).await;
+        let (result, response) = self.decide(&head, outbox).await;
         self.counters.request(result);
         match result {
             RequestResult::Hit => self.counters.first_byte_hit.observe(start.elapsed()),
@@ -52,13 +53,13 @@ impl Server {
             }
             _ => {}
         }
-        Ok(response)
+        response
     }
 
     async fn decide(
         &self,
         head: &request::Parts,
-        outlet: Outlet,
+        outbox: Option<Outbox>,
     ) -> (RequestResult, Response<ContentBody>) {
         if self.is_draining() {
             let mut response = head::unavailable("this node is being drained");
@@ -85,7 +86,7 @@ impl Server {
             return (RequestResult::Unavailable, response);
         };
         let patience = self.fills.shared().limits.patience;
-        let answer = timeout(patience, self.fulfil(&request, head, outlet)).await;
+        let answer = timeout(patience, self.fulfil(&request, head, outbox)).await;
         let answer = answer.map(|answer| {
             answer.map(|(result, response)| (result, response.map(|body| body.admitted(admission))))
         });
@@ -100,13 +101,13 @@ impl Server {
         &self,
         request: &ContentRequest,
         head: &request::Parts,
-        outlet: Outlet,
+        outbox: Option<Outbox>,
     ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
         let mut tries = 0..CHANGES;
         loop {
             let answer = match self.find(request, &head.headers).await? {
                 Opening::Found(found) => {
-                    self.answer_from(request, &head.headers, found, outlet.clone()).await
+                    self.answer_from(request, &head.headers, found, outbox.clone()).await
                 }
                 Opening::Reply(reply) => Ok((RequestResult::Pass, self.reply(request, &reply))),
                 Opening::PassThrough => self.pass(request, head).await.map_err(FillError::Origin),
@@ -168,7 +169,7 @@ impl Server {
         request: &ContentRequest,
         headers: &HeaderMap,
         found: Found,
-        outlet: Outlet,
+        outbox: Option<Outbox>,
     ) -> Result<(RequestResult, Response<ContentBody>), FillError> {
         let meta = found.object.meta();
         let length = found.object.length();
@@ -200,7 +201,7 @@ impl Server {
         let (source, body) = match selection {
             Some(selection) if !request.head_only => {
                 let meter = self.meter(request);
-                self.body(found, &selection, &mut out, meter, outlet).await?
+                self.body(found, &selection, &mut out, meter, outbox).await?
             }
             Some(_) => {
                 out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -241,7 +242,7 @@ impl Server {
         selection: &Selection,
         out: &mut HeaderMap,
         meter: Meter,
-        outlet: Outlet,
+        outbox: Option<Outbox>,
     ) -> Result<(Source, ContentBody), FillError> {
         let Found { object, ticket, .. } = found;
         let length = object.length();
@@ -271,7 +272,7 @@ impl Server {
         let target = multipart.is_some().then(|| ticket.target().clone());
         let read = |ticket, range| {
             let (fills, object) = (self.fills.clone(), object.clone());
-            ObjectReader::new(fills, object, ticket, range, outlet.delivery())
+            ObjectReader::new(fills, object, ticket, range, outbox.clone())
         };
         let mut reader = read(ticket, first_range);
         let mut chunk = reader.next().await?.ok_or(FillError::Unreadable)?;
@@ -298,7 +299,7 @@ impl Server {
             }
             segments.push_back(Segment::Text(multipart.end));
         }
-        Ok((source, ContentBody::segments(segments, sent, meter, outlet)))
+        Ok((source, ContentBody::segments(segments, sent, meter)))
     }
 
     /// An origin's refusal, told to one of those who waited for it.

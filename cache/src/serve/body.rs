@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::egress::{Admission, EgressGate};
 use super::outbox::Outbox;
 use crate::counters::Counters;
-use crate::fill::{Chunk, Content, Delivery, FillError, ObjectReader};
+use crate::fill::{Chunk, Content, FillError, ObjectReader};
 use crate::origin::{Origin, OriginFailure};
 use crate::range::ByteRange;
 
@@ -32,8 +32,6 @@ pub(crate) enum BodyError {
     Fill(#[from] FillError),
     #[error("cut while passing through: {0}")]
     Pass(OriginFailure),
-    #[error("content on a drive was about to be sent by reference on a connection that cannot")]
-    NotInMemory,
 }
 
 /// A part of a body.
@@ -41,9 +39,9 @@ pub(crate) enum Segment {
     /// Bytes of the node's own: what stands between the parts of a multipart body.
     Text(Bytes),
     /// Content that is in memory already.
-    Content(Chunk),
+    Content(Chunk<Outbox>),
     /// A range of an object.
-    Range(Box<ObjectReader>),
+    Range(Box<ObjectReader<Outbox>>),
 }
 
 /// What is sent of a body that passes through.
@@ -54,38 +52,7 @@ pub(crate) struct Cut {
     pub(crate) rest: Option<u64>,
 }
 
-/// The way to the client.
-#[derive(Clone)]
-pub(crate) enum Outlet {
-    /// A plain connection: content on drives is promised in its outbox, and does not cross user space.
-    File(Outbox),
-    /// TLS: everything comes in memory.
-    Memory,
-}
-
-impl Outlet {
-    /// How content is to be read for it.
-    pub(crate) fn delivery(&self) -> Delivery {
-        match self {
-            Self::File(_) => Delivery::File,
-            Self::Memory => Delivery::Memory,
-        }
-    }
-
-    /// What hyper is given of `content`. To be called in the order in which hyper gets it, and only for what it gets.
-    fn take(&self, content: Content) -> Result<Bytes, BodyError> {
-        match (content, self) {
-            (Content::Memory(bytes), _) => Ok(bytes),
-            (Content::Stored { block, range }, Self::File(outbox)) => {
-                Ok(outbox.promise(block, range))
-            }
-            // Nothing is read by reference for such a connection.
-            (Content::Stored { .. }, Self::Memory) => Err(BodyError::NotInMemory),
-        }
-    }
-}
-
-type Contents = Pin<Box<dyn Stream<Item = Result<Content, BodyError>> + Send>>;
+type Contents = Pin<Box<dyn Stream<Item = Result<Content<Outbox>, BodyError>> + Send>>;
 
 /// A body of known length.
 pub(crate) struct ContentBody {
@@ -98,7 +65,7 @@ pub(crate) struct ContentBody {
 
 enum Kind {
     Memory(Bytes),
-    Contents(Contents, Outlet),
+    Contents(Contents),
 }
 
 /// Who counts the bytes that are sent.
@@ -142,12 +109,7 @@ impl ContentBody {
     }
 
     /// `segments` one after the other, `length` bytes together.
-    pub(crate) fn segments(
-        segments: VecDeque<Segment>,
-        length: u64,
-        meter: Meter,
-        outlet: Outlet,
-    ) -> Self {
+    pub(crate) fn segments(segments: VecDeque<Segment>, length: u64, meter: Meter) -> Self {
         let contents = unfold(Some((segments, meter)), |state| async {
             let (mut segments, meter) = state?;
             match next_content(&mut segments, &meter).await {
@@ -160,12 +122,16 @@ impl ContentBody {
                 }
             }
         });
-        let kind = Kind::Contents(Box::pin(contents), outlet);
+        let kind = Kind::Contents(Box::pin(contents));
         Self { kind, remaining: Some(length), _admission: None }
     }
 
     /// `content` and nothing else, if it is in memory and may go at once; else it comes back.
-    pub(crate) fn short(content: Content, fetched: u32, meter: &Meter) -> Result<Self, Content> {
+    pub(crate) fn short(
+        content: Content<Outbox>,
+        fetched: u32,
+        meter: &Meter,
+    ) -> Result<Self, Content<Outbox>> {
         match content {
             Content::Memory(bytes) if !meter.egress.is_limited() => {
                 meter.content(bytes.len(), fetched);
@@ -221,7 +187,7 @@ impl ContentBody {
                 return Some((Err(error), None));
             }
         });
-        let kind = Kind::Contents(Box::pin(contents), Outlet::Memory);
+        let kind = Kind::Contents(Box::pin(contents));
         Self { kind, remaining, _admission: None }
     }
 }
@@ -263,7 +229,7 @@ impl Cut {
 async fn next_content(
     segments: &mut VecDeque<Segment>,
     meter: &Meter,
-) -> Result<Option<Content>, FillError> {
+) -> Result<Option<Content<Outbox>>, FillError> {
     while let Some(segment) = segments.front_mut() {
         match segment {
             Segment::Text(bytes) => {
@@ -290,6 +256,14 @@ async fn next_content(
     Ok(None)
 }
 
+/// What hyper is given of `content`. To be called in the order in which hyper gets it, and only for what it gets.
+fn take(content: Content<Outbox>) -> Bytes {
+    match content {
+        Content::Memory(bytes) => bytes,
+        Content::Stored(part, outbox) => outbox.promise(part),
+    }
+}
+
 impl Body for ContentBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -301,10 +275,10 @@ impl Body for ContentBody {
         let chunk = match &mut self.kind {
             Kind::Memory(bytes) if bytes.is_empty() => None,
             Kind::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
-            Kind::Contents(contents, outlet) => {
+            Kind::Contents(contents) => {
                 let content = std::task::ready!(contents.as_mut().poll_next(context));
                 // What hyper gets from here, it sends or breaks the connection.
-                content.map(|content| content.and_then(|content| outlet.take(content)))
+                content.map(|content| content.map(take))
             }
         };
         if let (Some(Ok(bytes)), Some(remaining)) = (&chunk, &mut self.remaining) {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod date;
 mod egress;
 mod head;
 mod multipart;
@@ -12,15 +13,18 @@ mod socket;
 pub(crate) mod tls;
 mod transport;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use http::header;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -28,11 +32,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use date::DateClock;
 pub(crate) use egress::EgressGate;
 pub(crate) use head::NodeId;
 pub(crate) use pace::PaceLimits;
 
-use body::Outlet;
+use outbox::Outbox;
 use socket::ClientSocket;
 use transport::PlainTransport;
 
@@ -40,6 +45,7 @@ use crate::counters::Counters;
 use crate::fill::Fills;
 use crate::origin::Origins;
 use crate::store::Store;
+use crate::time::unix_now;
 
 /// Connections above the limit that are still told 503; those above are closed at once.
 const OVERFLOW: u64 = 256;
@@ -70,6 +76,7 @@ pub(crate) struct Server {
     pub(crate) fills: Arc<Fills>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) egress: Arc<EgressGate>,
+    pub(crate) date: DateClock,
     pub(crate) limits: ServeLimits,
     pub(crate) draining: AtomicBool,
     /// Cancelled to end each connection after its running request, and to refuse new ones with 503.
@@ -106,6 +113,9 @@ impl Server {
             match accepted {
                 Ok((stream, _)) => self.clone().admit(stream, tls.clone(), shutdown.clone()),
                 Err(error) => {
+                    if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                        self.counters.files_used_up.note();
+                    }
                     let now = Instant::now();
                     if said.is_none_or(|said| now >= said + ACCEPT_WORD) {
                         said = Some(now);
@@ -126,7 +136,7 @@ impl Server {
         let open = Open::new(&self);
         let full = open.number > self.limits.connections;
         if full {
-            self.counters.refused_connections.add(1);
+            self.counters.connections_full.note();
             if open.number > self.limits.connections + OVERFLOW {
                 return;
             }
@@ -166,8 +176,7 @@ impl Server {
     ) {
         let transport = PlainTransport::new(socket);
         let outbox = transport.outbox();
-        let outlet = move || Outlet::File(outbox.clone());
-        self.connection(transport, outlet, refusal, shutdown).await;
+        self.connection(transport, Some(outbox), refusal, shutdown).await;
     }
 
     async fn tls_connection(
@@ -185,7 +194,7 @@ impl Server {
         };
         match handshake {
             Ok(Ok(stream)) => {
-                self.connection(TokioIo::new(stream), || Outlet::Memory, refusal, shutdown).await;
+                self.connection(TokioIo::new(stream), None, refusal, shutdown).await;
             }
             // Scanners and clients that do not trust the certificate: their business.
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
@@ -204,11 +213,12 @@ impl Server {
         }
     }
 
-    /// Serves one connection, whose answers go out by `outlet`; with a `refusal` it is told that in a 503 and closed.
+    /// Serves one connection. Content on drives is promised in its `outbox`, which only a [`PlainTransport`] makes: without
+    /// one, everything comes in memory. With a `refusal` the client is told that in a 503, and the connection closed.
     async fn connection<T>(
         self: Arc<Self>,
         transport: T,
-        outlet: impl Fn() -> Outlet,
+        outbox: Option<Outbox>,
         refusal: Option<&'static str>,
         shutdown: CancellationToken,
     ) where
@@ -218,13 +228,18 @@ impl Server {
         let asked = AtomicBool::new(false);
         let service = service_fn(|request| {
             asked.store(true, Ordering::Relaxed);
-            let (server, outlet) = (server.clone(), outlet());
+            let (server, outbox) = (server.clone(), outbox.clone());
             let answer = async move {
-                if let Some(why) = refusal {
-                    server.counters.request(crate::counters::RequestResult::Unavailable);
-                    return Ok(head::unavailable(why));
-                }
-                server.answer(request, outlet).await
+                let mut response = match refusal {
+                    Some(why) => {
+                        server.counters.request(crate::counters::RequestResult::Unavailable);
+                        head::unavailable(why)
+                    }
+                    None => server.answer(request, outbox).await,
+                };
+                let date = || server.date.at(unix_now());
+                response.headers_mut().entry(header::DATE).or_insert_with(date);
+                Ok::<_, Infallible>(response)
             };
             // Boxed: hyper keeps the room for it between requests, which is most of what an idle connection takes.
             answer.boxed()

@@ -235,6 +235,7 @@ impl Bay {
             path: self.config.path.clone(),
             state,
             note: None,
+            damage: None,
             size: 0,
             used: 0,
             blocks: 0,

@@ -88,6 +88,11 @@ impl PinnedBlock {
         self.length
     }
 
+    /// Which block of its object it is.
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Reads `range` of the block on the drive's reader threads, and waits for one to be free.
     /// Up to [`READ_WINDOW`](super::READ_WINDOW) bytes come in a buffer that is used again.
     ///
@@ -130,6 +135,18 @@ impl PinnedBlock {
             && (self.pin.drive.readers.are_idle() || slab.is_settled(offset, length))
     }
 
+    /// Whether `range`, which was at hand before, has stayed so: as [`is_at_hand`](Self::is_at_hand), for those who
+    /// ask often.
+    pub(crate) fn has_stayed(&self, range: &Range<u32>) -> bool {
+        let length = u64::from(range.end.saturating_sub(range.start));
+        self.is_usable() && self.pin.drive.slab.is_cached(self.offset(range), length)
+    }
+
+    /// Whether that costs next to nothing.
+    pub(crate) fn is_cheap_to_ask(&self) -> bool {
+        self.pin.drive.slab.is_cheap_to_ask()
+    }
+
     /// Has the reader threads bring `range` into memory, and verify the block if it is suspect. Waits for it.
     ///
     /// # Errors
@@ -169,11 +186,15 @@ impl PinnedBlock {
         self.pin.drive.slab.can_be_sent()
     }
 
-    /// The slab, and the offset of the block's first byte in it, to send from. Only for what
+    /// Has `send` send from the slab, where the block begins at the offset that it is told. Only for what
     /// [`is_at_hand`](Self::is_at_hand) or was [loaded](Self::load).
-    pub(crate) fn location(&self) -> (&File, u64) {
+    ///
+    /// # Errors
+    /// What `send` says, or that the drive has gone offline.
+    pub(crate) fn send<T>(&self, send: impl FnOnce(&File, u64) -> io::Result<T>) -> io::Result<T> {
         self.pin.drive.states.note_sent(self.pin.slot);
-        (self.pin.drive.slab.raw(), self.pin.drive.offset(self.pin.slot))
+        let offset = self.pin.drive.offset(self.pin.slot);
+        self.pin.drive.slab.with(|file| send(file, offset))
     }
 
     /// The drive failed while the block was being sent by reference: nobody gets it any more.

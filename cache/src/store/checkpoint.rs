@@ -24,7 +24,7 @@ use super::meta::DriveMeta;
 use super::object::Object;
 use super::object_log::ObjectLog;
 use super::object_record::ObjectRecord;
-use super::slot_record::{SLOT_RECORD, SlotRecord};
+use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
 
 /// How often the oldest quarter of the objects is given up before a checkpoint fails for want of space.
 const SHRINKINGS: usize = 8;
@@ -200,6 +200,7 @@ impl Keeper {
 
     /// The blocks are on the drive: now the records may follow.
     fn write_records(&mut self) {
+        self.keep_what_is_read();
         if let Err(error) = self.write_log().and_then(|()| self.write_table()) {
             self.drive.failed("writing records", &error);
             return self.try_again_later();
@@ -210,6 +211,25 @@ impl Keeper {
         }
         let files = vec![self.checkpoint.log.file().clone(), self.drive.table.clone()];
         self.checkpoint.syncer.start(files);
+    }
+
+    /// Blocks that were replaced or purged are read to the end by those who have them pinned. What they read is
+    /// compared all the same, so that the record stays here when the table forgets it. Nobody pins them anew.
+    fn keep_what_is_read(&self) {
+        let Some(under_way) = &self.checkpoint.under_way else { return };
+        let drive = &self.drive;
+        for (slot, change) in &under_way.changes {
+            if *change != Change::Emptied
+                || !drive.states.is_pinned(*slot)
+                || drive.unrecorded.get(*slot).is_some()
+            {
+                continue;
+            }
+            // One that cannot be read now is one that readers cannot compare with: they go to the origin.
+            if let Ok(SlotEntry::Block(record)) = drive.look_up(*slot) {
+                drive.unrecorded.note(record);
+            }
+        }
     }
 
     fn write_log(&mut self) -> io::Result<()> {
@@ -288,7 +308,6 @@ impl Keeper {
                 Change::Emptied => {
                     let class = self.checkpoint.layout.rank(slot).0;
                     self.checkpoint.pinned.of_mut(class).push(slot);
-                    self.drive.unrecorded.drop(slot);
                 }
                 Change::Filled(record) => self.drive.unrecorded.forget(&record),
             }
@@ -304,6 +323,7 @@ impl Keeper {
             pinned.of_mut(class).retain(|slot| {
                 let pinned = drive.states.is_pinned(*slot);
                 if !pinned {
+                    drive.unrecorded.drop(*slot);
                     inventory.set_free(*slot);
                     *emptied.of_mut(class) -= 1;
                 }
@@ -351,7 +371,7 @@ impl Keeper {
         let errors = self.drive.counts.errors.load(std::sync::atomic::Ordering::Relaxed);
         self.begin_checkpoint();
         self.finish_checkpoint();
-        // Marked clean only when that went well: otherwise the next start verifies.
+        // Marked clean only when that went well.
         if errors == self.drive.counts.errors.load(std::sync::atomic::Ordering::Relaxed) {
             let meta = DriveMeta { clean: true, ..self.checkpoint.meta }.encode();
             let written = self.drive.disk.replace(Part::Meta, |out| out.write_all(&meta));

@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -94,7 +95,8 @@ impl Disk {
         let file = options.open(self.file(part))?;
         let in_memory = rustix::fs::fstatfs(&file)
             .is_ok_and(|system| matches!(system.f_type.cast_unsigned(), TMPFS | RAMFS));
-        Ok(DiskFile { file: Arc::new(file), part, disk: self.clone(), in_memory })
+        let file = Arc::new(ArcSwapOption::from_pointee(file));
+        Ok(DiskFile { file, part, disk: self.clone(), in_memory })
     }
 
     /// The content of a small file; `None` when it is missing.
@@ -184,10 +186,11 @@ impl io::Write for NewFile<'_> {
     }
 }
 
-/// An open file of a drive.
+/// An open file of a drive. Its clones are one file: [closed](DiskFile::close), it is so for all of them.
 #[derive(Debug, Clone)]
 pub(super) struct DiskFile {
-    file: Arc<File>,
+    /// `None` once it is closed.
+    file: Arc<ArcSwapOption<File>>,
     part: Part,
     disk: Disk,
     /// Its file system has no other place for it than memory.
@@ -195,41 +198,51 @@ pub(super) struct DiskFile {
 }
 
 impl DiskFile {
-    /// The file itself, to be sent from.
-    pub(super) fn raw(&self) -> &Arc<File> {
-        &self.file
+    /// Closes it for good. Its file system can be unmounted when the operations under way have ended.
+    pub(super) fn close(&self) {
+        self.file.store(None);
+    }
+
+    /// Has `act` do something with the file itself.
+    ///
+    /// # Errors
+    /// What `act` says, or that the file is closed.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        match &*self.file.load() {
+            Some(file) => act(file),
+            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the drive is offline")),
+        }
     }
 
     /// Length in bytes.
     pub(super) fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        self.with(|file| Ok(file.metadata()?.len()))
     }
 
     pub(super) fn set_length(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
+        self.with(|file| file.set_len(bytes))
     }
 
     /// Makes the file `bytes` long with all its space taken, so that it can never run out later.
     pub(super) fn allocate(&self, bytes: u64) -> io::Result<()> {
         let (_busy, _) = self.begin(Operation::Allocate)?;
-        Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, bytes)?)
+        self.with(|file| Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes)?))
     }
 
     /// Takes space for the file to grow to `bytes` without changing its length.
     pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
         let (_busy, _) = self.begin(Operation::Allocate)?;
-        Ok(rustix::fs::fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, bytes)?)
+        self.with(|file| Ok(rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes)?))
     }
 
     /// Tells the kernel that reads go all over the file: its own read-ahead would be waste.
     pub(super) fn expect_random_reads(&self) {
-        // Advice: nothing is lost when the file system ignores or refuses it.
-        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Random);
+        self.advise(0, None, Advice::Random);
     }
 
     /// Tells the kernel that the file is about to be read from its beginning to its end.
     pub(super) fn expect_sequential_reads(&self) {
-        let _ = rustix::fs::fadvise(&*self.file, 0, None, Advice::Sequential);
+        self.advise(0, None, Advice::Sequential);
     }
 
     /// Fills `buffer` from `offset`.
@@ -238,7 +251,7 @@ impl DiskFile {
         if effect == Some(Effect::Short) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        self.file.read_exact_at(buffer, offset)?;
+        self.with(|file| file.read_exact_at(buffer, offset))?;
         if effect == Some(Effect::Flip) {
             flip_middle(buffer);
         }
@@ -254,11 +267,13 @@ impl DiskFile {
     /// Whether memory has all of `length` bytes from `offset`, as far as can be seen without waiting for the drive.
     /// Where faults are to be met it has nothing, so that each read is a real one.
     pub(super) fn is_cached(&self, offset: u64, length: u64) -> bool {
-        let method = Method::of_system(&self.file);
         !self.disk.faults.is_armed()
-            && method
-                .cached_pages(&self.file, offset, length)
-                .is_ok_and(|cached| cached >= pages(offset, length))
+            && self.cached_pages(offset, length).is_ok_and(|cached| cached >= pages(offset, length))
+    }
+
+    /// Whether [`Self::is_cached`] costs next to nothing.
+    pub(super) fn is_cheap_to_ask(&self) -> bool {
+        self.with(|file| Ok(Method::of_system(file).is_cheap())).unwrap_or(true)
     }
 
     /// Whether no read is under way at samples of `length` bytes from `offset`, which [`Self::is_cached`] does not
@@ -273,24 +288,23 @@ impl DiskFile {
     pub(super) fn read_cached(&self, buffer: &mut [u8], offset: u64) -> bool {
         let length = buffer.len();
         let mut slices = [IoSliceMut::new(buffer)];
-        let nowait = ReadWriteFlags::NOWAIT;
-        !self.disk.faults.is_armed()
-            && rustix::io::preadv2(&*self.file, &mut slices, offset, nowait) == Ok(length)
+        let read = |file: &File| {
+            Ok(rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT)?)
+        };
+        !self.disk.faults.is_armed() && self.with(read).is_ok_and(|read| read == length)
     }
 
     /// Has the drive begin to read `length` bytes from `offset` into memory.
     pub(super) fn expect_read(&self, offset: u64, length: u64) {
-        let _ = rustix::fs::fadvise(&*self.file, offset, NonZeroU64::new(length), Advice::WillNeed);
+        self.advise(offset, NonZeroU64::new(length), Advice::WillNeed);
     }
 
     /// Drops `length` bytes from `offset` out of memory, and waits for the drive if it has not got them yet. False when
     /// memory cannot do without them, because a socket is still sending them: then they must not be overwritten.
     pub(super) fn let_go(&self, offset: u64, length: u64) -> bool {
-        let method = Method::of_system(&self.file);
-        let is_gone = || method.cached_pages(&self.file, offset, length).is_ok_and(|n| n == 0);
+        let is_gone = || self.cached_pages(offset, length).is_ok_and(|n| n == 0);
         let drop = |offset, length| {
-            let length = NonZeroU64::new(length);
-            let _ = rustix::fs::fadvise(&*self.file, offset, length, Advice::DontNeed);
+            self.advise(offset, NonZeroU64::new(length), Advice::DontNeed);
         };
         if self.in_memory || is_gone() {
             return true;
@@ -300,7 +314,7 @@ impl DiskFile {
             return true;
         }
         // Perhaps it was only not written back yet, or lies in one large page with its neighbors.
-        if write_back(&self.file, offset, length).is_err() {
+        if self.with(|file| write_back(file, offset, length)).is_err() {
             return false;
         }
         let start = offset / LARGEST_PAGE * LARGEST_PAGE;
@@ -314,48 +328,31 @@ impl DiskFile {
         match effect {
             Some(Effect::Short) => {
                 let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
-                self.file.write_all_at(half, offset)?;
+                self.with(|file| file.write_all_at(half, offset))?;
                 Err(io::Error::from(io::ErrorKind::UnexpectedEof))
             }
             Some(Effect::Flip) => {
                 let mut bytes = bytes.to_vec();
                 flip_middle(&mut bytes);
-                self.file.write_all_at(&bytes, offset)
+                self.with(|file| file.write_all_at(&bytes, offset))
             }
-            _ => self.file.write_all_at(bytes, offset),
+            _ => self.with(|file| file.write_all_at(bytes, offset)),
         }
     }
 
     /// Writes all of `pieces`, one after the other, at `offset`.
-    pub(super) fn write_pieces(&self, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
-        /// The kernel takes this many at once (IOV_MAX).
-        const PIECES: usize = 1024;
+    pub(super) fn write_pieces(&self, pieces: &[Bytes], offset: u64) -> io::Result<()> {
         if self.disk.faults.is_armed() {
             return self.write(&pieces.concat(), offset);
         }
         let (_busy, _) = self.begin(Operation::Write)?;
-        for pieces in pieces.chunks(PIECES) {
-            let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
-            let mut rest = slices.as_mut_slice();
-            IoSlice::advance_slices(&mut rest, 0);
-            while !rest.is_empty() {
-                let written = match rustix::io::pwritev(&*self.file, rest, offset) {
-                    Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
-                    Ok(written) => written,
-                    Err(Errno::INTR) => continue,
-                    Err(error) => return Err(error.into()),
-                };
-                offset += written as u64;
-                IoSlice::advance_slices(&mut rest, written);
-            }
-        }
-        Ok(())
+        self.with(|file| write_pieces(file, pieces, offset))
     }
 
     /// Returns when everything written has reached the drive.
     pub(super) fn sync(&self) -> io::Result<()> {
         let (_busy, _) = self.begin(Operation::Sync)?;
-        self.file.sync_data()
+        self.with(|file| file.sync_data())
     }
 
     /// Has the kernel begin to write out what was written here, so that the next [`sync`](Self::sync)
@@ -364,25 +361,58 @@ impl DiskFile {
     pub(super) fn begin_write_back(&self, offset: u64, length: u64) {
         let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
         let _busy = self.disk.watch.begin(self.part, Operation::Write);
-        // SAFETY: the call takes numbers only, and the descriptor is open for as long as `self`.
-        // It is a hint: an error stays with the pages, and the sync that follows reports it.
-        unsafe {
-            let descriptor = self.file.as_raw_fd();
-            libc::sync_file_range(descriptor, offset, length, libc::SYNC_FILE_RANGE_WRITE);
-        }
+        let _ = self.with(|file| {
+            // SAFETY: the call takes numbers only, and the descriptor is open for as long as `file`.
+            // It is a hint: an error stays with the pages, and the sync that follows reports it.
+            unsafe {
+                let descriptor = file.as_raw_fd();
+                libc::sync_file_range(descriptor, offset, length, libc::SYNC_FILE_RANGE_WRITE);
+            }
+            Ok(())
+        });
     }
 
     /// Tells the kernel that nobody will want these bytes soon: pages of them that are written out
     /// can go.
     pub(super) fn forget_pages(&self, offset: u64, length: u64) {
-        // Advice, as above.
-        let length = NonZeroU64::new(length);
-        let _ = rustix::fs::fadvise(&*self.file, offset, length, Advice::DontNeed);
+        self.advise(offset, NonZeroU64::new(length), Advice::DontNeed);
+    }
+
+    /// How many of the pages that `length` bytes from `offset` touch are in memory.
+    fn cached_pages(&self, offset: u64, length: u64) -> io::Result<u64> {
+        self.with(|file| Method::of_system(file).cached_pages(file, offset, length))
+    }
+
+    /// Nothing is lost when the file system ignores or refuses it.
+    fn advise(&self, offset: u64, length: Option<NonZeroU64>, advice: Advice) {
+        let _ = self.with(|file| Ok(rustix::fs::fadvise(file, offset, length, advice)?));
     }
 
     fn begin(&self, operation: Operation) -> io::Result<(Busy<'_>, Option<Effect>)> {
         self.disk.begin(self.part, operation)
     }
+}
+
+/// Writes all of `pieces`, one after the other, at `offset`.
+fn write_pieces(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+    /// The kernel takes this many at once (IOV_MAX).
+    const PIECES: usize = 1024;
+    for pieces in pieces.chunks(PIECES) {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let written = match rustix::io::pwritev(file, rest, offset) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(written) => written,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            offset += written as u64;
+            IoSlice::advance_slices(&mut rest, written);
+        }
+    }
+    Ok(())
 }
 
 fn flip_middle(bytes: &mut [u8]) {

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::NotStored;
+use super::damage::DamageLog;
 use super::disk::{Disk, DiskFile};
 use super::health::{ERRORS, ErrorWindow, Verdict, WINDOW};
 use super::keeper::Task;
@@ -19,6 +20,7 @@ use super::ledger::Ledger;
 use super::placement::Candidate;
 use super::reader::Readers;
 use super::scrub::Scrub;
+use super::slot_record::{SLOT_RECORD, SlotEntry};
 use super::slots::SlotStates;
 use super::status::{DriveCounts, DriveState, DriveStatus, Offline};
 use super::unrecorded::Unrecorded;
@@ -54,6 +56,7 @@ pub(super) struct Drive {
     pub(super) errors: Mutex<ErrorWindow>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) scrub: Scrub,
+    pub(super) damage: DamageLog,
     /// The thread that looks after it.
     pub(super) carer: OnceLock<Thread>,
 }
@@ -71,6 +74,7 @@ pub(super) struct Counts {
     pub(super) pinned: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) records_dropped: AtomicU64,
+    pub(super) records_lost: AtomicU64,
     pub(super) checkpoints: AtomicU64,
 }
 
@@ -103,6 +107,13 @@ impl Drive {
         self.layout.offset(slot)
     }
 
+    /// What the slot table has about `slot`.
+    pub(super) fn look_up(&self, slot: u32) -> io::Result<SlotEntry> {
+        let mut bytes = [0; SLOT_RECORD];
+        self.table.read(&mut bytes, u64::from(slot) * SLOT_RECORD as u64)?;
+        Ok(SlotEntry::decode(&bytes, slot))
+    }
+
     /// How many blocks of full size it has room for.
     pub(super) fn slots(&self) -> u64 {
         u64::from(self.candidate.weight)
@@ -126,19 +137,31 @@ impl Drive {
         }
     }
 
-    /// Drops the block in `slot`, which is damaged: nobody reads it any more from now on.
-    pub(super) fn drop_block(&self, slot: u32) {
-        self.states.condemn(slot);
+    /// Drops the block in `slot`, which cannot be read: nobody tries it any more from now on. False when somebody else
+    /// has found that out.
+    pub(super) fn drop_block(&self, slot: u32) -> bool {
+        let is_first = self.states.condemn(slot);
         self.tell(Task::Dropped(slot));
+        is_first
+    }
+
+    /// Drops the block in `slot`, which is not what was stored there, and takes note of it once.
+    pub(super) fn drop_corrupt(&self, slot: u32, doing: &str) {
+        if self.drop_block(slot) {
+            count(&self.counts.corrupt);
+            self.damage.block();
+            let drive = self.disk.path().display();
+            tracing::warn!(%drive, slot, doing, "checksum wrong, block dropped");
+        }
     }
 
     /// Takes note of a failed operation; too many take the drive offline. A file system without space
     /// is no fault of the drive: what it holds is well, and it tries again.
     pub(super) fn failed(&self, doing: &str, error: &io::Error) {
-        count(&self.counts.errors);
         if !self.is_up() {
             return;
         }
+        count(&self.counts.errors);
         let drive = self.disk.path().display();
         tracing::warn!(%drive, %error, doing, "drive error");
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,6 +198,13 @@ impl Drive {
         }
     }
 
+    /// Closes its files: what is offline may be unmounted, whoever still has blocks of it pinned.
+    pub(super) fn close_files(&self) {
+        self.slab.close();
+        self.table.close();
+        self.scrub.close_file();
+    }
+
     /// What an operator should know although it is up.
     fn note(&self) -> Option<String> {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,6 +224,7 @@ impl Drive {
             path: self.disk.path().to_owned(),
             state: self.offline.get().map_or(DriveState::Up, |o| DriveState::Offline(o.clone())),
             note: self.note(),
+            damage: self.damage.status(self.disk.path()),
             size: self.layout.bytes(),
             used: get(&counts.used),
             blocks: get(&counts.blocks),
@@ -208,6 +239,7 @@ impl Drive {
                 hung: get(&counts.hung),
                 corrupt: get(&counts.corrupt),
                 records_dropped: get(&counts.records_dropped),
+                records_lost: get(&counts.records_lost),
                 checkpoints: get(&counts.checkpoints),
             },
         }

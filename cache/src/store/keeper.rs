@@ -43,8 +43,6 @@ pub(super) enum Task {
     Renew(Arc<Object>),
     /// A reader has dropped the block in this slot.
     Dropped(u32),
-    /// A reader has verified this block.
-    Verified(SlotRecord),
     /// An object was pinned, or is so no more.
     Settle(Arc<Object>),
     /// Say which block is the first in `from` or a later slot.
@@ -110,7 +108,6 @@ impl Keeper {
                 }
                 Task::Renew(object) => self.renewed(&object),
                 Task::Dropped(slot) => self.dropped(slot),
-                Task::Verified(record) => self.verified(record),
                 Task::Settle(object) => self.settle(&object),
                 Task::Next { from, reply } => self.tell_next(from, &reply),
                 Task::Flush(done) => self.checkpoint.waiters.push(done),
@@ -297,18 +294,6 @@ impl Keeper {
         }
     }
 
-    fn verified(&mut self, record: SlotRecord) {
-        let owner = self.inventory.owner(record.slot);
-        let still = owner.is_some_and(|(object, block)| {
-            (object.number(), block) == (record.number, record.block)
-        });
-        if still {
-            let record = SlotRecord { epoch: self.checkpoint.meta.epoch, ..record };
-            // What is to be written for the slot anyhow is newer.
-            self.checkpoint.changes.entry(record.slot).or_insert(Change::Filled(record));
-        }
-    }
-
     /// Looks for everything that messages would have told, had the queue not been full.
     fn sweep(&mut self) {
         let doomed: Vec<u32> = self
@@ -342,7 +327,7 @@ impl Keeper {
         }
     }
 
-    /// Forgets all that it holds, for everyone, and gives back memory and lock. Whoever waits for a
+    /// Forgets all that it holds, for everyone, and gives back memory, files and lock. Whoever waits for a
     /// checkpoint learns that there is none.
     pub(super) fn let_go(mut self) -> Arc<Drive> {
         let slots: Vec<u32> = self.inventory.taken().collect();
@@ -350,6 +335,8 @@ impl Keeper {
             self.inventory.release(&self.drive, slot);
         }
         let drive = Arc::clone(&self.drive);
+        drive.close_files();
+        self.checkpoint.log.file().close();
         drop(self);
         drive.let_go.store(true, Ordering::Release);
         drive

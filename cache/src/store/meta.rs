@@ -1,11 +1,15 @@
 //! The `meta` file of a drive: whose it is, and whether it was closed in order. 64 bytes, replaced
-//! as a whole: magic (8), format, slot size, MiB of the slab, epoch, suspect epoch, clean flag (4
+//! as a whole: magic (8), format, slot size, MiB of the slab, epoch, epoch again, clean flag (4
 //! each), uuid (16), MiB of the slab without small slots (4), zeros, and the CRC-32C of all before it.
 //!
 //! Format 1 had large slots only, and zeros where format 2 has the MiB without small slots. It is read
 //! as what it is, and becomes format 2 when the drive is opened.
+//!
+//! Where the epoch stands again, earlier releases had the last one up to which blocks were to be compared with their
+//! checksums: so they compare all. This one does in any case, and does not read it.
 
 use super::BLOCK;
+use super::layout::SlotLayout;
 
 const MAGIC: [u8; 8] = *b"mcc-disk";
 const SIZE: usize = 64;
@@ -25,10 +29,7 @@ pub struct DriveMeta {
     pub plain: u32,
     /// How often the drive has been opened.
     pub epoch: u32,
-    /// The last epoch that ended without closing the drive; 0: none did. It is logged at the start: every block is
-    /// compared with its checksum before it is first sent in any case.
-    pub suspect: u32,
-    /// Whether the last stop was in order.
+    /// Whether the last stop was in order: for the log.
     pub clean: bool,
 }
 
@@ -47,13 +48,18 @@ pub enum MetaError {
 }
 
 impl DriveMeta {
+    /// The slots that it speaks of.
+    pub(super) fn layout(&self) -> SlotLayout {
+        SlotLayout::new(self.mebibytes, self.plain)
+    }
+
     /// The file's content.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SIZE);
         bytes.extend_from_slice(&MAGIC);
         let clean = u32::from(self.clean);
-        for field in [FORMAT, BLOCK, self.mebibytes, self.epoch, self.suspect, clean] {
+        for field in [FORMAT, BLOCK, self.mebibytes, self.epoch, self.epoch, clean] {
             bytes.extend_from_slice(&field.to_le_bytes());
         }
         bytes.extend_from_slice(&self.uuid.to_le_bytes());
@@ -84,13 +90,13 @@ impl DriveMeta {
         if slot_size != BLOCK {
             return Err(MetaError::SlotSize(slot_size));
         }
-        let (mebibytes, epoch, suspect, clean) = (next(), next(), next(), next() == 1);
+        let (mebibytes, epoch, _, clean) = (next(), next(), next(), next() == 1);
         let uuid = (0..4).fold(0, |uuid, word| uuid | u128::from(next()) << (32 * word));
         let plain = match format {
             LARGE_SLOTS_ONLY => mebibytes,
             _ => next(),
         };
-        Ok(Self { uuid, mebibytes, plain, epoch, suspect, clean })
+        Ok(Self { uuid, mebibytes, plain, epoch, clean })
     }
 }
 
@@ -103,10 +109,10 @@ mod tests {
     proptest! {
         #[test]
         fn it_comes_back_and_damage_is_seen(
-            uuid: u128, mebibytes: u32, plain: u32, epoch: u32, suspect: u32, clean: bool,
+            uuid: u128, mebibytes: u32, plain: u32, epoch: u32, clean: bool,
             bit in 0_usize..512,
         ) {
-            let meta = DriveMeta { uuid, mebibytes, plain, epoch, suspect, clean };
+            let meta = DriveMeta { uuid, mebibytes, plain, epoch, clean };
             let mut bytes = meta.encode();
             prop_assert_eq!(DriveMeta::decode(&bytes), Ok(meta));
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -127,8 +133,7 @@ mod tests {
         bytes
     }
 
-    const META: DriveMeta =
-        DriveMeta { uuid: 1, mebibytes: 100, plain: 0, epoch: 1, suspect: 0, clean: true };
+    const META: DriveMeta = DriveMeta { uuid: 1, mebibytes: 100, plain: 0, epoch: 1, clean: true };
 
     #[test]
     fn a_later_format_is_named() {
@@ -139,5 +144,15 @@ mod tests {
     fn the_first_format_has_large_slots_only() {
         let read = DriveMeta::decode(&as_format(1, META));
         assert_eq!(read, Ok(DriveMeta { plain: 100, ..META }));
+    }
+
+    #[test]
+    fn what_an_earlier_release_wrote_is_read() {
+        let mut bytes = META.encode();
+        // The last epoch that had not been closed.
+        bytes[24..28].copy_from_slice(&7_u32.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..SIZE - 4]);
+        bytes[SIZE - 4..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(DriveMeta::decode(&bytes), Ok(META));
     }
 }

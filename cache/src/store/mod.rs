@@ -23,21 +23,25 @@
 //! | `recover` | how it gets back |
 //! | `meta`, `slot_record`, `object_record`, `object_log` | the formats |
 //! | `status`, `listing` | what operators are told |
+//! | `operate`, `ask` | what they have it do, and how all drives are waited for |
+//! | `options`, `refusal` | how it works, and why it does not do something |
 //! | `disk`, `fault` | input and output |
 //! | `residency` | what memory has of a file |
 //! | `watch`, `care`, `health` | what happens when that fails, or never comes back |
 //! | `admission`, `mounts`, `ledger` | which drives are used at all, and what is remembered beside them |
-//! | `scrub`, `pace`, `verify` | looking for damage |
+//! | `scrub`, `pace`, `verify`, `damage` | looking for damage, and what is told of it |
 //! | `ageing` | what goes first because nobody asks for it |
 
 mod admission;
 mod ageing;
+mod ask;
 mod bay;
 mod block;
 mod buffer;
 mod care;
 mod catalog;
 mod checkpoint;
+mod damage;
 mod disk;
 mod drive;
 mod extents;
@@ -55,12 +59,15 @@ mod mounts;
 mod object;
 mod object_log;
 mod object_record;
+mod operate;
+mod options;
 mod owners;
 mod pace;
 mod packed_meta;
 mod placement;
 mod reader;
 mod recover;
+mod refusal;
 mod residency;
 pub(crate) mod s3fifo;
 mod scrub;
@@ -73,16 +80,13 @@ mod unrecorded;
 mod verify;
 mod watch;
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use thiserror::Error;
 
 pub use block::{Loading, PinnedBlock, ReadError};
 pub use fault::{Effect, Fault, Faults, Operation, Part};
@@ -92,19 +96,21 @@ pub use listing::{Cursor, DriveShare, ListOrder, ListQuery, NoCursor, ObjectPage
 pub use meta::{DriveMeta, MetaError};
 pub use object::{Object, ObjectMeta};
 pub use object_record::{ObjectRecord, Scan, TooLong};
+pub use options::StoreOptions;
+pub use refusal::{NotStored, OnlineError, TooManyPins, VerifyError};
 pub use slot_record::{SlotEntry, SlotRecord};
 pub use status::{
-    DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Opening, PinnedObject, Purged,
-    ScrubStatus, Selector, StoreStatus,
+    DamageFound, DriveCounts, DriveState, DriveStatus, ObjectSummary, Offline, Opening,
+    PinnedObject, Purged, ScrubStatus, Selector, StoreStatus,
 };
 pub use verify::{Damage, DriveVerifyProgress, Verification, VerifyProgress};
 
-use bay::{Bay, Shared, Standing};
+use ask::ask_all;
+use bay::{Bay, Shared};
 use catalog::Published;
 use drive::{Drive, Pin};
 use keeper::Task;
 use ledger::Ledger;
-use verify::DriveRun;
 
 use crate::time::hour;
 
@@ -119,114 +125,6 @@ pub const MAX_LENGTH: u64 = 1 << 40;
 
 /// Most bytes to read at once (256 KiB): the size of the buffers that are kept.
 pub const READ_WINDOW: u32 = 256 << 10;
-
-/// How long [`Store::flush`] and [`Store::close`] wait for the drives.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How the store works. The defaults are right for a node.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Time between checkpoints: what a power loss may cost in fills.
-    pub checkpoint_interval: Duration,
-    /// Reader threads per drive: its queue depth.
-    pub readers: usize,
-    /// Blocks (1 MiB of memory each) that may wait for a drive. More are refused, not waited for.
-    pub write_queue: usize,
-    /// How long an operation on a drive may take before the drive is given up. A sync may take four
-    /// times as long.
-    pub patience: Duration,
-    /// Where the store keeps what it must remember beside the drives. Without it, only until it is
-    /// closed.
-    pub data_dir: Option<PathBuf>,
-    /// Bytes per second that the scrubber reads on each drive; 0: it reads only when asked to.
-    pub scrub_rate: u64,
-    /// Objects that nobody has asked for in this time go first when room is needed.
-    pub max_age: Option<Duration>,
-    /// Faults to meet, for tests.
-    pub faults: Faults,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            checkpoint_interval: Duration::from_secs(5),
-            readers: 4,
-            write_queue: 256,
-            patience: Duration::from_secs(30),
-            data_dir: None,
-            scrub_rate: 10_000_000,
-            max_age: None,
-            faults: Faults::default(),
-        }
-    }
-}
-
-/// Why a block was not stored. The content is served all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NotStored {
-    /// The drive is slower than the network: its queue is full. Counted as `refused`.
-    #[error("the drive cannot keep up")]
-    Busy,
-    /// No drive is up.
-    #[error("no drive is up")]
-    NoDrive,
-    /// The object was purged, or a newer generation has taken its place.
-    #[error("the object was replaced or purged")]
-    Retired,
-    /// The data is not as long as this block of the object is.
-    #[error("the data is not as long as the block")]
-    WrongLength,
-    /// The object is longer than [`MAX_LENGTH`], or its name and header fields than 64 KiB.
-    #[error("the object is too large to be stored")]
-    TooLarge,
-}
-
-/// More was to be pinned than may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "pinned objects would take {wanted} MiB of drives where {most} MiB may be pinned, half of them: \
-     unpin others first"
-)]
-pub struct TooManyPins {
-    /// Slots that pinned objects would take with the new one.
-    pub wanted: u64,
-    /// Slots that they may take.
-    pub most: u64,
-}
-
-/// Why a drive was not opened anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum OnlineError {
-    /// No drive has this path.
-    #[error("no `[[drive]]` has this path")]
-    Unknown,
-    /// It is up.
-    #[error("the drive is up")]
-    Up,
-    /// That is being done.
-    #[error("the drive is being opened")]
-    Opening,
-    /// Operations that were begun before it went offline have not come back from the kernel.
-    #[error(
-        "operations on the drive still hang in the kernel: look at `dmesg`; when they do not come \
-         back, only a restart of the node or of the machine helps"
-    )]
-    Held,
-}
-
-/// Why a drive was not verified.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum VerifyError {
-    /// No drive has this path.
-    #[error("no `[[drive]]` has this path; the drives are: {known}")]
-    Unknown {
-        /// The paths that there are.
-        known: String,
-    },
-    /// It is offline, or still being opened.
-    #[error("the drive is not up: `mcc cache status` says why")]
-    Down,
-}
 
 /// The content on all drives.
 #[derive(Debug)]
@@ -348,6 +246,14 @@ impl Store {
         self.bays.iter().any(|bay| bay.load().up().is_some())
     }
 
+    /// Whether a drive may evict a new block that nobody asks for before it has taken `blocks` others.
+    pub(crate) fn forgets_within(&self, blocks: u64) -> bool {
+        self.bays.iter().any(|bay| {
+            let bay = bay.load();
+            bay.up().is_some_and(|drive| drive.slots() / s3fifo::SMALL_SHARE as u64 <= blocks)
+        })
+    }
+
     /// Hands a complete block to its drive and never waits. It can be read some moments later.
     ///
     /// # Errors
@@ -378,133 +284,6 @@ impl Store {
         drive.ok_or(NotStored::NoDrive)?.offer(Task::Store { object, index, data })
     }
 
-    /// Removes objects. They are gone for every lookup when this returns; the drives forget them
-    /// with their next checkpoint ([`Store::flush`] waits for it). What a drive holds that is still
-    /// being opened is gone too, though not counted. A drive that is away learns of it when it comes
-    /// back.
-    pub fn purge(&self, selector: &Selector) -> Purged {
-        // First, so that a drive that begins to come back now finds it there or below.
-        self.shared.ledger.purged(selector, self.shared.catalog.next_number(), &self.uuids_up());
-        if self.is_opening() {
-            self.shared.purges.note(selector);
-        } else {
-            self.shared.purges.forget();
-        }
-        let gone: Vec<Arc<Object>> = match selector {
-            Selector::Url(key) => self.shared.catalog.remove_one(key).into_iter().collect(),
-            _ => self.shared.catalog.remove(|key| selector.matches(key)),
-        };
-        let bytes = gone.iter().map(|object| object.stored_bytes()).sum();
-        for object in &gone {
-            self.tell_all(|| Task::Retire(Arc::clone(object)));
-        }
-        Purged { objects: gone.len() as u64, bytes, durable: false }
-    }
-
-    /// Has the drives keep the object under `key`, stored now or later, whatever else is asked for, in all
-    /// its generations. On the drives before this returns.
-    ///
-    /// # Errors
-    /// [`TooManyPins`]: with it, pinned objects would take more than half of the drives.
-    pub fn pin(&self, key: &ObjectKey) -> Result<(), TooManyPins> {
-        let slots = |key: &ObjectKey| {
-            self.shared.catalog.get(key).map_or(1, |object| u64::from(object.blocks()))
-        };
-        let pins = self.shared.ledger.pins();
-        let pinned: u64 = pins.iter().filter(|pin| *pin != key).map(slots).sum();
-        let size: u64 = self.up().map(|drive| drive.slots()).sum();
-        let (wanted, most) = (pinned + slots(key), size / 2);
-        if wanted > most {
-            return Err(TooManyPins { wanted, most });
-        }
-        self.shared.ledger.pin(key);
-        if let Some(object) = self.shared.catalog.set_pinned(key, true) {
-            self.tell_all(|| Task::Settle(Arc::clone(&object)));
-        }
-        Ok(())
-    }
-
-    /// Ends a pin: the object is as any other. False when there was no such pin.
-    pub fn unpin(&self, key: &ObjectKey) -> bool {
-        let was = self.shared.ledger.unpin(key);
-        if let Some(object) = self.shared.catalog.set_pinned(key, false) {
-            self.tell_all(|| Task::Settle(Arc::clone(&object)));
-        }
-        was
-    }
-
-    /// All pins in the order of their URLs, with what is stored of each.
-    #[must_use]
-    pub fn pins(&self) -> Vec<PinnedObject> {
-        let pinned = |key: ObjectKey| {
-            let object = self.shared.catalog.get(&key).map(|object| object.as_ref().into());
-            PinnedObject { url: key.to_string(), object }
-        };
-        self.shared.ledger.pins().into_iter().map(pinned).collect()
-    }
-
-    /// An operator says that the drive in `path`, which is offline, is well: begins to open it anew, and
-    /// returns at once. [`Store::status`] tells what becomes of it.
-    ///
-    /// # Errors
-    /// [`OnlineError`]: there is nothing to be done.
-    pub fn online(&self, path: &Path) -> Result<(), OnlineError> {
-        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = self.bays.iter().enumerate().find(|(_, bay)| bay.load().path() == path);
-        let (index, place) = place.ok_or(OnlineError::Unknown)?;
-        let bay = place.load();
-        match bay.standing() {
-            Standing::Opening => return Err(OnlineError::Opening),
-            Standing::Up => return Err(OnlineError::Up),
-            Standing::Held => return Err(OnlineError::Held),
-            Standing::Empty => {}
-        }
-        self.shared.ledger.pardon(path);
-        bay.abandon();
-        place.store(Bay::open(index, bay.config(), &self.shared, &self.options));
-        Ok(())
-    }
-
-    /// Has all drives compare all their blocks with their checksums now, at full speed. When that is being
-    /// done already, nothing new begins. What is damaged is dropped, and fetched anew when asked for.
-    pub fn verify(&self) -> Verification {
-        self.verify_drives(self.up().collect())
-    }
-
-    /// The same for the one drive in `path`.
-    ///
-    /// # Errors
-    /// [`VerifyError`]: there is nothing to compare.
-    pub fn verify_one(&self, path: &Path) -> Result<Verification, VerifyError> {
-        let Some(bay) = self.bays.iter().find(|bay| bay.load().path() == path) else {
-            let known = self.bays.iter().map(|bay| bay.load().path().display().to_string());
-            return Err(VerifyError::Unknown { known: known.collect::<Vec<_>>().join(", ") });
-        };
-        let drive = bay.load().up().cloned();
-        Ok(self.verify_drives(vec![drive.ok_or(VerifyError::Down)?]))
-    }
-
-    fn verify_drives(&self, drives: Vec<Arc<Drive>>) -> Verification {
-        let mut last = self.verification.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_running = |last: &&Verification| !last.is_finished() && !last.is_cancelled();
-        if let Some(running) = last.as_ref().filter(is_running) {
-            return running.clone();
-        }
-        let runs: Vec<_> = drives.iter().map(|drive| Arc::new(DriveRun::new(drive))).collect();
-        let verification = Verification::new(runs.clone());
-        for (drive, run) in drives.into_iter().zip(runs) {
-            drive.scrub.order(verification.clone(), run);
-        }
-        *last = Some(verification.clone());
-        verification
-    }
-
-    /// The verification that was ordered last, running or not.
-    #[must_use]
-    pub fn last_verification(&self) -> Option<Verification> {
-        self.verification.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn uuids_up(&self) -> Vec<u128> {
         self.up().map(|drive| drive.candidate.uuid).collect()
     }
@@ -512,7 +291,7 @@ impl Store {
     /// Waits until everything written and purged so far is on the drives that are up, or has failed to
     /// get there; at most a minute. Blocks the thread. True when it is there: it outlives a crash.
     pub fn flush(&self) -> bool {
-        self.ask_all(Task::Flush)
+        ask_all(&self.bays, Task::Flush)
     }
 
     /// The state of all drives.
@@ -536,7 +315,7 @@ impl Store {
         // What is written from now on would be lost behind the last checkpoint.
         self.closed.store(true, Ordering::Release);
         let up = self.uuids_up();
-        self.ask_all(Task::Close);
+        ask_all(&self.bays, Task::Close);
         self.shared.ledger.caught_up(&up);
     }
 
@@ -547,63 +326,6 @@ impl Store {
     /// The drives that are up.
     fn up(&self) -> impl Iterator<Item = Arc<Drive>> {
         self.bays.iter().filter_map(|bay| bay.load().up().cloned())
-    }
-
-    /// Asks all drives at once, those that are being opened as soon as they join, then waits for each
-    /// answer. A keeper that has ended, or has failed, gives none; one that hangs is given up. True when
-    /// all have answered.
-    fn ask_all(&self, task: fn(SyncSender<()>) -> Task) -> bool {
-        let until = Instant::now() + PATIENCE;
-        let (mut asked, mut opening) = (Vec::new(), self.bays.iter().collect::<Vec<_>>());
-        loop {
-            opening.retain(|bay| {
-                let bay = bay.load();
-                if bay.is_opening() {
-                    return true;
-                }
-                let drive = bay.up().cloned();
-                asked.extend(drive.map(|drive| (ask(&drive, task, until), drive)));
-                false
-            });
-            if opening.is_empty() || Instant::now() >= until {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        // Each is waited for, also when another one has failed.
-        asked.into_iter().fold(opening.is_empty(), |all, (answer, drive)| {
-            answer.is_some_and(|answer| await_answer(&drive, &answer, until)) && all
-        })
-    }
-}
-
-/// Waits for a drive's answer, unless it goes offline meanwhile.
-fn await_answer(drive: &Drive, answer: &Receiver<()>, until: Instant) -> bool {
-    /// How often to look whether it has.
-    const TURN: Duration = Duration::from_millis(100);
-    while drive.is_up() {
-        let rest = until.saturating_duration_since(Instant::now());
-        match answer.recv_timeout(rest.min(TURN)) {
-            Err(RecvTimeoutError::Timeout) if !rest.is_zero() => {}
-            answer => return answer.is_ok(),
-        }
-    }
-    false
-}
-
-/// Puts a question into the drive's queue, and tries again while that is full.
-fn ask(drive: &Drive, task: fn(SyncSender<()>) -> Task, until: Instant) -> Option<Receiver<()>> {
-    let (done, answer) = sync_channel(1);
-    let mut question = task(done);
-    loop {
-        match drive.tasks.try_send(question) {
-            Ok(()) => return Some(answer),
-            Err(TrySendError::Full(again)) if drive.is_up() && Instant::now() < until => {
-                question = again;
-            }
-            Err(_) => return None,
-        }
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -12,9 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::READ_WINDOW;
 use super::buffer::Buffer;
-use super::drive::{Pin, count};
-use super::keeper::Task;
-use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
+use super::drive::Pin;
+use super::slot_record::{SlotEntry, SlotRecord};
 
 /// Jobs that may wait for a thread, per thread. Full: whoever wants to read waits, and nothing is read ahead.
 const WAITING: usize = 16;
@@ -118,14 +117,12 @@ impl Reader {
         let place = Place { pin, number, block, length };
         match work {
             Work::Read { mut buffer, reply } if !reply.is_closed() => {
-                let result = self.check(&place, range.start, buffer.as_mut());
-                place.note(&result);
+                let result = place.note(self.check(&place, range.start, buffer.as_mut()));
                 drop(place);
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
             Work::Load { reply } if !reply.is_closed() => {
-                let result = self.check(&place, 0, &mut []);
-                place.note(&result);
+                let result = place.note(self.check(&place, 0, &mut []));
                 drop(place);
                 let _ = reply.send(result);
             }
@@ -137,27 +134,15 @@ impl Reader {
     /// never taken on trust. `wanted` gets the bytes from `start` on.
     fn check(&mut self, place: &Place, start: u32, wanted: &mut [u8]) -> Result<(), Failure> {
         let (drive, slot) = (&place.pin.drive, place.pin.slot);
-        // The block's checksum is here until the table has it.
-        let here = drive.unrecorded.get(slot);
         let crc = self.read_all(place, start as usize, wanted).map_err(Failure::Drive)?;
-        let found = match here {
-            Some(record) => SlotEntry::Block(record),
-            None => place.look_up().map_err(Failure::Drive)?,
+        let Some(record) = place.record().map_err(Failure::Drive)? else {
+            // It was purged, and nobody can say any more what was in it.
+            return Err(if drive.states.is_live(slot) { Failure::Corrupt } else { Failure::Gone });
         };
-        let found = match found {
-            SlotEntry::Block(record) if place.is_of(&record) => record,
-            // Replaced or purged while it is being sent: the table knows it no longer.
-            _ if !drive.states.is_live(slot) && !drive.states.is_suspect(slot) => return Ok(()),
-            _ => return Err(Failure::Corrupt),
-        };
-        if found.crc != crc {
+        if record.crc != crc {
             return Err(Failure::Corrupt);
         }
-        if drive.states.is_suspect(slot) {
-            drive.states.trust(slot);
-            // Lost when the queue is full: then the block is verified again after a restart.
-            let _ = drive.tasks.try_send(Task::Verified(found));
-        }
+        drive.states.trust(slot);
         Ok(())
     }
 
@@ -194,33 +179,35 @@ struct Place {
 }
 
 impl Place {
-    /// What the slot table has about the slot.
-    fn look_up(&self) -> io::Result<SlotEntry> {
-        let mut bytes = [0; SLOT_RECORD];
-        let offset = u64::from(self.pin.slot) * SLOT_RECORD as u64;
-        self.pin.drive.table.read(&mut bytes, offset)?;
-        Ok(SlotEntry::decode(&bytes, self.pin.slot))
-    }
-
-    fn is_of(&self, record: &SlotRecord) -> bool {
-        (self.number, self.block, self.length) == (record.number, record.block, record.length)
+    /// The record of the block; `None` when there is none.
+    fn record(&self) -> io::Result<Option<SlotRecord>> {
+        let (drive, slot) = (&self.pin.drive, self.pin.slot);
+        let is_of = |record: &SlotRecord| {
+            (self.number, self.block, self.length) == (record.number, record.block, record.length)
+        };
+        if let Some(record) = drive.unrecorded.get(slot).filter(is_of) {
+            return Ok(Some(record));
+        }
+        match drive.look_up(slot)? {
+            SlotEntry::Block(record) if is_of(&record) => Ok(Some(record)),
+            // Forgotten by the table between the two looks: then it is there now.
+            _ => Ok(drive.unrecorded.get(slot).filter(is_of)),
+        }
     }
 
     /// Has the drive forget a block that could not be read.
-    fn note<T>(&self, result: &Result<T, Failure>) {
+    fn note(&self, result: Result<(), Failure>) -> Result<(), Failure> {
         let (drive, slot) = (&self.pin.drive, self.pin.slot);
-        match result {
+        match &result {
+            // Its files are closed.
+            Err(_) if !drive.is_up() => return Err(Failure::Gone),
             Err(Failure::Drive(error)) => {
                 drive.drop_block(slot);
                 drive.failed("reading a block", error);
             }
-            Err(Failure::Corrupt) => {
-                count(&drive.counts.corrupt);
-                drive.drop_block(slot);
-                let drive = drive.disk.path().display();
-                tracing::warn!(%drive, slot, "checksum wrong, block dropped");
-            }
-            Ok(_) | Err(Failure::Gone) => {}
+            Err(Failure::Corrupt) => drive.drop_corrupt(slot, "reading"),
+            Ok(()) | Err(Failure::Gone) => {}
         }
+        result
     }
 }

@@ -4,7 +4,7 @@
 //! The node serves meanwhile, so what the drive holds meets what was published, purged or found on
 //! other drives since the start. [`Catalog::adopt`](super::catalog::Catalog::adopt) has the rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -20,6 +20,7 @@ use super::admission::{Admission, Refused};
 use super::ageing::Ageing;
 use super::bay::{Progress, Shared};
 use super::checkpoint::{Change, Checkpoint, Syncer};
+use super::damage::DamageLog;
 use super::disk::{Disk, DiskFile};
 use super::drive::{Counts, Drive};
 use super::fault::{Operation, Part};
@@ -158,10 +159,20 @@ pub(super) fn prepare(
         log.clear().map_err(failed("emptying the object log"))?;
         contents = LogContents::default();
     }
+    let damage = DamageLog::default();
+    let slots_are_whole = table.length().map_err(failed("looking at the slot table"))?
+        >= known.map_or(0, |known| known.layout().slots().min(layout.slots()).into())
+            * SLOT_RECORD as u64;
     let slab_is_whole = fit(&slab, &table, known, layout)?;
     slab.expect_random_reads();
+    for (part, is_whole) in [(Part::Slab, slab_is_whole), (Part::Slots, slots_are_whole)] {
+        if !is_whole {
+            let name = part.file_name();
+            damage.in_index(format!("its file `{name}` had lost bytes when it was opened"));
+        }
+    }
 
-    let meta = next_meta(known, layout, slab_is_whole);
+    let meta = next_meta(known, layout);
     disk.replace(Part::Meta, |out| out.write_all(&meta.encode()))
         .map_err(failed("writing meta"))?;
     // Only after `meta`: a slab that is shorter than it says would be taken for damaged.
@@ -187,6 +198,7 @@ pub(super) fn prepare(
         unrecorded: Unrecorded::default(),
         counts: Counts::default(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
+        damage,
         readers: Readers::start(index, options.readers).map_err(failed("starting threads"))?,
         tasks,
         sweep: false.into(),
@@ -212,9 +224,11 @@ pub(super) fn prepare(
         met: HashMap::default(),
         last: (0, None),
         dropped: contents.damaged,
+        lost: contents.damaged,
+        unknown: HashSet::default(),
     };
     let read = load.read_table(progress);
-    let Load { mut inventory, checkpoint, dropped, .. } = load;
+    let Load { mut inventory, checkpoint, dropped, lost, .. } = load;
     if let Err(error) = read {
         // Nobody can read what was found so far.
         let taken: Vec<u32> = inventory.taken().collect();
@@ -224,13 +238,18 @@ pub(super) fn prepare(
         return Err(error);
     }
     drive.counts.records_dropped.store(dropped, Ordering::Relaxed);
+    drive.counts.records_lost.store(lost, Ordering::Relaxed);
+    if lost > 0 {
+        let records = if lost == 1 { "1 record".to_owned() } else { format!("{lost} records") };
+        drive.damage.in_index(format!("{records} of its index were lost when it was opened"));
+    }
     tracing::info!(
         drive = %folder.display(),
         slots = layout.slots(),
         blocks = drive.counts.blocks.load(Ordering::Relaxed),
         objects = inventory.object_count(),
         dropped,
-        verify = meta.suspect == meta.epoch - 1 && known.is_some(),
+        closed_in_order = known.is_none_or(|known| known.clean),
         "drive opened"
     );
     admission.opened(folder, meta.uuid);
@@ -261,8 +280,7 @@ fn fit(
         table.sync().map_err(failed("shortening the slot table"))?;
     }
     let length = slab.length().map_err(failed("looking at the slab"))?;
-    let whole =
-        known.is_none_or(|known| length >= SlotLayout::new(known.mebibytes, known.plain).bytes());
+    let whole = known.is_none_or(|known| length >= known.layout().bytes());
     // Of a drive that was never set up, such as one whose space did not suffice.
     if known.is_none() && length > layout.bytes() {
         slab.set_length(layout.bytes()).map_err(failed("shortening the slab"))?;
@@ -295,17 +313,14 @@ fn read_meta(disk: &Disk, notes: &mut Vec<String>) -> Result<Option<DriveMeta>, 
 }
 
 /// What `meta` says while the drive is open: a new epoch, not closed in order.
-fn next_meta(known: Option<DriveMeta>, layout: SlotLayout, slab_is_whole: bool) -> DriveMeta {
+fn next_meta(known: Option<DriveMeta>, layout: SlotLayout) -> DriveMeta {
     let (mebibytes, plain) = (layout.mebibytes(), layout.plain());
     match known {
-        None => {
-            DriveMeta { uuid: rand::random(), mebibytes, plain, epoch: 1, suspect: 0, clean: false }
-        }
+        None => DriveMeta { uuid: rand::random(), mebibytes, plain, epoch: 1, clean: false },
         Some(known) => DriveMeta {
             mebibytes,
             plain,
             epoch: known.epoch.saturating_add(1),
-            suspect: if known.clean && slab_is_whole { known.suspect } else { known.epoch },
             clean: false,
             ..known
         },
@@ -334,7 +349,12 @@ struct Load<'a> {
     met: HashMap<u64, Option<Arc<Object>>, foldhash::fast::RandomState>,
     /// The number met last: neighbors mostly have the same.
     last: (u64, Option<Arc<Object>>),
+    /// Records that are given up, ...
     dropped: u64,
+    /// ... and of them those that were lost: damaged, or without an entry in the log.
+    lost: u64,
+    /// Numbers that have no entry in the log.
+    unknown: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 impl Load<'_> {
@@ -369,6 +389,7 @@ impl Load<'_> {
             // Nothing can be read out of it later either: the slot can be refilled at once.
             SlotEntry::Damaged => {
                 self.dropped += 1;
+                self.lost += 1;
                 return self.inventory.set_free(slot);
             }
             SlotEntry::Block(record) => record,
@@ -381,6 +402,7 @@ impl Load<'_> {
             // Replaced, purged, a second copy, or without an entry in the log. The drive has to
             // forget it before the slot is refilled.
             self.dropped += 1;
+            self.lost += u64::from(self.unknown.contains(&record.number));
             return self.checkpoint.empty(slot);
         };
         // Who knows what was done to the files meanwhile: each block is compared with its checksum
@@ -413,6 +435,9 @@ impl Load<'_> {
         }
         self.shared.catalog.skip_number(number);
         let found = self.known.remove(&number).and_then(|body| FoundObject::from_body(&body));
+        if found.is_none() {
+            self.unknown.insert(number);
+        }
         let found = found.filter(|found| !self.missed.has(&found.key, number));
         let object = found.and_then(|found| adopt(self.shared, found));
         self.met.insert(number, object.clone());

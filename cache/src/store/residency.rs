@@ -31,6 +31,11 @@ impl Method {
         })
     }
 
+    /// Whether it may be asked again and again.
+    pub(super) fn is_cheap(self) -> bool {
+        self == Self::Cachestat
+    }
+
     /// How many of the pages that `length` bytes from `offset` touch are in memory.
     pub(super) fn cached_pages(self, file: &File, offset: u64, length: u64) -> io::Result<u64> {
         match self {

@@ -18,7 +18,7 @@ use super::key::mix;
 /// Hits in the small queue that take a block to the main queue.
 const PROMOTE_AT: u32 = 2;
 /// The small queue's share of all slots: one in ...
-const SMALL_SHARE: usize = 10;
+pub(super) const SMALL_SHARE: usize = 10;
 
 /// What readers have done with the slots meanwhile.
 pub trait Usage {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::BLOCK;
+use super::ask::ask_one;
 use super::disk::DiskFile;
 use super::drive::{Drive, Pin, count};
 use super::fault::Part;
@@ -22,7 +23,7 @@ use super::keeper::Task;
 use super::key::ObjectKey;
 use super::ledger::ScrubMark;
 use super::pace::Pace;
-use super::slot_record::{SLOT_RECORD, SlotEntry, SlotRecord};
+use super::slot_record::SlotEntry;
 use super::status::ScrubStatus;
 use super::verify::{DriveRun, Verification};
 use crate::time::unix_now;
@@ -47,6 +48,8 @@ pub(super) struct Scrub {
     checked: AtomicU64,
     order: Mutex<Option<(Verification, Arc<DriveRun>)>>,
     thread: OnceLock<Thread>,
+    /// The slab, past the page cache; none where that cannot be.
+    direct: OnceLock<DiskFile>,
 }
 
 /// The next block to look at, as the keeper knows it.
@@ -91,6 +94,14 @@ impl Scrub {
         }
     }
 
+    /// The drive has gone offline.
+    pub(super) fn close_file(&self) {
+        if let Some(direct) = self.direct.get() {
+            direct.close();
+        }
+        self.wake();
+    }
+
     fn take_order(&self) -> Option<(Verification, Arc<DriveRun>)> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -119,9 +130,12 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
         0 => BETWEEN_PASSES.saturating_sub(Duration::from_secs(since)),
         _ => Duration::ZERO,
     };
+    if let Ok(direct) = drive.disk.open_direct(Part::Slab) {
+        let _ = drive.scrub.direct.set(direct);
+    }
     let scrubber = Scrubber {
         drive: Arc::downgrade(drive),
-        direct: drive.disk.open_direct(Part::Slab).ok(),
+        is_direct: true,
         buffer: Vec::new(),
         pace: Pace::new(rate, now),
         rest_until: now + rest,
@@ -136,8 +150,8 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
 /// The thread's state.
 struct Scrubber {
     drive: Weak<Drive>,
-    /// Past the page cache; `None` where that cannot be.
-    direct: Option<DiskFile>,
+    /// Whether it has not been found out that the file system cannot read past the page cache.
+    is_direct: bool,
     buffer: Vec<u8>,
     pace: Pace,
     rest_until: Instant,
@@ -146,7 +160,7 @@ struct Scrubber {
 
 /// What became of looking at a block.
 enum Checked {
-    Sound(SlotRecord),
+    Sound,
     Mismatch,
     Failed(io::Error),
 }
@@ -182,6 +196,9 @@ impl Scrubber {
             return wait;
         }
         let from = drive.scrub.next_slot.load(Ordering::Relaxed);
+        if from == 0 {
+            drive.damage.pass_begins();
+        }
         match next(drive, from) {
             Ok(Some(block)) => {
                 let (slot, length) = (block.pin.slot, block.length);
@@ -190,6 +207,7 @@ impl Scrubber {
                 self.pace.spent(u64::from(length), now);
             }
             Ok(None) => {
+                drive.damage.pass_ends();
                 drive.scrub.pass_ended();
                 self.rest_until = now + BETWEEN_PASSES;
                 self.write_mark(drive, now);
@@ -209,7 +227,10 @@ impl Scrubber {
 
     /// Goes over the whole drive at once.
     fn verify(&mut self, drive: &Arc<Drive>, verification: &Verification, run: &Arc<DriveRun>) {
+        // What was written just now is compared as well: the table has to know it.
+        ask_one(drive, Task::Flush);
         let mut slot = 0;
+        drive.damage.pass_begins();
         while drive.is_up() && !verification.is_cancelled() {
             if drive.abandoned.load(Ordering::Acquire) {
                 return run.end();
@@ -220,6 +241,7 @@ impl Scrubber {
                     self.check(drive, &block, Some(run));
                 }
                 Ok(None) => {
+                    drive.damage.pass_ends();
                     drive.scrub.pass_ended();
                     self.rest_until = Instant::now() + BETWEEN_PASSES;
                     self.write_mark(drive, Instant::now());
@@ -249,20 +271,12 @@ impl Scrubber {
             return;
         }
         match checked {
-            Checked::Sound(record) if drive.states.is_suspect(slot) => {
-                drive.states.trust(slot);
-                // Lost when the queue is full: then the block is verified again after a restart.
-                let _ = drive.tasks.try_send(Task::Verified(record));
-            }
-            Checked::Sound(_) => {}
+            Checked::Sound => drive.states.trust(slot),
             Checked::Mismatch => {
-                count(&drive.counts.corrupt);
-                drive.drop_block(slot);
+                drive.drop_corrupt(slot, "scrubbing");
                 if let Some(run) = run {
                     run.note_mismatch(&block.key, block.block);
                 }
-                let drive = drive.disk.path().display();
-                tracing::warn!(%drive, slot, "scrubbing: checksum wrong, block dropped");
             }
             Checked::Failed(error) => {
                 drive.drop_block(slot);
@@ -276,12 +290,10 @@ impl Scrubber {
 
     fn compare(&mut self, drive: &Drive, block: &Next) -> Checked {
         let slot = block.pin.slot;
-        let mut bytes = [0; SLOT_RECORD];
-        if let Err(error) = drive.table.read(&mut bytes, u64::from(slot) * SLOT_RECORD as u64) {
-            return Checked::Failed(error);
-        }
-        let SlotEntry::Block(record) = SlotEntry::decode(&bytes, slot) else {
-            return Checked::Mismatch;
+        let record = match drive.look_up(slot) {
+            Ok(SlotEntry::Block(record)) => record,
+            Ok(SlotEntry::Empty | SlotEntry::Damaged) => return Checked::Mismatch,
+            Err(error) => return Checked::Failed(error),
         };
         let crc = match self.read(drive, slot, block.length as usize) {
             Ok(bytes) => crc32c::crc32c(bytes),
@@ -289,7 +301,7 @@ impl Scrubber {
         };
         let wanted = (block.number, block.block, block.length, crc);
         match wanted == (record.number, record.block, record.length, record.crc) {
-            true => Checked::Sound(record),
+            true => Checked::Sound,
             false => Checked::Mismatch,
         }
     }
@@ -299,13 +311,13 @@ impl Scrubber {
         let offset = drive.offset(slot);
         self.buffer.resize(BLOCK as usize + ALIGN, 0);
         let start = self.buffer.as_ptr().align_offset(ALIGN);
-        if let Some(direct) = &self.direct {
+        if let Some(direct) = drive.scrub.direct.get().filter(|_| self.is_direct) {
             // A slot is a multiple of this: it ends no sooner.
             let whole = start..start + length.next_multiple_of(ALIGN);
             let place = self.buffer.get_mut(whole).unwrap_or_default();
             match direct.read(place, offset) {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-                    self.direct = None;
+                    self.is_direct = false;
                 }
                 result => {
                     result?;

@@ -7,7 +7,7 @@
 //! | 12..16 | length of the block in bytes |
 //! | 16..20 | CRC-32C of the block's bytes |
 //! | 20..24 | the slot itself: a record in the wrong place is no record |
-//! | 24..28 | epoch (run of the node) in which the block was written or last verified |
+//! | 24..28 | epoch (run of the node) in which the record was made |
 //! | 28..32 | CRC-32C of bytes 0..28 |
 //!
 //! An empty slot is 32 zero bytes.
@@ -30,7 +30,7 @@ pub struct SlotRecord {
     pub crc: u32,
     /// The slot that it lies in.
     pub slot: u32,
-    /// The epoch in which it was written or last verified.
+    /// The epoch in which it was made. Releases that trusted blocks of earlier runs looked at it.
     pub epoch: u32,
 }
 

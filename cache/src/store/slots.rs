@@ -92,9 +92,12 @@ impl SlotStates {
         }
     }
 
-    /// The block in the slot is damaged: nobody can read it from now on, pinned or not.
-    pub(super) fn condemn(&self, slot: u32) {
-        self.update(slot, |word| Some((word | DAMAGED) & !LIVE));
+    /// The block in the slot is damaged: nobody can read it from now on, pinned or not. False when that was known.
+    pub(super) fn condemn(&self, slot: u32) -> bool {
+        self.word(slot).is_some_and(|word| {
+            word.fetch_and(!LIVE, Ordering::AcqRel);
+            word.fetch_or(DAMAGED, Ordering::AcqRel) & DAMAGED == 0
+        })
     }
 
     pub(super) fn is_suspect(&self, slot: u32) -> bool {
@@ -121,7 +124,9 @@ impl SlotStates {
     }
 
     pub(super) fn trust(&self, slot: u32) {
-        if let Some(word) = self.word(slot) {
+        if let Some(word) = self.word(slot)
+            && word.load(Ordering::Relaxed) & SUSPECT != 0
+        {
             word.fetch_and(!SUSPECT, Ordering::AcqRel);
         }
     }
@@ -170,7 +175,7 @@ mod tests {
         assert!(slots.pin(0));
         slots.kill(0);
         assert!(slots.pin_again(0) && slots.is_suspect(0) && !slots.is_live(0));
-        slots.condemn(0);
+        assert!(slots.condemn(0) && !slots.condemn(0));
         assert!(!slots.pin_again(0) && slots.is_pinned(0));
         slots.fill(0, false);
         assert!(slots.pin(0) && slots.pin_again(0));

@@ -35,6 +35,9 @@ pub struct DriveStatus {
     /// Something an operator should know although the drive is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Damage that was found on it, until a pass over the whole drive has found no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<DamageFound>,
     /// Bytes that the cache takes on it.
     pub size: u64,
     /// Bytes of content in its blocks.
@@ -89,6 +92,17 @@ impl Offline {
     }
 }
 
+/// Damage that was found on a drive that is up, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DamageFound {
+    /// What it is.
+    pub what: String,
+    /// What to do.
+    pub action: String,
+    /// When the first of it was found: seconds since 1970.
+    pub since: u64,
+}
+
 /// How far the scrubber of a drive is: it reads all blocks again and again, and compares each with its
 /// checksum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -118,8 +132,10 @@ pub struct DriveCounts {
     pub hung: u64,
     /// Blocks dropped because their checksum was wrong.
     pub corrupt: u64,
-    /// Records dropped at start: torn, damaged, or naming an object that is not known.
+    /// Records dropped when it was opened: of content that was replaced or purged meanwhile, and those lost.
     pub records_dropped: u64,
+    /// Records lost among them, and entries of the object log: damaged, or naming an object that is not known.
+    pub records_lost: u64,
     /// Checkpoints completed.
     pub checkpoints: u64,
 }

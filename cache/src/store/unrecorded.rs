@@ -1,12 +1,13 @@
-//! The records of the blocks that were written since the last checkpoint: the slot table on the drive
-//! does not have them yet, and readers compare what they read with one or the other.
+//! The records that the slot table on the drive does not have: those of blocks written since the last checkpoint, which
+//! it does not have yet, and those of blocks that it has forgotten while somebody still reads them. Readers compare what
+//! they read with one or the other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::slot_record::SlotRecord;
 
-/// By slot; no more than the keeper writes in a checkpoint's time.
+/// By slot; no more than the keeper writes in a checkpoint's time, and those that are pinned.
 #[derive(Debug, Default)]
 pub(super) struct Unrecorded(Mutex<HashMap<u32, SlotRecord>>);
 
@@ -15,7 +16,8 @@ impl Unrecorded {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block was written. To be called before anybody can find it.
+    /// A block was written, or is about to be forgotten by the slot table. To be called before anybody can find it, or
+    /// before it is forgotten.
     pub(super) fn note(&self, record: SlotRecord) {
         self.records().insert(record.slot, record);
     }
@@ -33,7 +35,7 @@ impl Unrecorded {
         }
     }
 
-    /// The slot was emptied.
+    /// Nobody reads what was in the slot any more.
     pub(super) fn drop(&self, slot: u32) {
         self.records().remove(&slot);
     }

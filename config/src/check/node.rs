@@ -11,12 +11,18 @@ use super::shared::Ipv6;
 use crate::document::KeyPath;
 use crate::neighbor::is_one_host;
 use crate::{
-    AcceptRules, Bgp, ByteSize, ControlLink, DynamicNeighbors, ImpossibleValue, Neighbor,
-    NodeConfig,
+    AcceptRules, Bgp, ByteSize, CacheLimits, ControlLink, DynamicNeighbors, ImpossibleValue,
+    Neighbor, NodeConfig,
 };
 
 /// Less is not worth a drive: a handful of blocks.
 const SMALLEST_DRIVE: ByteSize = ByteSize::new(64 << 20);
+
+/// Less would not let a single download be read ahead.
+const LEAST_MEMORY: ByteSize = ByteSize::new(16 << 20);
+
+/// The longest time that a limit of the cache can be, in seconds.
+const DAY: u32 = 86_400;
 
 /// Reports what is impossible in `config`.
 pub(crate) fn node(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
@@ -32,6 +38,7 @@ pub(crate) fn node(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
     listeners(config, ipv6, findings);
     certificate(config, findings);
     drives(config, findings);
+    limits(&config.cache.limits, findings);
     origins(config, ipv6, findings);
     if let Some(bgp) = &config.bgp {
         speaker(bgp, config, ipv6, findings);
@@ -94,6 +101,49 @@ fn drives(config: &NodeConfig, findings: &mut Findings<'_, '_>) {
         paths.map(|(i, drive)| (drives.index(i).key("path"), drive.path.as_path() as &Path)),
         "a folder that no other drive has",
     );
+}
+
+fn limits(limits: &CacheLimits, findings: &mut Findings<'_, '_>) {
+    let path = |key| KeyPath::of("cache.limits").key(key);
+    if limits.connections == 0 {
+        findings.wrong(&path("connections"));
+    }
+    if limits.read_ahead_memory < LEAST_MEMORY {
+        findings.wrong(&path("read_ahead_memory"));
+    }
+    for (key, seconds) in [
+        ("head_time", limits.head_time),
+        ("client_wait", limits.client_wait),
+        ("origin_answer_time", limits.origin_answer_time),
+        ("origin_silence", limits.origin_silence),
+        ("stuck_time", limits.stuck_time),
+        ("least_rate_time", limits.least_rate_time),
+    ] {
+        if !(1..=DAY).contains(&seconds) {
+            findings.wrong(&path(key));
+        }
+    }
+    let wait = path("client_wait");
+    for (key, seconds) in [
+        ("origin_answer_time", limits.origin_answer_time),
+        ("origin_silence", limits.origin_silence),
+    ] {
+        let key = path(key);
+        match findings.is_in_file(&key) {
+            _ if seconds <= limits.client_wait => {}
+            true => findings.report(
+                &[&key, &wait],
+                &format!(
+                    "no more seconds than `client_wait`, {}: nobody waits longer",
+                    limits.client_wait
+                ),
+            ),
+            false => findings.report(
+                &[&wait, &key],
+                &format!("at least {seconds} seconds, as long as an origin may take (`{key}`)"),
+            ),
+        }
+    }
 }
 
 fn origins(config: &NodeConfig, ipv6: Ipv6, findings: &mut Findings<'_, '_>) {

@@ -638,3 +638,42 @@ fn whose_file_it_is_shows_however_it_is_written() {
         assert!(!is_of_control_plane(text), "{text}");
     }
 }
+
+#[test]
+fn limits_of_the_cache() {
+    for (added, expected) in [
+        (
+            "[cache.limits]\nconnections = 0",
+            "mcc.toml:6: key `cache.limits.connections`: found `0`; accepted: a number of \
+             connections, 1 to 4294967295",
+        ),
+        (
+            "[cache.limits]\nhead_time = 0\nstuck_time = 86401",
+            "mcc.toml:6: key `cache.limits.head_time`: found `0`; accepted: seconds, 1 to 86400\n\
+             mcc.toml:7: key `cache.limits.stuck_time`: found `86401`; accepted: seconds, 1 to 86400",
+        ),
+        (
+            "[cache.limits]\nleast_rate = \"slow\"",
+            "mcc.toml:6: key `cache.limits.least_rate`: found `\"slow\"`; accepted: bytes per \
+             second, 0 to 4294967295; 0: any rate",
+        ),
+        (
+            "[cache.limits]\nread_ahead_memory = \"1MiB\"",
+            "mcc.toml:6: key `cache.limits.read_ahead_memory`: found `\"1MiB\"`; accepted: a number \
+             and a unit, such as `\"512MiB\"`; at least 16 MiB",
+        ),
+        (
+            "[cache.limits]\norigin_silence = 16",
+            "mcc.toml:6: key `cache.limits.origin_silence`: found `16`; accepted: no more seconds \
+             than `client_wait`, 15: nobody waits longer",
+        ),
+        (
+            "[cache.limits]\nclient_wait = 9\norigin_silence = 9",
+            "mcc.toml:6: key `cache.limits.client_wait`: found `9`; accepted: at least 10 seconds, \
+             as long as an origin may take (`cache.limits.origin_answer_time`)",
+        ),
+        ("[cache.limits]\nclient_wait = 60\norigin_silence = 60\nleast_rate = 0", ""),
+    ] {
+        assert_node(added, expected);
+    }
+}

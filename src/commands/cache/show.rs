@@ -84,7 +84,11 @@ fn render(object: &Object, now: u64) -> Result<String, std::fmt::Error> {
     writeln!(out, "Asked for      {asked}")?;
     let pinned = if object.pinned { "yes: it stays, whatever else is asked for" } else { "no" };
     writeln!(out, "Pinned         {pinned}")?;
-    let in_flight = if object.in_flight { "yes: bytes of it are being fetched" } else { "no" };
+    let in_flight = if object.in_flight {
+        "yes: bytes of it are being fetched, or a drive is to write them"
+    } else {
+        "no"
+    };
     writeln!(out, "In flight      {in_flight}")?;
     let shown = |value: &Option<String>| {
         value.as_deref().map_or_else(none, |value| text::printable(value).into_owned())

@@ -17,8 +17,8 @@ struct Cache {
     draining: bool,
     store: Store,
     pins: u64,
-    byte_hit_ratio: Option<f64>,
     egress_bytes: u64,
+    hit_bytes: u64,
     fill_bytes: u64,
     objects_in_flight: u64,
     fills_in_flight: u64,
@@ -41,6 +41,7 @@ struct Drive {
     #[serde(flatten)]
     state: State,
     note: Option<String>,
+    damage: Option<Damage>,
     size: u64,
     used: u64,
     blocks: u64,
@@ -52,6 +53,13 @@ struct Drive {
     slow: u64,
     pinned: u64,
     scrub: Scrub,
+}
+
+#[derive(Debug, Deserialize)]
+struct Damage {
+    what: String,
+    action: String,
+    since: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,16 +119,9 @@ fn render(cache: &Cache, output: Output) -> String {
         text::blocks(store.blocks)
     );
     out.push_str(&labelled("Content", VALUES_AT, &content, output));
-    let traffic = format!(
-        "{} sent to clients, {} fetched from origins",
-        text::bytes(cache.egress_bytes),
-        text::bytes(cache.fill_bytes)
-    );
+    let traffic = text::traffic(cache.egress_bytes, cache.hit_bytes, cache.fill_bytes);
     out.push_str(&labelled("Traffic", VALUES_AT, &traffic, output));
-    let hits = match cache.byte_hit_ratio {
-        Some(ratio) => format!("{:.1} % of the bytes sent had not to be fetched", ratio * 100.0),
-        None => "nothing has been sent yet".to_owned(),
-    };
+    let hits = text::hit_ratio(cache.hit_bytes, cache.egress_bytes);
     out.push_str(&labelled("Hit ratio", VALUES_AT, &hits, output));
     let going_on = format!(
         "{}, {} being fetched by {}{}",
@@ -146,6 +147,11 @@ fn render(cache: &Cache, output: Output) -> String {
         };
         paragraph(&mut out, &words, output);
         if let State::Offline { action, .. } = &drive.state {
+            out.push_str(&indented(action, 4, output));
+        }
+        if let Some(Damage { what, action, since }) = &drive.damage {
+            let words = format!("{path} is damaged, noticed {}: {what}", time(*since));
+            paragraph(&mut out, &words, output);
             out.push_str(&indented(action, 4, output));
         }
         if let Some(note) = &drive.note {
@@ -188,7 +194,9 @@ fn drives(drives: &[Drive], output: Output) -> String {
         Rows::new(&["Drive", ">Written", ">Evicted", ">Refused", ">Errors", ">Slow", ">Corrupt"]);
     for drive in drives {
         let state = match drive.state {
-            State::Up if drive.note.is_some() => PartState::Warning.word(),
+            State::Up if drive.note.is_some() || drive.damage.is_some() => {
+                PartState::Warning.word()
+            }
             State::Up => PartState::Up.word(),
             State::Opening { .. } => "‼ opening",
             State::Offline { .. } => "× offline",

@@ -264,7 +264,7 @@ impl From<PinError> for Problem {
 impl From<OnlineError> for Problem {
     fn from(error: OnlineError) -> Self {
         match error {
-            OnlineError::Unknown => Self::bad_request(error.to_string()),
+            OnlineError::Unknown { .. } => Self::bad_request(error.to_string()),
             OnlineError::Up | OnlineError::Opening | OnlineError::Held => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }

@@ -1,5 +1,7 @@
 //! Drives that were given up, that are not where they belong, or that come back.
 
+use std::path::PathBuf;
+
 use rustix::io::Errno;
 
 use super::failing::{fault, faulty};
@@ -46,6 +48,43 @@ async fn a_drive_that_was_given_up_stays_so_over_a_restart_of_the_node() {
     drop(store);
     let store = opened(&drives, &options);
     assert_eq!(offline(&store, 0), None, "said once is enough");
+}
+
+/// Files in `folder`, and itself, that this process has open.
+fn open_in(folder: &Folder) -> Vec<PathBuf> {
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let open = open.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    open.filter(|path| path.starts_with(folder.path())).collect()
+}
+
+/// So that its file system can be unmounted.
+#[tokio::test]
+async fn a_drive_that_is_offline_keeps_no_file_open() {
+    let (folder, faults) = (Folder::new(), Faults::armed());
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+    let object = store.publish(&key("/a"), &meta(1, blocks(2)));
+    write_all(&store, &object);
+    let pinned = store.block(&object, 0).unwrap();
+    let files = open_in(&folder);
+    assert!(files.len() >= 4, "slab, slots, objects and the folder's lock: {files:?}");
+    fail(&store, &folder, &faults, Errno::IO);
+    while !open_in(&folder).is_empty() {
+        thread::yield_now();
+    }
+    let before = only_drive(&store);
+    assert!(matches!(pinned.read(0..10).await, Err(ReadError::Gone { .. })));
+    assert!(pinned.send(|_, _| Ok(())).is_err());
+    let after = only_drive(&store);
+    assert!(matches!(after.state, DriveState::Offline(_)));
+    assert_eq!((after.blocks, after.used), (0, 0));
+    assert_eq!((after.counts.errors, before.counts.errors), (5, 5), "no more of the drive's own");
+
+    while store.online(folder.path()) == Err(OnlineError::Held) {
+        thread::yield_now();
+    }
+    store.wait_for_drives(Duration::from_secs(60));
+    assert_eq!(check_all(&store).await, 2);
+    assert!(open_in(&folder).len() >= 4);
 }
 
 #[test]

@@ -42,8 +42,7 @@ async fn each_class_of_slots_evicts_its_own() {
 /// A drive that a release wrote which had large slots only.
 fn first_format(mebibytes: u32) -> Folder {
     let folder = Folder::new();
-    let meta =
-        DriveMeta { uuid: 5, mebibytes, plain: mebibytes, epoch: 1, suspect: 0, clean: true };
+    let meta = DriveMeta { uuid: 5, mebibytes, plain: mebibytes, epoch: 1, clean: true };
     let mut bytes = meta.encode();
     bytes[8] = 1;
     bytes[48..60].fill(0);
@@ -60,7 +59,7 @@ async fn a_drive_of_the_first_format_is_kept_and_grows_small_slots() {
     let object = store.publish(&key("/a"), &meta(1, blocks(20) + 5));
     write_all(&store, &object);
     // As before: a block lies where its slot's number says, however short it is.
-    let (_, offset) = store.block(&object, 20).unwrap().location();
+    let offset = store.block(&object, 20).unwrap().send(|_, offset| Ok(offset)).unwrap();
     assert_eq!(offset % u64::from(BLOCK), 0);
     store.close();
     drop(store);
@@ -75,7 +74,7 @@ async fn a_drive_of_the_first_format_is_kept_and_grows_small_slots() {
         write_all(&store, &store.publish(&key(&format!("/small/{n}")), &meta(1, 100)));
     }
     let small = store.object(&key("/small/9")).unwrap();
-    let (_, offset) = store.block(&small, 0).unwrap().location();
+    let offset = store.block(&small, 0).unwrap().send(|_, offset| Ok(offset)).unwrap();
     assert_eq!(offset / u64::from(BLOCK), u64::from(SLOTS), "in the part that is new");
     store.close();
     drop(store);

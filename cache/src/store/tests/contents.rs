@@ -3,6 +3,8 @@
 use super::super::bay::Progress;
 use super::super::layout::Class;
 use super::super::recover::prepare;
+use std::os::unix::fs::FileExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -75,11 +77,45 @@ async fn another_generation_takes_the_place_of_the_old_one() {
         store.flush();
     }
     assert!(read(&pinned).await.unwrap() == content(&old, 1), "its slot was not refilled");
-    let (slab, offset) = pinned.location();
     let mut bytes = vec![0; BLOCK as usize];
-    std::os::unix::fs::FileExt::read_exact_at(slab, &mut bytes, offset).unwrap();
+    let read = |slab: &fs::File, offset| slab.read_exact_at(&mut bytes, offset);
+    pinned.send(read).unwrap();
     assert!(bytes == content(&old, 1), "the same for who sends from the slab");
     assert!(check_all(&store).await > 0);
+}
+
+/// The table has forgotten it by then.
+#[tokio::test]
+async fn what_was_purged_while_it_is_sent_is_compared_all_the_same() {
+    for restarted in [false, true] {
+        let folder = Folder::new();
+        let store = open(&folder);
+        write_all(&store, &store.publish(&key("/a"), &meta(1, blocks(2))));
+        let store = if restarted {
+            store.close();
+            drop(store);
+            open(&folder)
+        } else {
+            store
+        };
+        let object = store.object(&key("/a")).unwrap();
+        let pinned = [0, 1].map(|index| store.block(&object, index).unwrap());
+        let place = pinned[1].send(|_, offset| Ok(offset)).unwrap();
+        store.purge(&Selector::Url(key("/a")));
+        store.flush();
+        folder.flip(Part::Slab, place as usize + 1000);
+        assert!(read(&pinned[0]).await.unwrap() == content(&object, 0));
+        let damaged = pinned[1].read(0..10).await;
+        assert!(matches!(damaged, Err(ReadError::Corrupt { .. })), "{damaged:?}");
+        drop(pinned);
+        // Nothing of it stays behind in what is put there next.
+        for n in 0..SLOTS {
+            let object = store.publish(&key(&format!("/{n}")), &meta(2, blocks(1)));
+            write(&store, &object, 0).unwrap();
+            store.flush();
+        }
+        assert!(check_all(&store).await > 20);
+    }
 }
 
 #[tokio::test]

@@ -106,6 +106,32 @@ async fn a_damaged_meta_file_costs_the_content_and_nothing_else() {
     assert_eq!(check_all(&store).await, 2);
 }
 
+#[tokio::test]
+async fn what_an_index_has_lost_is_told() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    for path in ["/a", "/b"] {
+        write_all(&store, &store.publish(&key(path), &meta(1, blocks(2))));
+    }
+    store.close();
+    drop(store);
+    assert_eq!(only_drive(&open(&folder.snapshot())).damage, None);
+    let cut = |part: Part, bytes: u64| {
+        let copy = folder.snapshot();
+        let path = copy.path().join(part.file_name());
+        fs::File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+        copy
+    };
+    for (part, blocks, lost) in [(Part::Objects, 0, 4), (Part::Slots, 0, 0), (Part::Slab, 4, 0)] {
+        let store = open(&cut(part, 0));
+        let status = only_drive(&store);
+        let told = status.damage.unwrap_or_else(|| panic!("{part:?}"));
+        let words = if part == Part::Objects { "4 records" } else { part.file_name() };
+        assert!(told.what.contains(words), "{told:?}");
+        assert_eq!((status.blocks, status.counts.records_lost), (blocks, lost), "{part:?}");
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Damage {
     part: Part,

@@ -112,7 +112,8 @@ async fn a_drive_that_comes_round_is_taken_back_on_an_operators_word() {
     let (folder, faults) = (Folder::new(), Faults::armed());
     let store = opened(&[folder.config(SLOTS)], &impatient(&faults));
     filled(&store, 5);
-    assert_eq!(store.online(Path::new("/nowhere")), Err(OnlineError::Unknown));
+    let unknown = store.online(Path::new("/nowhere")).unwrap_err().to_string();
+    assert!(unknown.contains(folder.path().to_str().unwrap()), "{unknown}");
     assert_eq!(store.online(folder.path()), Err(OnlineError::Up));
     faults.inject(fault(&folder, Part::Slab, Operation::Sync, 1, Effect::Hang));
     let object = store.publish(&key("/new"), &meta(1, blocks(1)));

@@ -45,8 +45,24 @@ async fn a_verification_finds_damage_and_nothing_else() {
     assert_eq!(check_all(&store).await, 9);
     write(&store, &object, 4).unwrap();
     store.flush();
+    let told = only_drive(&store).damage.unwrap();
+    assert!(told.what.starts_with("1 block was not what had been stored"), "{told:?}");
     assert_eq!(finished(&store.verify()).mismatches, 0);
+    assert_eq!(only_drive(&store).damage, None, "all else has been seen to be well");
     assert_eq!(check_all(&store).await, 10);
+}
+
+/// No checkpoint was made of it yet.
+#[test]
+fn what_was_written_just_now_is_compared_too() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    let object = store.publish(&key("/a"), &meta(1, blocks(5)));
+    for index in 0..object.blocks() {
+        write(&store, &object, index).unwrap();
+    }
+    let progress = finished(&store.verify());
+    assert_eq!((progress.done, progress.mismatches), (5, 0));
 }
 
 #[test]
