@@ -100,11 +100,11 @@ fn every_router_gets_through_every_scenario() {
 /// A router that has to share two processors with twenty others may miss a time-out. What fails once
 /// more when it has the machine to itself is a fault.
 fn play_failed_again(verdicts: &mut Verdicts) {
+    let mut out = std::io::stdout();
     for (&(scenario, make), verdict) in verdicts {
         if let Verdict::Failed(why) = verdict {
             let (name, make) = (ALL[scenario].0, Make::ALL[make]);
-            // Not println!, which the test runner keeps to itself when a test passes.
-            writeln!(std::io::stdout(), "again, alone: {}, {name}: {why}", make.name()).unwrap();
+            writeln!(out, "again, alone: {}, {name}: {why}", make.name()).unwrap();
             *verdict = play(scenario, make);
         }
     }
