@@ -7,12 +7,12 @@
 //!
 //! The file holds UPDATEs as they come on the wire, of a neighbor with four-octet AS numbers.
 
+use std::error::Error;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mcc_bgp::policy::{AcceptPolicy, Identity};
+use mcc_bgp::policy::{AcceptPolicy, Identity, PolicyError};
 use mcc_bgp::rib::{ExportRules, NeighborId, NeighborRules, PrefixLimit, Rib, SessionEvent};
 use mcc_bgp::wire::{
     DecodeContext, FamilyOptions, MAX_MESSAGE, Message, NeighborKind, decode, frame,
@@ -31,29 +31,22 @@ const CONTEXT: DecodeContext = DecodeContext {
     enhanced_route_refresh: true,
 };
 
-fn main() -> ExitCode {
+fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
     let Some(file) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) else {
         println!("needs a file of UPDATEs: see the head of bgp/benches/full_table.rs");
-        return ExitCode::SUCCESS;
+        return Ok(());
     };
-    match std::fs::read(&file) {
-        Ok(stream) => {
-            for _ in 0..RUNS {
-                run(&stream);
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{file}: {error}");
-            ExitCode::FAILURE
-        }
+    let stream = std::fs::read(&file).map_err(|error| format!("{file}: {error}"))?;
+    for _ in 0..RUNS {
+        run(&stream)?;
     }
+    Ok(())
 }
 
-fn run(stream: &[u8]) {
+fn run(stream: &[u8]) -> Result<(), PolicyError> {
     let now = Instant::now();
-    let mut rib = rib(now);
+    let mut rib = rib(now)?;
     let (mut decoding, mut handling) = (Duration::ZERO, Duration::ZERO);
     let mut left = stream;
     while !left.is_empty() {
@@ -79,6 +72,7 @@ fn run(stream: &[u8]) {
         ms(handling),
         ms(counting),
     );
+    Ok(())
 }
 
 /// What this thread has had of a processor (Linux): whatever else the machine does.
@@ -101,7 +95,7 @@ fn decode_some<'a>(stream: &'a [u8], batch: &mut Vec<SessionEvent>) -> &'a [u8] 
     left
 }
 
-fn rib(now: Instant) -> Rib {
+fn rib(now: Instant) -> Result<Rib, PolicyError> {
     let identity = Identity {
         local_asn: 65002,
         remote_asn: 65001,
@@ -118,7 +112,7 @@ fn rib(now: Instant) -> Rib {
             rest: Duration::from_secs(60),
         },
         stale_time: Duration::from_secs(300),
-        policy: AcceptPolicy::from_rules(&accept, identity).expect("the rules are possible"),
+        policy: AcceptPolicy::from_rules(&accept, identity)?,
     };
-    Rib::new(vec![neighbor], &[], ExportRules::default(), now)
+    Ok(Rib::new(vec![neighbor], &[], ExportRules::default(), now))
 }
