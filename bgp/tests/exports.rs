@@ -19,6 +19,7 @@ use mcc_bgp::bmp::{Station, StationSettings};
 use mcc_bgp::mrt::{
     Body, Reader, Recorder, RecorderSettings, Replay, ReplaySettings, session::ESTABLISHED,
 };
+use mcc_bgp::session::State;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_bgp::wire::Nlri;
 use mcc_config::{Asn, DynamicNeighbors, Neighbor};
@@ -296,6 +297,20 @@ async fn a_dump_has_every_route_and_replays_to_the_same_table() {
     assert!(dump.next().await.unwrap().is_err() && dump.next().await.is_none());
 }
 
+/// Waits for the session after `flaps` others.
+async fn established(handle: &SpeakerHandle, flaps: u64) {
+    let wait = async {
+        loop {
+            let status = &handle.status().neighbors[0];
+            if status.flaps == flaps && status.state == State::Established {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap();
+}
+
 /// The one file of a kind that is finished.
 async fn finished(dir: &Path, kind: &str) -> Vec<u8> {
     let wait = async {
@@ -330,8 +345,11 @@ async fn files_have_the_table_and_every_message() {
         rotate: Duration::from_secs(900),
         keep: 2,
     };
+    established(&handle, 0).await;
     let recorder = Recorder::start(settings, &handle, &tasks).unwrap();
-    timeout(PATIENCE, router.established()).await.unwrap();
+    // The session that the recorder sees from the beginning is the next one.
+    handle.reset(neighbor.address).await.unwrap();
+    established(&handle, 1).await;
     let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
     let prefix: IpNet = "21.0.0.0/24".parse().unwrap();
     router.announce(vec![Route::new(prefix, &attributes)]).await.unwrap();
@@ -349,8 +367,8 @@ async fn files_have_the_table_and_every_message() {
     tasks.close();
     timeout(PATIENCE, tasks.wait()).await.unwrap();
     let log = finished(&dir, "messages").await;
-    let (established, messages, _) = look(&log);
-    assert_eq!(established, 1);
+    let (sessions, messages, _) = look(&log);
+    assert_eq!(sessions, 1);
     // At least OPEN and KEEPALIVE both ways, End-of-RIB, the UPDATE and our last NOTIFICATION.
     assert!(messages >= 7, "{messages}");
     assert_eq!(replayed(&log, &neighbor), (1, 1));
