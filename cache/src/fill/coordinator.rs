@@ -34,6 +34,8 @@ const DRIVE_TIME: Duration = Duration::from_secs(10);
 /// A drive that may evict a new block before it has taken so many others cannot be relied on by readers that follow
 /// each other.
 const FORGOTTEN_SOON: u64 = 4 * MAX_WINDOW as u64;
+/// A reader that has been at the same block for so long stands still.
+const STANDSTILL: Duration = Duration::from_secs(10);
 /// How often what can change without a message is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -62,6 +64,8 @@ pub(super) enum Message {
 struct Reader {
     interest: Arc<Interest>,
     left: Option<Instant>,
+    /// Where it was seen, and since when.
+    seen: (u32, Instant),
 }
 
 /// A block in memory.
@@ -207,7 +211,8 @@ impl Coordinator {
     fn meet(&mut self, interest: &Arc<Interest>) {
         self.readers.entry(interest.id()).or_insert_with(|| {
             interest.wake(&self.left);
-            Reader { interest: interest.clone(), left: None }
+            let seen = (interest.next(), Instant::now());
+            Reader { interest: interest.clone(), left: None, seen }
         });
     }
 
@@ -400,6 +405,9 @@ impl Coordinator {
             if reader.left.is_none() && reader.interest.has_left() {
                 reader.left = Some(now);
             }
+            if reader.seen.0 != reader.interest.next() {
+                reader.seen = (reader.interest.next(), now);
+            }
             match reader.left {
                 Some(left) => reader.interest.has_finished() && now < left + LINGER,
                 None => true,
@@ -413,12 +421,16 @@ impl Coordinator {
             let is_short = store.forgets_within(FORGOTTEN_SOON) && !self.shared.is_memory_full();
             self.blocks.retain(|index, held| {
                 let Some(landed) = held.landed else { return true };
-                let is_awaited = || readers.values().any(|reader| reader.is_near(*index));
+                let is_followed = || {
+                    let mut readers = readers.values();
+                    is_short
+                        && readers.any(|reader| reader.is_moving(now) && reader.is_near(*index))
+                };
                 match landed {
-                    _ if store.has_block(&object, *index) => is_short && is_awaited(),
-                    Landed::Taken(at) => now < at + DRIVE_TIME || is_short && is_awaited(),
+                    _ if store.has_block(&object, *index) => is_followed(),
+                    Landed::Taken(at) => now < at + DRIVE_TIME || is_followed(),
                     Landed::Waiting => true,
-                    Landed::NotStored => is_awaited(),
+                    Landed::NotStored => readers.values().any(|reader| reader.is_near(*index)),
                 }
             });
         }
@@ -541,6 +553,11 @@ impl Reader {
         let (next, last) = (self.interest.next(), self.interest.last());
         let last = last.max(next.saturating_add(MAX_WINDOW));
         next < end && at <= last
+    }
+
+    /// Whether it has come on lately: for one that stands still nothing is kept.
+    fn is_moving(&self, now: Instant) -> bool {
+        now < self.seen.1 + STANDSTILL
     }
 
     /// Whether it comes to the block soon.
