@@ -125,12 +125,16 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
                 detail.push_str(&format!("; {}", error.error.text));
             }
             if neighbor.restored > 0 {
+                let restored = u64::from(neighbor.restored);
                 detail.push_str(&format!(
-                    "; {} routes of the last run are kept until it has announced its table",
-                    neighbor.restored
+                    "; {} of the last run {} kept until it has announced its table",
+                    text::routes(restored),
+                    text::are(restored)
                 ));
             } else if neighbor.stale > 0 {
-                detail.push_str(&format!("; {} routes are kept for a while", neighbor.stale));
+                let stale = u64::from(neighbor.stale);
+                let (routes, are) = (text::routes(stale), text::are(stale));
+                detail.push_str(&format!("; {routes} {are} kept for a while"));
             }
             detail
         }
@@ -144,7 +148,7 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
     Part {
         name: format!("neighbor {}", neighbor.address),
         state,
-        since_seconds: Some(neighbor.state_seconds),
+        since_seconds: Some(neighbor.up_down_seconds),
         detail,
         advice,
     }
