@@ -21,7 +21,7 @@ impl Counter {
     }
 }
 
-/// A number of things that exist now. [`Gauge::hold`] counts one for as long as the guard lives.
+/// A number of things that exist now.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicU64);
 

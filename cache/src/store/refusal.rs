@@ -17,7 +17,7 @@ pub enum NotStored {
     /// The data is not as long as this block of the object is.
     #[error("the data is not as long as the block")]
     WrongLength,
-    /// The object is longer than [`MAX_LENGTH`], or its name and header fields than 64 KiB.
+    /// The object is longer than [`MAX_LENGTH`](super::MAX_LENGTH), or its name and header fields than 64 KiB.
     #[error("the object is too large to be stored")]
     TooLarge,
 }
