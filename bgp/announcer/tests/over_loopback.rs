@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use mcc_announcer::{AnnounceError, Attributes, Endpoint, Route, Router, RouterSettings};
 use mcc_bgp::wire::{
     Capability, DecodeContext, Family, FamilyOptions, MAX_MESSAGE, Message, NeighborKind, Open,
-    Outgoing, RouteRefreshKind, decode, frame,
+    Outgoing, RouteRefreshKind, Update, decode, frame,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -122,7 +122,7 @@ async fn a_route_refresh_is_answered_between_markers() {
             seen.push(match decode(frame, &context).unwrap() {
                 Message::Open(_) => "open".to_owned(),
                 Message::Keepalive => "keepalive".to_owned(),
-                Message::Update(update) if update.end_of_rib.is_some() => "end of rib".to_owned(),
+                Message::Update(Update { end_of_rib: Some(_), .. }) => "end of rib".to_owned(),
                 Message::Update(update) => format!("{} routes", update.announced.len()),
                 Message::Notification(notification) => notification.to_string(),
                 Message::RouteRefresh(refresh) => match refresh.kind {
