@@ -225,7 +225,7 @@ mod tests {
     fn read(message: &[u8], four_octet_as: bool) -> crate::wire::Update {
         let frame = frame(message, MAX_EXTENDED_MESSAGE).unwrap().unwrap();
         match decode(frame, &context(four_octet_as)).unwrap() {
-            Message::Update(update) => *update,
+            Message::Update(update) => update,
             other => panic!("{other:?}"),
         }
     }

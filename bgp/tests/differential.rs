@@ -70,7 +70,7 @@ fn as_we_read(update: &Update) -> Said {
     let mut said =
         Said { withdrawn: update.withdrawn.iter().map(key).collect(), ..Said::default() };
     let Some(read) = update.attributes.as_ref().map(|set| set.decode()) else { return said };
-    for part in Box::new(update.clone()).parts() {
+    for part in update.clone().parts() {
         let next_hop = part.attributes.as_ref().unwrap().decode().next_hop;
         said.announced.extend(part.announced.iter().map(|nlri| (key(nlri), next_hop)));
     }

@@ -125,7 +125,7 @@ fn routes_of_both_kinds_in_one_update_have_each_their_next_hop() {
     let both = [ORIGIN, AS_PATH, NEXT_HOP, MP_REACH].concat();
     let update = read_update(&update_message(&[], &both, PREFIX), &EXTERNAL).unwrap();
     assert_eq!(update.findings, []);
-    let parts: Vec<_> = Box::new(update).parts().collect();
+    let parts: Vec<_> = update.parts().collect();
     let shown: Vec<_> = parts
         .iter()
         .map(|part| {
@@ -140,10 +140,8 @@ fn routes_of_both_kinds_in_one_update_have_each_their_next_hop() {
     let ipv4 = [0x80, 14, 13, 0, 1, 1, 4, 192, 0, 2, 7, 0, 24, 203, 0, 113];
     let both = [&ipv4, ORIGIN, AS_PATH, NEXT_HOP].concat();
     let update = read_update(&update_message(&[], &both, PREFIX), &EXTERNAL).unwrap();
-    let hops: Vec<_> = Box::new(update)
-        .parts()
-        .map(|part| part.attributes.unwrap().decode().next_hop.unwrap())
-        .collect();
+    let hops: Vec<_> =
+        update.parts().map(|part| part.attributes.unwrap().decode().next_hop.unwrap()).collect();
     assert_eq!(hops, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 7])]);
 
     // What is wrong is wrong for all of them.

@@ -381,7 +381,7 @@ impl Replay {
     }
 
     /// Without the IPv6 routes, if IPv6 is off.
-    fn of_families(&mut self, peer: usize, mut update: Box<Update>) -> Box<Update> {
+    fn of_families(&mut self, peer: usize, mut update: Update) -> Update {
         if !self.settings.ipv6 {
             let before = update.announced.len() + update.withdrawn.len();
             update.announced.retain(|nlri| nlri.prefix.addr().is_ipv4());

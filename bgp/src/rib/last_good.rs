@@ -202,7 +202,7 @@ impl Rib {
             let Some((id, _)) = known else { continue };
             left.insert(id, of_page.map_or(keep, |time| time.min(keep)));
             for update in updates {
-                self.handle(id, SessionEvent::Update(Box::new(update)), now);
+                self.handle(id, SessionEvent::Update(update), now);
             }
         }
         let mut routes = 0;
@@ -319,10 +319,10 @@ mod tests {
         for i in 0..20_000u32 {
             let prefix = format!("11.{}.{}.0/24", i >> 8, i & 255);
             let update = announce(&[&prefix], &attributes(&[64500, i % 7 + 1]));
-            rib.handle(NeighborId(0), SessionEvent::Update(Box::new(update)), now);
+            rib.handle(NeighborId(0), SessionEvent::Update(update), now);
         }
         let update = announce(&["11.0.0.0/24", "10.0.0.0/8"], &attributes(&[64501]));
-        rib.handle(NeighborId(1), SessionEvent::Update(Box::new(update)), now);
+        rib.handle(NeighborId(1), SessionEvent::Update(update), now);
         rib
     }
 

@@ -63,7 +63,7 @@ mod tests {
     fn tell(f: &mut Fixture, id: NeighborId, prefix: &str, path: &[u32], with: &[Community]) {
         let mut attributes = attributes(path);
         attributes.communities.extend_from_slice(with);
-        f.feed(id, SessionEvent::Update(Box::new(announce(&[prefix], &attributes))));
+        f.feed(id, SessionEvent::Update(announce(&[prefix], &attributes)));
     }
 
     #[test]

@@ -56,7 +56,7 @@ mod tests {
         rib.neighbor_joins(second, rules(2, 1000));
         let announce = |rib: &mut Rib, id, prefix| {
             let update = announce(&[prefix], &attributes(&[64500]));
-            rib.handle(id, SessionEvent::Update(Box::new(update)), now);
+            rib.handle(id, SessionEvent::Update(update), now);
         };
         for id in [second, first, second] {
             rib.handle(id, SessionEvent::Up, now);

@@ -98,7 +98,7 @@ pub enum SessionEvent {
     /// It is established.
     Up,
     /// Routes.
-    Update(Box<Update>),
+    Update(Update),
     /// A marker of an enhanced route refresh (RFC 7313).
     RefreshMarker(RouteRefresh),
     /// It has ended.

@@ -163,17 +163,17 @@ mod tests {
         assert_eq!(announce(&mut f, 0..10), None, "what is there may change");
         let gone = names(0..1);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
-        assert_eq!(f.feed(A, SessionEvent::Update(Box::new(withdrawn))), Some(Notice::RoomAgain));
+        assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), Some(Notice::RoomAgain));
         assert_eq!(f.counts(A).discarded, 3, "a router that does not answer has not sent them");
         assert_eq!(f.counts(A).asked, Some(f.now));
         let gone = names(1..2);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
-        assert_eq!(f.feed(A, SessionEvent::Update(Box::new(withdrawn))), None, "it has been asked");
+        assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), None, "it has been asked");
         assert_eq!(announce(&mut f, 2..13), discarding(1, false));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 1));
         assert_eq!(f.counts(A).asked, None, "there is no room any more");
         let gone = names(12..13);
-        f.feed(A, SessionEvent::Update(Box::new(crate::testing::withdraw(&[gone[0].as_str()]))));
+        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
         assert_eq!(f.counts(A).discarded, 0, "the router has withdrawn it");
     }
 
@@ -251,7 +251,7 @@ mod tests {
             crate::testing::announce(&["8.8.0.0/16"], &crate::testing::attributes(&[64500]));
         let prefix = crate::testing::prefix("8.8.0.0/16");
         update.announced = (1..=12).map(|path_id| Nlri { prefix, path_id }).collect();
-        f.feed(A, SessionEvent::Update(Box::new(update)));
+        f.feed(A, SessionEvent::Update(update));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 2));
         assert!(f.counts(A).near_limit);
         assert_eq!(f.footprint(), ["8.8.0.0/16"]);
@@ -265,7 +265,7 @@ mod tests {
         announce(&mut f, 7..8);
         assert!(f.counts(A).near_limit);
         let gone = names(0..1);
-        f.feed(A, SessionEvent::Update(Box::new(crate::testing::withdraw(&[gone[0].as_str()]))));
+        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
         assert!(!f.counts(A).near_limit);
     }
 }

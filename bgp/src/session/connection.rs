@@ -65,7 +65,7 @@ pub(super) enum Outcome {
     Opened(Arc<Negotiated>),
     /// The first KEEPALIVE.
     Established(Arc<Negotiated>),
-    Update(Box<Update>),
+    Update(Update),
     /// Where a refresh begins or ends (RFC 7313 §4). Requests are nothing: we have no table to send.
     RefreshMarker(RouteRefresh),
     Failed(Failure),
@@ -177,7 +177,7 @@ impl Connection {
                 Outcome::Nothing
             }
             (Phase::Established { .. }, Message::Update(update)) => {
-                self.restart_hold_timer(now);
+                self.takes_update(now);
                 Outcome::Update(update)
             }
             (Phase::Established { negotiated, .. }, Message::RouteRefresh(refresh)) => {
@@ -193,6 +193,15 @@ impl Connection {
             }
             (_, unexpected) => Outcome::Failed(self.unexpected(message_type(&unexpected))),
         }
+    }
+
+    /// An UPDATE came in: whether its routes count.
+    pub(super) fn takes_update(&mut self, now: Instant) -> bool {
+        let is_established = matches!(self.phase, Phase::Established { .. });
+        if is_established {
+            self.restart_hold_timer(now);
+        }
+        is_established
     }
 
     /// The OPEN was good and this connection is to live: OpenConfirm. The caller sends the KEEPALIVE.

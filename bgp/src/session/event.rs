@@ -82,7 +82,7 @@ pub enum Action {
     /// The session is established.
     Up(Arc<Negotiated>),
     /// Routes.
-    Update(Box<Update>),
+    Update(Update),
     /// A refresh begins or ends (RFC 7313 §4), as was agreed.
     RefreshMarker(RouteRefresh),
     /// A session or an attempt ended.

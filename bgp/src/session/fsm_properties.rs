@@ -9,7 +9,7 @@ use super::tests::{Fixture, HIGH, LOW, cease, restarting_open, settings, their_o
 use super::*;
 use crate::wire::{
     DecodeContext, DecodeError, FamilyOptions, MAX_EXTENDED_MESSAGE, Message, Notification, Open,
-    Outgoing, decode, frame,
+    Outgoing, Update, decode, frame,
 };
 
 use Role::{Accepted, Dialled};
@@ -82,7 +82,7 @@ proptest! {
                     Some(Event::Received(role, Message::Open(open)))
                 }
                 9 | 10 => Some(Event::Received(role, Message::Keepalive)),
-                11 => Some(Event::Received(role, Message::Update(Box::default()))),
+                11 => Some(Event::Received(role, Message::Update(Update::default()))),
                 12 => {
                     let subcode = u8::try_from(seconds % 12).unwrap();
                     Some(Event::Received(role, cease(subcode)))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::tests::{Fixture, HIGH, LOW, their_open};
 use super::*;
-use crate::wire::{DecodeError, Message, Notification};
+use crate::wire::{DecodeError, Message, Notification, Update};
 
 use Role::{Accepted, Dialled};
 use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
@@ -421,7 +421,7 @@ fn table() -> Vec<Row> {
         Row {
             events: &[(27, "UpdateMsg")],
             way: Way::HoldsBack,
-            happens: |f, role| f.message(role, Message::Update(Box::default())),
+            happens: |f, role| f.message(role, Message::Update(Update::default())),
             cells: [
                 Rfc(Idle, ""),
                 Rfc(Idle, "close; failed"),

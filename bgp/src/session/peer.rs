@@ -222,6 +222,17 @@ impl Peer {
         }
     }
 
+    /// The short way of an UPDATE, of which a full table has a million: whether the session is
+    /// established, so that its routes count. Then its hold timer starts anew, and that is all that an
+    /// UPDATE changes. If not, it is to be [told](Self::handle) like any message.
+    pub fn takes_update(&mut self, role: Role, now: Instant) -> bool {
+        let connection = match role {
+            Role::Dialled => &mut self.dialled,
+            Role::Accepted => &mut self.accepted,
+        };
+        connection.as_mut().is_some_and(|connection| connection.takes_update(now))
+    }
+
     /// Asks the neighbor to send its table again.
     pub(crate) fn request_refresh(&self, actions: &mut Vec<Action>) -> Result<(), CannotRefresh> {
         let (role, negotiated) = self.established().ok_or(CannotRefresh::NotEstablished)?;

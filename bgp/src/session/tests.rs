@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::wire::{
     Capability, DecodeError, Family, Message, Notification, NotificationCode, Open, Outgoing,
-    RouteRefresh, RouteRefreshKind,
+    RouteRefresh, RouteRefreshKind, Update,
 };
 
 use Role::{Accepted, Dialled};
@@ -171,8 +171,26 @@ fn the_way_up_by_dialling() {
     assert_eq!(f.peer.state(), State::OpenConfirm);
     assert_eq!(f.message(Dialled, Message::Keepalive), ["up"]);
     assert_eq!(f.peer.state(), State::Established);
-    assert_eq!(f.message(Dialled, Message::Update(Box::default())), ["update"]);
+    assert_eq!(f.message(Dialled, Message::Update(Update::default())), ["update"]);
     assert_eq!(f.peer.negotiated(Dialled).unwrap().hold_time, 30);
+}
+
+/// The short way of an UPDATE is open where the long one leads to its routes, and does the same.
+#[test]
+fn an_update_is_taken_when_established_only_and_starts_the_hold_timer_anew() {
+    let mut f = Fixture::new(|_| {});
+    f.feed(Event::Start);
+    f.feed(Event::Connected);
+    assert!(!f.peer.takes_update(Dialled, f.now), "OpenSent");
+    f.message(Dialled, Message::Open(their_open(LOW)));
+    assert!(!f.peer.takes_update(Dialled, f.now), "OpenConfirm");
+    f.message(Dialled, Message::Keepalive);
+    assert!(!f.peer.takes_update(Accepted, f.now), "there is no such connection");
+    f.now += Duration::from_secs(7);
+    assert!(f.peer.takes_update(Dialled, f.now));
+    let short = f.peer.timers().hold;
+    f.message(Dialled, Message::Update(Update::default()));
+    assert_eq!((short, short), (f.peer.timers().hold, Some(f.now + Duration::from_secs(30))));
 }
 
 #[test]
@@ -213,7 +231,7 @@ fn messages_by_state() {
         ]
     };
     let open = || Message::Open(their_open(LOW));
-    let update = || Message::Update(Box::default());
+    let update = || Message::Update(Update::default());
     let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
     for (message, open_sent, open_confirm, established) in [
         (open(), lines(&["send dialled KEEPALIVE"]), fsm(2, 1), fsm(3, 1)),
@@ -422,7 +440,7 @@ fn silence_ends_the_session_and_keepalives_go_on_until_then() {
 
 #[test]
 fn whatever_comes_in_restarts_the_hold_time() {
-    for message in [Message::Keepalive, Message::Update(Box::default()), request()] {
+    for message in [Message::Keepalive, Message::Update(Update::default()), request()] {
         let mut f = Fixture::established(their_open(LOW));
         f.now += Duration::from_secs(29);
         f.message(Dialled, message);

@@ -131,7 +131,7 @@ impl Link {
     /// Bytes that are no message; the session is over.
     pub(super) fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
         if let Some(part) = self.other_part.take() {
-            return Ok(Some(Message::Update(part)));
+            return Ok(Some(Message::Update(*part)));
         }
         let frame = match frame(&self.inbox, self.longest_message) {
             Ok(Some(frame)) => frame,

@@ -32,6 +32,7 @@ use crate::session::{
     Action, CannotRefresh, ErrorDirection, Event, Peer, PeerSettings, Refused, Role, SessionError,
     State, StopReason, Timers,
 };
+use crate::wire::Message;
 
 /// Bytes of an UPDATE as most are.
 const USUAL_MESSAGE: usize = 64;
@@ -243,6 +244,9 @@ impl SessionTask {
         while let Some(link) = self.link_mut(role) {
             match link.next_message() {
                 Ok(None) => return,
+                Ok(Some(Message::Update(update))) if self.peer.takes_update(role, now) => {
+                    self.pending.push(SessionEvent::Update(update));
+                }
                 Ok(Some(message)) => self.tell(Event::Received(role, message), now),
                 Err(error) => self.tell(Event::Malformed(role, error), now),
             }

@@ -44,8 +44,8 @@ impl Serialize for Family {
 pub enum Message {
     /// RFC 4271 §4.2.
     Open(Open),
-    /// RFC 4271 §4.3. In a box: of a full table a million go from hand to hand.
-    Update(Box<Update>),
+    /// RFC 4271 §4.3.
+    Update(Update),
     /// RFC 4271 §4.5.
     Notification(Notification),
     /// RFC 4271 §4.4.
@@ -86,9 +86,9 @@ pub struct Update {
 
 impl Update {
     /// What is to be applied one after the other: this one, and its `other_next_hop`.
-    pub fn parts(mut self: Box<Self>) -> impl Iterator<Item = Box<Self>> {
+    pub fn parts(mut self) -> impl Iterator<Item = Self> {
         let other = self.other_next_hop.take();
-        std::iter::once(self).chain(other)
+        std::iter::once(self).chain(other.map(|other| *other))
     }
 
     /// Whether a malformed attribute has turned its routes into withdrawn ones (RFC 7606 §2).

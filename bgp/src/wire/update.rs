@@ -20,7 +20,7 @@ pub(super) fn decode(
     message: &[u8],
     body: &[u8],
     context: &DecodeContext,
-) -> Result<Box<Update>, DecodeError> {
+) -> Result<Update, DecodeError> {
     let sections = (length_data(be_u16::<_, ()>), length_data(be_u16), rest).parse(body);
     let Ok((_, (withdrawn_field, attribute_block, nlri_field))) = sections else {
         let notification =
@@ -31,7 +31,7 @@ pub(super) fn decode(
             notification,
         });
     };
-    let mut update = Box::<Update>::default();
+    let mut update = Update::default();
     if withdrawn_field.is_empty() && attribute_block.is_empty() && nlri_field.is_empty() {
         if context.ipv4_unicast.is_some() {
             update.end_of_rib = Some(Family::IPV4_UNICAST);
@@ -96,12 +96,12 @@ fn classic_field(
 
 /// The gravest fault decides (RFC 7606 §3h). `multiprotocol` are the prefixes of `MP_REACH_NLRI`.
 fn conclude(
-    mut update: Box<Update>,
+    mut update: Update,
     multiprotocol: NlriList,
     mut block: Block<'_>,
     has_reachable: bool,
     context: &DecodeContext,
-) -> Result<Box<Update>, DecodeError> {
+) -> Result<Update, DecodeError> {
     let is_withdraw = |fault: &Fault<'_>| fault.finding.disposition >= Disposition::TreatAsWithdraw;
     let gravest = block.faults.iter().position(is_withdraw);
     if let Some(position) = gravest

@@ -59,7 +59,7 @@ pub(crate) fn read(bytes: &[u8], context: &DecodeContext) -> Result<Message, Dec
 
 pub(crate) fn read_update(bytes: &[u8], context: &DecodeContext) -> Result<Update, DecodeError> {
     match read(bytes, context)? {
-        Message::Update(update) => Ok(*update),
+        Message::Update(update) => Ok(update),
         other => panic!("not an UPDATE: {other:?}"),
     }
 }

@@ -59,7 +59,7 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     let path = |path_id, path: &[u32]| {
         let announced = std::iter::once(Nlri { prefix: prefix("8.8.0.0/16"), path_id }).collect();
         let attributes = Some(set(&attributes(path)));
-        SessionEvent::Update(Box::new(Update { announced, attributes, ..Update::default() }))
+        SessionEvent::Update(Update { announced, attributes, ..Update::default() })
     };
     f.feed(A, path(1, &[64500, 1, 2]));
     f.feed(A, path(2, &[64500, 1]));
@@ -71,10 +71,7 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     };
     assert_eq!(describe(&f), 2);
     let withdrawn = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
-    f.feed(
-        A,
-        SessionEvent::Update(Box::new(Update { withdrawn: withdrawn.into(), ..Update::default() })),
-    );
+    f.feed(A, SessionEvent::Update(Update { withdrawn: withdrawn.into(), ..Update::default() }));
     assert_eq!(describe(&f), 3);
     f.feed(A, SessionEvent::Down(KEEP));
     f.pass(300);
