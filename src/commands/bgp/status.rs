@@ -451,7 +451,7 @@ mod tests {
             "90 routes of before the flood are kept as stale, each as it was announced last, for 1h \
              0m at most"
         );
-        (neighbor.stale, neighbor.restored) = (1, 0);
+        (neighbor.stale, neighbor.last_error) = (1, None);
         assert_eq!(
             neighbor.remarks(),
             ["1 route of the lost session is kept as stale, for 1h 0m at most"]
