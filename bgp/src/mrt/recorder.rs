@@ -6,7 +6,7 @@
 //! | `messages-20261123T001500Z.mrt` | BGP4MP_ET: messages both ways, changes of state | every `rotate` |
 //!
 //! A file that is being written ends in `.part`; it gets its name when it is whole and on the disk. When
-//! there are more than `keep` of a kind the oldest goes. A disk that is full or gone is one warning and a
+//! there are more than `keep` of a kind the oldest goes, be it one that a crash has left as a part. A disk that is full or gone is one warning and a
 //! counter: what cannot be written is lost and counted, it is tried again, and no session notices.
 
 use std::io;
@@ -182,7 +182,7 @@ impl Folder {
 
     async fn remove_the_oldest(&self) -> Result<(), CannotWrite> {
         let dir = &self.settings.dir;
-        let names = self.finished().await.map_err(CannotWrite::at(dir))?;
+        let names = self.names().await.map_err(CannotWrite::at(dir))?;
         let too_many = names.len().saturating_sub(self.settings.keep.max(1));
         for name in names.into_iter().take(too_many) {
             let path = dir.join(name);
@@ -191,14 +191,15 @@ impl Folder {
         Ok(())
     }
 
-    /// Names of the finished files, oldest first.
-    async fn finished(&self) -> io::Result<Vec<String>> {
+    /// Names of the files, oldest first. Asked when none of the kind is being written: then a part is
+    /// what a run that ended in the middle of it has left.
+    async fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         let mut entries = fs::read_dir(&self.settings.dir).await?;
         while let Some(entry) = entries.next_entry().await? {
             if let Ok(name) = entry.file_name().into_string()
                 && name.strip_prefix(self.kind).is_some_and(|rest| rest.starts_with('-'))
-                && name.ends_with(".mrt")
+                && (name.ends_with(".mrt") || name.ends_with(".mrt.part"))
             {
                 names.push(name);
             }
@@ -381,6 +382,7 @@ mod tests {
         let folder = folder(dir.path(), 2);
         for name in [
             "messages-20200101T000000Z.mrt",
+            "messages-20200101T000500Z.mrt.part",
             "messages-20200101T001500Z.mrt",
             "messages.mrt",
             "table-20200101T000000Z.mrt",
@@ -390,8 +392,8 @@ mod tests {
         }
         let part = folder.create().await.unwrap();
         folder.finish(part).await.unwrap();
-        let kept = folder.finished().await.unwrap();
-        assert_eq!(kept.len(), 2);
+        let kept = folder.names().await.unwrap();
+        assert_eq!(kept.len(), 2, "{kept:?}");
         assert_eq!(kept.first().unwrap(), "messages-20200101T001500Z.mrt");
         for name in ["messages.mrt", "table-20200101T000000Z.mrt", "notes.txt"] {
             assert!(dir.path().join(name).exists(), "{name}");

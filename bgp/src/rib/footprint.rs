@@ -13,7 +13,7 @@ use super::totals::Totals;
 
 /// The prefixes, with how many addresses they cover together.
 ///
-/// Addresses are counted by a walk over everything, some 10 ns a prefix. So the count is due in a
+/// Addresses are counted by a walk over everything, some 15 ns a prefix. So the count is due in a
 /// pause of changes of one microsecond a prefix, and without a pause after eight: at once for a small
 /// table, and for the full one never more than a hundredth of the time.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::wire::{
 
 /// How much is read at once: two hundred usual messages. With more, what is made of them does not fit
 /// into a processor's cache until the RIB, on another one, has looked at it: a full table takes a
-/// third more work with 64 KiB.
+/// tenth to a third more work with 64 KiB.
 const READ_SIZE: usize = 16 * 1024;
 /// How long a write may make no progress, when no hold time says so. RFC 9687 has a timer of 8
 /// minutes or more that runs whatever is written; this one asks for progress only, and may be shorter:
