@@ -95,8 +95,8 @@ fn read_all(mut bytes: &[u8], context: &DecodeContext) {
         let size = framed.len();
         match decode(framed, context) {
             Ok(Message::Update(update)) => {
-                let nlri = update.announced.capacity() + update.withdrawn.capacity();
-                assert!(nlri <= 2 * size, "{nlri} prefixes for {size} bytes");
+                let nlri = update.announced.allocated() + update.withdrawn.allocated();
+                assert!(nlri <= 2 * size, "{nlri} bytes for {size}");
                 assert!(update.findings.len() <= size / 3 + 2);
                 assert_eq!(update.attributes.is_some(), !update.announced.is_empty());
                 assert!(!(update.treated_as_withdraw() && update.attributes.is_some()));
@@ -143,7 +143,7 @@ proptest! {
             let update = read_update(&bytes, &context).unwrap();
             prop_assert_eq!(update.findings, vec![]);
             let attributes = Arc::new(update.attributes.unwrap().decode());
-            for nlri in update.announced {
+            for nlri in &update.announced {
                 let new = read.insert((nlri.prefix, nlri.path_id), Arc::clone(&attributes)).is_none();
                 prop_assert!(new, "sent twice: {}", nlri.prefix);
             }

@@ -66,7 +66,7 @@ struct SaidOfRoutes {
 }
 
 fn as_we_read(update: &Update) -> Said {
-    let key = |nlri: &mcc_bgp::wire::Nlri| (nlri.prefix, nlri.path_id);
+    let key = |nlri: mcc_bgp::wire::Nlri| (nlri.prefix, nlri.path_id);
     let mut said =
         Said { withdrawn: update.withdrawn.iter().map(key).collect(), ..Said::default() };
     let Some(read) = update.attributes.as_ref().map(|set| set.decode()) else { return said };

@@ -118,7 +118,7 @@ async fn told_until(stream: &mut TcpStream, last: u8) -> (Vec<u8>, BTreeSet<IpNe
         let (code, message) = next(stream).await;
         if code == ROUTE_MONITORING {
             let update = read_update(&message[BEFORE_UPDATE..], &EXTERNAL).unwrap();
-            prefixes.extend(update.announced.iter().map(|nlri: &Nlri| nlri.prefix));
+            prefixes.extend(update.announced.iter().map(|nlri: Nlri| nlri.prefix));
         } else {
             types.push(code);
         }

@@ -58,7 +58,7 @@ fn read_all(mut stream: &[u8], max: usize, context: &DecodeContext) {
         assert!(size <= max);
         match decode(framed, context) {
             Ok(Message::Update(update)) => {
-                assert!(update.announced.capacity() + update.withdrawn.capacity() <= 2 * size);
+                assert!(update.announced.allocated() + update.withdrawn.allocated() <= 2 * size);
                 assert_eq!(update.attributes.is_some(), !update.announced.is_empty());
                 assert!(!update.treated_as_withdraw() || update.announced.is_empty());
                 for finding in &update.findings {

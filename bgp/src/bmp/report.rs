@@ -200,7 +200,7 @@ impl StationReport {
             Observed::Departed(why, routes) => {
                 let Some(peer) = self.peers.get(&address) else { return };
                 let header = peer.header(at);
-                for update in withdrawals(peer, routes) {
+                for update in withdrawals(peer, routes.iter().copied()) {
                     match why {
                         Departure::NotRefreshed => self.monitor(header, true, &update, out),
                         Departure::NotTaken if self.settings.post_policy => {
@@ -249,7 +249,7 @@ impl StationReport {
         let header = peer.header(at);
         if self.settings.pre_policy {
             if update.treated_as_withdraw() {
-                for update in withdrawals(peer, &update.withdrawn) {
+                for update in withdrawals(peer, update.withdrawn.iter()) {
                     Message::RouteMonitoring { peer: header, update: &update }.encode(out);
                 }
             } else {
@@ -312,11 +312,11 @@ fn announcements(peer: &Peer, set: &AttributeSet, nlri: &[Nlri]) -> Vec<Vec<u8>>
 }
 
 /// UPDATEs that withdraw `nlri`, of any family.
-fn withdrawals(peer: &Peer, nlri: &[Nlri]) -> Vec<Vec<u8>> {
+fn withdrawals(peer: &Peer, nlri: impl Iterator<Item = Nlri> + Clone) -> Vec<Vec<u8>> {
     let mut updates = Vec::new();
     for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
-        let of_family = nlri.iter().filter(|nlri| family_of(&nlri.prefix) == family);
-        let of_family: Vec<_> = of_family.copied().collect();
+        let of_family = nlri.clone().filter(|nlri| family_of(&nlri.prefix) == family);
+        let of_family: Vec<_> = of_family.collect();
         let parts = of_family.chunks((MAX_MESSAGE - UPDATE_OVERHEAD) / LONGEST_NLRI);
         updates.extend(parts.filter_map(|nlri| withdraw(family, nlri, peer.add_path(family))));
     }
@@ -326,18 +326,18 @@ fn withdrawals(peer: &Peer, nlri: &[Nlri]) -> Vec<Vec<u8>> {
 /// An UPDATE as the accept rules leave it: refused prefixes are withdrawn, since a route that was
 /// accepted before may have been in their place.
 fn after_policy(peer: &Peer, policy: &AcceptPolicy, update: &Update) -> Vec<Vec<u8>> {
-    let mut withdrawn = update.withdrawn.to_vec();
+    let mut withdrawn: Vec<Nlri> = update.withdrawn.iter().collect();
     let mut accepted: Vec<Nlri> = Vec::new();
     if let Some(set) = &update.attributes {
         let refused = policy.refused_by_attributes(&set.decode()).is_some();
-        let is_refused = |nlri: &&Nlri| refused || policy.refused_by_prefix(&nlri.prefix).is_some();
-        let (no, yes): (Vec<&Nlri>, Vec<&Nlri>) = update.announced.iter().partition(is_refused);
+        let is_refused = |nlri: &Nlri| refused || policy.refused_by_prefix(&nlri.prefix).is_some();
+        let (no, yes): (Vec<Nlri>, Vec<Nlri>) = update.announced.iter().partition(is_refused);
         // Announced and withdrawn in one UPDATE: it is there (RFC 4271 §4.3).
-        withdrawn.retain(|nlri| !yes.contains(&nlri));
+        withdrawn.retain(|nlri| !yes.contains(nlri));
         withdrawn.extend(no);
         accepted.extend(yes);
     }
-    let mut updates = withdrawals(peer, &withdrawn);
+    let mut updates = withdrawals(peer, withdrawn.into_iter());
     if let Some(set) = &update.attributes {
         for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
             let of_family = accepted.iter().filter(|nlri| family_of(&nlri.prefix) == family);

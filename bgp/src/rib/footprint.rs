@@ -101,31 +101,25 @@ impl Footprint {
 
     /// Counts the addresses.
     pub(super) fn count_addresses(&mut self, prefixes: &PrefixTable) {
-        let ipv4 = prefixes.ipv4().map(|(prefix, id)| {
-            let (first, last) = (prefix.network(), prefix.broadcast());
-            (u128::from(first.to_bits()), u128::from(last.to_bits()), id)
-        });
-        let ipv6 = prefixes
-            .ipv6()
-            .map(|(prefix, id)| (prefix.network().to_bits(), prefix.broadcast().to_bits(), id));
-        self.totals.ipv4.addresses = self.size_of_union(ipv4);
-        self.totals.ipv6.addresses = self.size_of_union(ipv6);
-        self.uncounted = None;
-    }
-
-    /// Of prefixes by their first and last addresses, in order, those that are there: how many
-    /// addresses they cover together.
-    fn size_of_union(&self, prefixes: impl Iterator<Item = (u128, u128, PrefixId)>) -> u128 {
-        let mut size = 0_u128;
-        let mut covered_to = None;
-        // Not a loop: the walk is one of lists in lists, which is faster from inside.
-        prefixes.for_each(|(first, last, id)| {
+        // In order, the first prefix that has an address is the one that covers it.
+        let (mut ipv4, mut covered_to) = (0_u64, None);
+        prefixes.for_each_ipv4_range(|first, last, id| {
             if self.there.contains(id) && covered_to.is_none_or(|covered_to| first > covered_to) {
-                size = size.saturating_add(last - first).saturating_add(1);
+                ipv4 += u64::from(last - first) + 1;
                 covered_to = Some(last);
             }
         });
-        size
+        let (mut ipv6, mut covered_to) = (0_u128, None);
+        for (prefix, id) in prefixes.ipv6() {
+            let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
+            if self.there.contains(id) && covered_to.is_none_or(|covered_to| first > covered_to) {
+                ipv6 = ipv6.saturating_add(last - first).saturating_add(1);
+                covered_to = Some(last);
+            }
+        }
+        self.totals.ipv4.addresses = ipv4.into();
+        self.totals.ipv6.addresses = ipv6;
+        self.uncounted = None;
     }
 
     /// How many addresses of `prefix` no other prefix of the footprint covers.

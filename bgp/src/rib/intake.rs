@@ -6,7 +6,7 @@ use super::adj_rib_in::Place;
 use super::export::Why;
 use super::route::{Route, Seconds};
 use super::{NeighborId, Notice, Rib, SessionEvent};
-use crate::wire::{AttributeSet, Nlri, Update};
+use crate::wire::{AttributeSet, Nlri, NlriList, Update};
 
 /// So many prefixes are looked ahead for: as many as a processor can wait for at the same time.
 const AHEAD: usize = 16;
@@ -48,8 +48,8 @@ impl Rib {
             if let SessionEvent::Update(update) = event {
                 for nlri in update.announced.iter().take(AHEAD) {
                     self.prefixes.touch(&nlri.prefix);
+                    prefixes += 1;
                 }
-                prefixes += update.announced.len();
             }
             count += 1;
         }
@@ -65,7 +65,7 @@ impl Rib {
         if self.neighbors.get(usize::from(id.0))?.limit.over {
             return None;
         }
-        for &nlri in &update.withdrawn {
+        for nlri in &update.withdrawn {
             self.withdraw(id, nlri, now);
         }
         let mut notice = None;
@@ -91,7 +91,7 @@ impl Rib {
     fn announce(
         &mut self,
         id: NeighborId,
-        announced: &[Nlri],
+        announced: &NlriList,
         attributes: &AttributeSet,
         now: Instant,
     ) -> Option<Notice> {
@@ -107,7 +107,7 @@ impl Rib {
             neighbor.refused_ever.count_update(why);
         }
         let mut notice = None;
-        for &nlri in announced {
+        for nlri in announced {
             let Nlri { prefix, path_id } = nlri;
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { break };
             if neighbor.is_full() {

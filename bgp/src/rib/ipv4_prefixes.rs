@@ -223,6 +223,20 @@ impl Ipv4Prefixes {
         })
     }
 
+    /// The same from the beginning, each as its first and last address: for a walk over everything.
+    pub(super) fn for_each_range(&self, mut each: impl FnMut(u32, u32, PrefixId)) {
+        for (first, blocks) in (0_u32..).zip(&self.blocks) {
+            for (second, block) in (0_u32..).zip(blocks) {
+                let upper_half = first << 24 | second << 16;
+                for &(Key(key), id) in block.lists().iter().flatten() {
+                    let address = upper_half | key >> 8;
+                    let hosts = u32::MAX.checked_shr(key & 0xff).unwrap_or(0);
+                    each(address, address | hosts, id);
+                }
+            }
+        }
+    }
+
     fn blocks_from(&self, [first, second]: [u8; 2]) -> impl Iterator<Item = ([u8; 2], &Block)> {
         let of_octets = (first..=255).zip(self.blocks.iter().skip(first.into()));
         of_octets.flat_map(move |(octet, blocks)| {
@@ -286,6 +300,12 @@ mod tests {
             let entries = |(prefix, id): (&Ipv4Net, &PrefixId)| (*prefix, *id);
             prop_assert!(prefixes.iter_from(Ipv4Net::default()).eq(map.iter().map(entries)));
             prop_assert!(prefixes.iter_from(asked).eq(map.range(asked..).map(entries)));
+            let mut ranges = Vec::new();
+            prefixes.for_each_range(|first, last, id| ranges.push((first, last, id)));
+            let range = |(prefix, id): (Ipv4Net, PrefixId)| {
+                (prefix.network().to_bits(), prefix.broadcast().to_bits(), id)
+            };
+            prop_assert!(ranges.into_iter().eq(map.iter().map(entries).map(range)));
             let covering = map.iter().map(entries).filter(|(prefix, _)| prefix.contains(&asked));
             prop_assert!(prefixes.covering(asked).eq(covering));
             for prefix in map.keys() {

@@ -109,9 +109,9 @@ impl PrefixTable {
         self.numbers.free.extend(removed);
     }
 
-    /// All of IPv4, in order of address, then length.
-    pub(super) fn ipv4(&self) -> impl Iterator<Item = (Ipv4Net, PrefixId)> + '_ {
-        self.ipv4.iter_from(Ipv4Net::default())
+    /// All of IPv4, in order of address, then length: each as its first and last address.
+    pub(super) fn for_each_ipv4_range(&self, each: impl FnMut(u32, u32, PrefixId)) {
+        self.ipv4.for_each_range(each);
     }
 
     /// All of IPv6, in order of address, then length.

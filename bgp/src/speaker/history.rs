@@ -195,7 +195,7 @@ impl MalformedMessage {
             disposition,
             faults: found.into_iter().take(KEPT_FAULTS).map(Fault::from).collect(),
             prefixes: Some(prefixes.len()),
-            example: prefixes.first().map(|nlri| nlri.prefix),
+            example: prefixes.iter().next().map(|nlri| nlri.prefix),
             length: bytes.len(),
             bytes: kept(bytes),
         })

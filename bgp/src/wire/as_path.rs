@@ -180,7 +180,12 @@ impl<'a> Segments<'a> {
         let Ok((rest, asns)) = take::<_, _, ()>(usize::from(length) * width).parse(rest) else {
             return Err("a segment goes beyond the end of the attribute (RFC 7606 §7.2)");
         };
-        if numbers(asns, self.four_octet_as).any(|asn| asn == 0) {
+        let has_zero = if self.four_octet_as {
+            asns.as_chunks().0.contains(&[0; 4])
+        } else {
+            asns.as_chunks().0.contains(&[0; 2])
+        };
+        if has_zero {
             return Err("AS 0 is in the path (RFC 7607 §2)");
         }
         Ok(((kind, asns), rest))

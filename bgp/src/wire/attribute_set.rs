@@ -53,6 +53,8 @@ impl AttributeSet {
             }
         }
         for part in attributes {
+            // As large as it will be: nearly always it is the only one.
+            bytes.reserve_exact(part.len());
             bytes.extend_from_slice(part);
         }
         Self(bytes)

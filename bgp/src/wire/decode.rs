@@ -13,8 +13,7 @@ use super::{
 
 /// Reads one message under what the session has negotiated.
 ///
-/// The memory of the result is bounded by the length of the message: an [`Nlri`](super::Nlri) for
-/// each byte of its prefix fields at most.
+/// The memory of the result is bounded by the length of the message: twice as much at most.
 ///
 /// # Errors
 ///

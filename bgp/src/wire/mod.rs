@@ -6,7 +6,7 @@
 //!
 //! Bytes become values in this order: `framing` (header), `decode` (which message), `open` and
 //! `capability`, or `update` (sections), `path_attributes` (the attributes by the rules in
-//! `attribute_rule`), `as_path` and `nlri`. What is stored is an `attribute_set`.
+//! `attribute_rule`), `as_path` and `nlri`. What goes on to the RIB is a `nlri_list` with an `attribute_set`.
 
 mod as_path;
 mod attribute;
@@ -20,6 +20,7 @@ mod error;
 mod framing;
 mod message;
 mod nlri;
+mod nlri_list;
 mod notification;
 mod notification_words;
 mod open;
@@ -38,7 +39,7 @@ pub use decode::decode;
 pub use error::{DecodeError, Disposition, Finding};
 pub use framing::{Frame, MessageType, frame};
 pub use message::{Family, Message, Nlri, RouteRefresh, RouteRefreshKind, Update};
-pub use nlri::NlriList;
+pub use nlri_list::NlriList;
 pub use notification::{Notification, NotificationCode, subcode};
 pub use open::Open;
 pub use outgoing::Outgoing;

@@ -1,14 +1,9 @@
 //! Prefixes on the wire: a length in bits, then as many bytes as that needs (RFC 4271 §4.3).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use ipnet::{Ipv4Net, Ipv6Net};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use smallvec::SmallVec;
-
+use super::nlri_list::{NlriList, padded};
 use super::{Family, FamilyOptions, Nlri};
-
-/// Prefixes of one UPDATE. A router with many attribute sets sends them one by one.
-pub type NlriList = SmallVec<[Nlri; 1]>;
 
 /// A field of prefixes of one family.
 #[derive(Clone, Copy)]
@@ -19,6 +14,14 @@ pub(super) struct NlriField<'a> {
     pub(super) options: FamilyOptions,
 }
 
+/// A field in which every prefix makes sense: no other is to be believed, not even in part (RFC 7606
+/// §5.3).
+#[derive(Clone, Copy)]
+pub(super) struct CheckedNlri<'a> {
+    field: NlriField<'a>,
+    count: usize,
+}
+
 /// The first prefix of a field that makes no sense, and why.
 pub(super) type Malformed<'a> = (&'a [u8], &'static str);
 
@@ -26,21 +29,8 @@ pub(super) type Malformed<'a> = (&'a [u8], &'static str);
 type Entry<'a> = (u32, u8, &'a [u8], &'a [u8]);
 
 impl<'a> NlriField<'a> {
-    /// Appends the prefixes to `list`, which grows once, by their exact number. On an error
-    /// nothing is appended: no prefix of such a field is to be trusted (RFC 7606 §5.3).
-    pub(super) fn read_into(self, list: &mut NlriList) -> Result<(), Malformed<'a>> {
-        list.reserve_exact(self.count()?);
-        let mut rest = self.bytes;
-        while let Some((path_id, bits, bytes, after)) = self.entry(rest) {
-            let Some(prefix) = prefix(self.family, bits, bytes) else { break };
-            list.push(Nlri { prefix, path_id });
-            rest = after;
-        }
-        Ok(())
-    }
-
-    /// Checks all and counts them.
-    fn count(self) -> Result<usize, Malformed<'a>> {
+    /// Checks all.
+    pub(super) fn check(self) -> Result<CheckedNlri<'a>, Malformed<'a>> {
         let (width, too_long) = match self.family {
             Family::IPV4_UNICAST => (32, "a prefix is longer than 32 bits (RFC 7606 §5.3)"),
             Family { .. } => (128, "a prefix is longer than 128 bits (RFC 7606 §5.3)"),
@@ -60,7 +50,7 @@ impl<'a> NlriField<'a> {
             }
             count += 1;
         }
-        Ok(count)
+        Ok(CheckedNlri { field: self, count })
     }
 
     /// The first entry and what follows it; `None` if it is not all there.
@@ -80,28 +70,43 @@ impl<'a> NlriField<'a> {
     }
 }
 
-/// The prefix with its host bits cleared: what they say has no meaning (RFC 4271 §4.3).
-fn prefix(family: Family, bits: u8, bytes: &[u8]) -> Option<IpNet> {
-    match family {
-        Family::IPV4_UNICAST => {
-            // Without a loop over the bytes.
-            let address = match *bytes {
-                [a, b, c] => [a, b, c, 0],
-                [a, b] => [a, b, 0, 0],
-                _ => padded(bytes)?,
-            };
-            let address = Ipv4Addr::from(address);
-            Some(Ipv4Net::new(address, bits).ok()?.trunc().into())
+impl CheckedNlri<'_> {
+    /// Without a prefix.
+    pub(super) const EMPTY: Self = Self {
+        field: NlriField {
+            bytes: &[],
+            family: Family::IPV4_UNICAST,
+            options: FamilyOptions { add_path: false, ipv6_next_hop: false },
+        },
+        count: 0,
+    };
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Appends the prefixes to `list`, which grows once.
+    pub(super) fn append_to(&self, list: &mut NlriList) {
+        let Self { field, count } = *self;
+        if field.family == Family::IPV4_UNICAST && !field.options.add_path {
+            return list.extend_from_ipv4_field(field.bytes);
         }
-        Family { .. } => {
-            let address = Ipv6Addr::from(padded(bytes)?);
-            Some(Ipv6Net::new(address, bits).ok()?.trunc().into())
+        // A path identifier takes a byte more there than on the wire.
+        list.reserve_bytes(field.bytes.len() + count);
+        let mut rest = field.bytes;
+        while let Some((path_id, bits, bytes, after)) = field.entry(rest) {
+            let prefix = match field.family {
+                Family::IPV4_UNICAST => padded::<4>(bytes)
+                    .and_then(|octets| Ipv4Net::new(octets.into(), bits).ok())
+                    .map(Into::into),
+                Family { .. } => padded::<16>(bytes)
+                    .and_then(|octets| Ipv6Net::new(octets.into(), bits).ok())
+                    .map(Into::into),
+            };
+            if let Some(prefix) = prefix {
+                list.push(Nlri { prefix, path_id });
+            }
+            rest = after;
         }
     }
-}
-
-fn padded<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
-    let mut address = [0; N];
-    address.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(address)
 }

@@ -16,7 +16,7 @@ use super::notification::subcode::update as subcode;
 use super::{
     Aggregator, AttributeSet, DecodeContext, DecodeError, Disposition, Family, Finding,
     Notification, NotificationCode, OriginCode, as_path,
-    nlri::{NlriField, NlriList},
+    nlri::{CheckedNlri, NlriField},
 };
 
 /// A fault, with what the neighbor is told if it comes to a session reset.
@@ -42,11 +42,11 @@ impl Fault<'_> {
 }
 
 /// `MP_REACH_NLRI` or `MP_UNREACH_NLRI` (RFC 4760 §3, §4).
-#[derive(Default)]
-pub(super) struct MultiprotocolField {
+#[derive(Clone, Copy)]
+pub(super) struct MultiprotocolField<'a> {
     /// What it is about; `None` if this family was not negotiated, and the rest unread.
     pub(super) family: Option<Family>,
-    pub(super) prefixes: NlriList,
+    pub(super) prefixes: CheckedNlri<'a>,
     /// In `MP_REACH_NLRI` only; `None` there if it is not the address of a host.
     next_hop: Option<IpAddr>,
 }
@@ -57,8 +57,8 @@ pub(super) struct Block<'a> {
     bytes: &'a [u8],
     /// How many attributes there are.
     pub(super) count: usize,
-    pub(super) reach: Option<MultiprotocolField>,
-    pub(super) unreach: Option<MultiprotocolField>,
+    pub(super) reach: Option<MultiprotocolField<'a>>,
+    pub(super) unreach: Option<MultiprotocolField<'a>>,
     pub(super) faults: Vec<Fault<'a>>,
     /// The attributes in `bytes` that are no part of the set: `MP_REACH_NLRI`, `MP_UNREACH_NLRI`
     /// and what was discarded. In their order.
@@ -68,18 +68,28 @@ pub(super) struct Block<'a> {
 
 /// Which attribute types were there: a bit each.
 #[derive(Default)]
-struct Seen([u128; 2]);
+struct Seen([u64; 4]);
 
 impl Seen {
     /// Whether `code` is new.
     fn insert(&mut self, code: u8) -> bool {
-        let [low, high] = &mut self.0;
-        let half = if code < 128 { low } else { high };
-        let bit = 1 << (code % 128);
-        let new = *half & bit == 0;
-        *half |= bit;
+        let [first, second, third, last] = &mut self.0;
+        let quarter = match code {
+            0..64 => first,
+            64..128 => second,
+            128..192 => third,
+            192.. => last,
+        };
+        let bit = 1 << (code % 64);
+        let new = *quarter & bit == 0;
+        *quarter |= bit;
         new
     }
+}
+
+impl MultiprotocolField<'_> {
+    const NOT_NEGOTIATED: Self =
+        Self { family: None, prefixes: CheckedNlri::EMPTY, next_hop: None };
 }
 
 /// Flags, type and value (RFC 4271 §4.3).
@@ -245,7 +255,7 @@ impl<'a> Block<'a> {
     pub(super) fn missing(&self, has_classic_nlri: bool) -> Option<u8> {
         let must_be_there =
             [(code::ORIGIN, true), (code::AS_PATH, true), (code::NEXT_HOP, has_classic_nlri)];
-        let Seen([seen, _]) = self.seen;
+        let Seen([seen, ..]) = self.seen;
         must_be_there
             .into_iter()
             .find_map(|(code, must)| (must && seen & (1 << code) == 0).then_some(code))
@@ -329,15 +339,15 @@ fn is_host(address: IpAddr) -> bool {
 }
 
 /// AFI, SAFI, next hop with its length, a reserved byte, prefixes.
-fn multiprotocol_reach(
-    value: &[u8],
+fn multiprotocol_reach<'a>(
+    value: &'a [u8],
     context: &DecodeContext,
-) -> Result<MultiprotocolField, &'static str> {
+) -> Result<MultiprotocolField<'a>, &'static str> {
     let (field, (afi, safi)) =
         (be_u16::<_, ()>, be_u8).parse(value).map_err(|_| "it has no family (RFC 7606 §5.3)")?;
     let family = Family { afi, safi };
     let Some(options) = context.family(family) else {
-        return Ok(MultiprotocolField::default());
+        return Ok(MultiprotocolField::NOT_NEGOTIATED);
     };
     let (_, (next_hop, _reserved, bytes)) = (length_data(be_u8::<_, ()>), take(1_usize), rest)
         .parse(field)
@@ -354,23 +364,21 @@ fn multiprotocol_reach(
         }
         _ => return Err("the next hop's length does not fit the family (RFC 7606 §7.11)"),
     };
-    let mut prefixes = NlriList::new();
-    NlriField { bytes, family, options }.read_into(&mut prefixes).map_err(|(_, why)| why)?;
+    let prefixes = NlriField { bytes, family, options }.check().map_err(|(_, why)| why)?;
     Ok(MultiprotocolField { family: Some(family), prefixes, next_hop })
 }
 
 /// AFI, SAFI, prefixes.
-fn multiprotocol_unreach(
-    value: &[u8],
+fn multiprotocol_unreach<'a>(
+    value: &'a [u8],
     context: &DecodeContext,
-) -> Result<MultiprotocolField, &'static str> {
+) -> Result<MultiprotocolField<'a>, &'static str> {
     let (bytes, (afi, safi)) =
         (be_u16::<_, ()>, be_u8).parse(value).map_err(|_| "it has no family (RFC 7606 §5.3)")?;
     let family = Family { afi, safi };
     let Some(options) = context.family(family) else {
-        return Ok(MultiprotocolField::default());
+        return Ok(MultiprotocolField::NOT_NEGOTIATED);
     };
-    let mut prefixes = NlriList::new();
-    NlriField { bytes, family, options }.read_into(&mut prefixes).map_err(|(_, why)| why)?;
+    let prefixes = NlriField { bytes, family, options }.check().map_err(|(_, why)| why)?;
     Ok(MultiprotocolField { family: Some(family), prefixes, next_hop: None })
 }

@@ -7,12 +7,12 @@ use nom::multi::length_data;
 use nom::number::complete::be_u16;
 use nom::{Offset, Parser};
 
-use super::nlri::NlriField;
+use super::nlri::{CheckedNlri, NlriField};
 use super::notification::subcode::update as subcode;
 use super::path_attributes::{Block, Fault};
 use super::{
-    DecodeContext, DecodeError, Disposition, Family, Finding, NlriList, Notification,
-    NotificationCode, Update,
+    DecodeContext, DecodeError, Disposition, Family, Finding, Notification, NotificationCode,
+    Update,
 };
 
 /// From a whole message; `body` is its part after the header.
@@ -40,64 +40,60 @@ pub(super) fn decode(
         }
         return Ok(update);
     }
-    update.withdrawn = classic_field(message, withdrawn_field, context, &mut update.findings)?;
+    let withdrawn = classic_field(message, withdrawn_field, context, &mut update.findings)?;
     let mut block = Block::decode(message, attribute_block, context)?;
-    update.announced = classic_field(message, nlri_field, context, &mut update.findings)?;
+    let announced = classic_field(message, nlri_field, context, &mut update.findings)?;
 
-    let mut has_reachable = !nlri_field.is_empty();
-    let mut multiprotocol = NlriList::new();
-    if let Some(reach) = &mut block.reach {
-        // Prefixes of a family that is not ours are prefixes all the same.
-        has_reachable |= reach.family.is_none() || !reach.prefixes.is_empty();
-        multiprotocol = mem::take(&mut reach.prefixes);
-    }
-    if let Some(unreach) = &mut block.unreach {
+    withdrawn.append_to(&mut update.withdrawn);
+    if let Some(unreach) = &block.unreach {
         let nothing_else = block.count == 1 && withdrawn_field.is_empty() && nlri_field.is_empty();
         if unreach.prefixes.is_empty() && nothing_else {
             update.end_of_rib = unreach.family;
         }
-        append(&mut update.withdrawn, mem::take(&mut unreach.prefixes));
+        unreach.prefixes.append_to(&mut update.withdrawn);
     }
-    let has_routes = !update.announced.is_empty() || !multiprotocol.is_empty();
-    if has_routes && let Some(missing) = block.missing(!update.announced.is_empty()) {
+    // Prefixes of a family that is not ours are prefixes all the same.
+    let has_reachable = !nlri_field.is_empty()
+        || block.reach.is_some_and(|it| it.family.is_none() || !it.prefixes.is_empty());
+    let multiprotocol = block.reach.map_or(CheckedNlri::EMPTY, |reach| reach.prefixes);
+    let has_routes = !announced.is_empty() || !multiprotocol.is_empty();
+    if has_routes && let Some(missing) = block.missing(!announced.is_empty()) {
         block.faults.push(missing_attribute(missing, message.offset(nlri_field)));
     }
-    conclude(update, multiprotocol, block, has_reachable, context)
+    conclude(update, announced, multiprotocol, block, has_reachable, context)
 }
 
 /// The prefixes of one of the two fields outside of the attributes: IPv4 unicast, always.
-fn classic_field(
+fn classic_field<'a>(
     message: &[u8],
-    bytes: &[u8],
+    bytes: &'a [u8],
     context: &DecodeContext,
     findings: &mut Vec<Finding>,
-) -> Result<NlriList, DecodeError> {
-    let mut prefixes = NlriList::new();
+) -> Result<CheckedNlri<'a>, DecodeError> {
     if bytes.is_empty() {
-        return Ok(prefixes);
+        return Ok(CheckedNlri::EMPTY);
     }
     let Some(options) = context.ipv4_unicast else {
         findings.push(not_negotiated(message.offset(bytes)));
-        return Ok(prefixes);
+        return Ok(CheckedNlri::EMPTY);
     };
     let field = NlriField { bytes, family: Family::IPV4_UNICAST, options };
-    match field.read_into(&mut prefixes) {
-        Ok(()) => Ok(prefixes),
-        Err((at, reason)) => Err(DecodeError {
-            reason,
-            offset: message.offset(at),
-            notification: Notification::new(
-                NotificationCode::UpdateMessage,
-                subcode::INVALID_NETWORK_FIELD,
-            ),
-        }),
-    }
+    field.check().map_err(|(at, reason)| DecodeError {
+        reason,
+        offset: message.offset(at),
+        notification: Notification::new(
+            NotificationCode::UpdateMessage,
+            subcode::INVALID_NETWORK_FIELD,
+        ),
+    })
 }
 
-/// The gravest fault decides (RFC 7606 §3h). `multiprotocol` are the prefixes of `MP_REACH_NLRI`.
+/// The gravest fault decides (RFC 7606 §3h). `multiprotocol` are the prefixes of `MP_REACH_NLRI`,
+/// `announced` those outside of it.
 fn conclude(
     mut update: Update,
-    multiprotocol: NlriList,
+    announced: CheckedNlri<'_>,
+    multiprotocol: CheckedNlri<'_>,
     mut block: Block<'_>,
     has_reachable: bool,
     context: &DecodeContext,
@@ -114,21 +110,22 @@ fn conclude(
     let faults = mem::take(&mut block.faults);
     update.findings.extend(faults.into_iter().map(|fault| fault.finding));
     if gravest.is_some() {
-        append(&mut update.withdrawn, mem::take(&mut update.announced));
-        append(&mut update.withdrawn, multiprotocol);
+        announced.append_to(&mut update.withdrawn);
+        multiprotocol.append_to(&mut update.withdrawn);
         return Ok(update);
     }
-    if multiprotocol.is_empty() {
-        update.attributes = (!update.announced.is_empty()).then(|| block.attributes(context));
-        return Ok(update);
-    }
-    let attributes = Some(block.multiprotocol_attributes(context));
-    if update.announced.is_empty() {
-        (update.announced, update.attributes) = (multiprotocol, attributes);
-    } else {
+    if !announced.is_empty() {
+        announced.append_to(&mut update.announced);
         update.attributes = Some(block.attributes(context));
-        let other = Update { announced: multiprotocol, attributes, ..Update::default() };
-        update.other_next_hop = Some(Box::new(other));
+    }
+    if !multiprotocol.is_empty() {
+        let other = if announced.is_empty() {
+            &mut update
+        } else {
+            &mut **update.other_next_hop.insert(Box::default())
+        };
+        multiprotocol.append_to(&mut other.announced);
+        other.attributes = Some(block.multiprotocol_attributes(context));
     }
     Ok(update)
 }
@@ -155,14 +152,5 @@ fn missing_attribute(code: u8, offset: usize) -> Fault<'static> {
         },
         subcode: subcode::MISSING_WELL_KNOWN_ATTRIBUTE,
         data: &[],
-    }
-}
-
-/// Without a copy where there was nothing before.
-fn append(list: &mut NlriList, mut more: NlriList) {
-    if list.is_empty() {
-        *list = more;
-    } else {
-        list.append(&mut more);
     }
 }

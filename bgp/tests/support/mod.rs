@@ -65,7 +65,7 @@ pub(crate) fn read_update(bytes: &[u8], context: &DecodeContext) -> Result<Updat
 }
 
 /// Prefixes as text, in order.
-pub(crate) fn prefixes(list: &[mcc_bgp::wire::Nlri]) -> Vec<String> {
+pub(crate) fn prefixes(list: &mcc_bgp::wire::NlriList) -> Vec<String> {
     list.iter().map(|nlri| nlri.prefix.to_string()).collect()
 }
 

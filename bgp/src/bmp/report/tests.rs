@@ -7,7 +7,7 @@ use crate::policy::Identity;
 use crate::rib::{TablePrefix, TableRoute};
 use crate::session::Negotiated;
 use crate::speaker::{ConnectionEnds, SessionEnds};
-use crate::wire::{FamilyOptions, Notification};
+use crate::wire::{FamilyOptions, NlriList, Notification};
 
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
@@ -128,7 +128,7 @@ fn told(mut out: &[u8]) -> Vec<Told> {
                     other => panic!("{other:?}"),
                 };
                 assert!(update.findings.is_empty(), "{:?}", update.findings);
-                let names = |list: &[Nlri]| list.iter().map(|n| n.prefix.to_string()).collect();
+                let names = |list: &NlriList| list.iter().map(|n| n.prefix.to_string()).collect();
                 match update.end_of_rib {
                     Some(_) => Told::EndOfRib(message[7]),
                     None => {
@@ -316,5 +316,5 @@ fn many_prefixes_of_one_set_become_messages_of_the_usual_length() {
     assert!(updates.iter().all(|update| update.len() <= MAX_MESSAGE));
     let count = |update: &Vec<u8>| (update.len() - 23 - BLOCK.len()) / 4;
     assert_eq!(updates.iter().map(count).sum::<usize>(), 3000);
-    assert_eq!(withdrawals(&peer, &nlri).len(), 16);
+    assert_eq!(withdrawals(&peer, nlri.into_iter()).len(), 16);
 }

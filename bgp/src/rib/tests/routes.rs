@@ -70,8 +70,14 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
         f.rib.describe(entry).unwrap().as_path_length
     };
     assert_eq!(describe(&f), 2);
-    let withdrawn = vec![Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
-    f.feed(A, SessionEvent::Update(Update { withdrawn: withdrawn.into(), ..Update::default() }));
+    let withdrawn = [Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
+    f.feed(
+        A,
+        SessionEvent::Update(Update {
+            withdrawn: withdrawn.into_iter().collect(),
+            ..Update::default()
+        }),
+    );
     assert_eq!(describe(&f), 3);
     f.feed(A, SessionEvent::Down(KEEP));
     f.pass(300);
