@@ -216,7 +216,7 @@ impl Replay {
                     _ => None,
                 };
                 if let (Some(event), Some(judged)) = (event, self.judged(peer)) {
-                    self.rib.handle(judged.id, event, now);
+                    self.rib.handle(judged.id, &event, now);
                 }
             }
             Body::Other { .. } => {}
@@ -366,7 +366,7 @@ impl Replay {
                 }
                 for part in update.parts() {
                     let event = SessionEvent::Update(self.of_families(source.peer, part));
-                    self.rib.handle(judged.id, event, source.now);
+                    self.rib.handle(judged.id, &event, source.now);
                 }
                 return;
             }
@@ -377,7 +377,7 @@ impl Replay {
                 return self.fault(source, Disposition::SessionReset, error.to_string());
             }
         };
-        self.rib.handle(judged.id, event, source.now);
+        self.rib.handle(judged.id, &event, source.now);
     }
 
     /// Without the IPv6 routes, if IPv6 is off.

@@ -19,21 +19,19 @@ impl Rib {
     pub fn handle_all(
         &mut self,
         id: NeighborId,
-        events: Vec<SessionEvent>,
+        mut events: &[SessionEvent],
         now: Instant,
         mut notice: impl FnMut(Notice),
     ) {
-        let mut events = events.into_iter();
-        let mut looked_ahead = 0;
-        loop {
-            if looked_ahead == 0 {
-                looked_ahead = self.look_ahead(events.as_slice());
+        while !events.is_empty() {
+            let looked_ahead = self.look_ahead(events);
+            let (next, after) = events.split_at(looked_ahead);
+            for event in next {
+                if let Some(what) = self.handle(id, event, now) {
+                    notice(what);
+                }
             }
-            let Some(event) = events.next() else { break };
-            looked_ahead = looked_ahead.saturating_sub(1);
-            if let Some(what) = self.handle(id, event, now) {
-                notice(what);
-            }
+            events = after;
         }
     }
 

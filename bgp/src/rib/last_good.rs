@@ -202,13 +202,13 @@ impl Rib {
             let Some((id, _)) = known else { continue };
             left.insert(id, of_page.map_or(keep, |time| time.min(keep)));
             for update in updates {
-                self.handle(id, SessionEvent::Update(update), now);
+                self.handle(id, &SessionEvent::Update(update), now);
             }
         }
         let mut routes = 0;
         for id in self.ids() {
             let lost = SessionEvent::Down(Retention::keep(Duration::ZERO));
-            self.handle(id, lost, now);
+            self.handle(id, &lost, now);
             let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) else { continue };
             if let Some(&left) = left.get(&id) {
                 neighbor.restored_until = Some(now + left);
@@ -319,10 +319,10 @@ mod tests {
         for i in 0..20_000u32 {
             let prefix = format!("11.{}.{}.0/24", i >> 8, i & 255);
             let update = announce(&[&prefix], &attributes(&[64500, i % 7 + 1]));
-            rib.handle(NeighborId(0), SessionEvent::Update(update), now);
+            rib.handle(NeighborId(0), &SessionEvent::Update(update), now);
         }
         let update = announce(&["11.0.0.0/24", "10.0.0.0/8"], &attributes(&[64501]));
-        rib.handle(NeighborId(1), SessionEvent::Update(update), now);
+        rib.handle(NeighborId(1), &SessionEvent::Update(update), now);
         rib
     }
 
@@ -388,7 +388,7 @@ mod tests {
 
         // The router has booted, but says no End-of-RIB.
         let mut rib = restored(now);
-        rib.handle(NeighborId(0), SessionEvent::Up, now + seconds(900));
+        rib.handle(NeighborId(0), &SessionEvent::Up, now + seconds(900));
         let back = settle(&mut rib, now + seconds(1199));
         assert_eq!((back.restored, back.stale), (0, 20_000));
         assert_eq!(settle(&mut rib, now + seconds(1200)).received, 0);

@@ -56,10 +56,10 @@ mod tests {
         rib.neighbor_joins(second, rules(2, 1000));
         let announce = |rib: &mut Rib, id, prefix| {
             let update = announce(&[prefix], &attributes(&[64500]));
-            rib.handle(id, SessionEvent::Update(update), now);
+            rib.handle(id, &SessionEvent::Update(update), now);
         };
         for id in [second, first, second] {
-            rib.handle(id, SessionEvent::Up, now);
+            rib.handle(id, &SessionEvent::Up, now);
             announce(&mut rib, id, "8.8.0.0/16");
         }
         announce(&mut rib, second, "8.9.0.0/16");

@@ -63,10 +63,10 @@ fn full(others: u16) -> Rib {
             attributes: Some(set(&attributes(&[64500]))),
             ..Update::default()
         };
-        rib.handle(NeighborId(id), SessionEvent::Update(update), now);
+        rib.handle(NeighborId(id), &SessionEvent::Update(update), now);
     }
     time(&format!("announce all, {others} others"), updates(0, PREFIXES), |update| {
-        rib.handle(A, SessionEvent::Update(update), now);
+        rib.handle(A, &SessionEvent::Update(update), now);
     });
     rib
 }
@@ -96,33 +96,33 @@ fn pauses() {
     let end_of_rib = Some(Family::IPV4_UNICAST);
     let end = Update { end_of_rib, ..Update::default() };
     time("End-of-RIB", [end], |end| {
-        rib.handle(A, SessionEvent::Update(end), now);
+        rib.handle(A, &SessionEvent::Update(end), now);
     });
     time("flood", updates(PREFIXES, 12), |update| {
-        rib.handle(A, SessionEvent::Update(update), now);
+        rib.handle(A, &SessionEvent::Update(update), now);
     });
     time("end of the flood", [()], |()| {
-        rib.handle(A, SessionEvent::Down(Retention::Withdraw), now);
+        rib.handle(A, &SessionEvent::Down(Retention::Withdraw), now);
     });
     sweep("sweep of the flood", &mut rib, now);
     time("session back and table again", updates(0, PREFIXES), |update| {
-        rib.handle(A, SessionEvent::Update(update), now);
+        rib.handle(A, &SessionEvent::Update(update), now);
     });
     time("session lost", [()], |()| {
-        rib.handle(A, SessionEvent::Down(Retention::keep(Duration::ZERO)), now);
+        rib.handle(A, &SessionEvent::Down(Retention::keep(Duration::ZERO)), now);
     });
     sweep("sweep after stale_time", &mut rib, now + Duration::from_secs(3600));
     time("changes, as a subscriber takes them", 0..150, |_| drop(rib.take_changes(&id, 8192)));
 
     let mut rib = full(0);
     for i in 0..15 {
-        rib.handle(A, SessionEvent::Down(Retention::keep(Duration::ZERO)), now);
-        rib.handle(A, SessionEvent::Update(updates(i * 4, 4).remove(0)), now);
+        rib.handle(A, &SessionEvent::Down(Retention::keep(Duration::ZERO)), now);
+        rib.handle(A, &SessionEvent::Update(updates(i * 4, 4).remove(0)), now);
     }
     time("free all numbers of generations", [()], |()| rib.free_generations(A, now));
     let mut rib = full(0);
     time("neighbor with a full table leaves", [()], |()| rib.neighbor_leaves(A, now));
     let mut rib = full(500);
-    rib.handle(A, SessionEvent::Down(Retention::Withdraw), now);
+    rib.handle(A, &SessionEvent::Down(Retention::Withdraw), now);
     sweep("withdraw all, 500 others", &mut rib, now);
 }

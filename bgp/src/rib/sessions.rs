@@ -12,7 +12,7 @@ const SHORTEST_RETURN: Duration = Duration::from_secs(300);
 
 impl Rib {
     /// Takes in what a session says.
-    pub fn handle(&mut self, id: NeighborId, event: SessionEvent, now: Instant) -> Option<Notice> {
+    pub fn handle(&mut self, id: NeighborId, event: &SessionEvent, now: Instant) -> Option<Notice> {
         let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
         match event {
             SessionEvent::Up => {
@@ -33,13 +33,13 @@ impl Rib {
                 }
                 None
             }
-            SessionEvent::Update(update) => self.update(id, &update, now),
-            SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
+            SessionEvent::Update(update) => self.update(id, update, now),
+            &SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
                 self.refresh_marker(id, family, kind, now);
                 None
             }
             SessionEvent::Down(retention) => {
-                self.session_lost(id, &retention, now);
+                self.session_lost(id, retention, now);
                 None
             }
         }

@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
-        self.rib.handle(id, event, self.now)
+        self.rib.handle(id, &event, self.now)
     }
 
     pub(super) fn announce(

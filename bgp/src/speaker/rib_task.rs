@@ -177,7 +177,7 @@ impl RibTask {
     fn take_in(&mut self, batch: Batch) {
         let Batch { neighbor, session, events } = batch;
         let mut notices = Vec::new();
-        self.rib.handle_all(neighbor, events, Instant::now(), |notice| notices.push(notice));
+        self.rib.handle_all(neighbor, &events, Instant::now(), |notice| notices.push(notice));
         let Some(member) = self.board.roster.get(neighbor) else { return };
         for notice in notices {
             tell(&member, session, notice);

@@ -88,6 +88,9 @@ impl CheckedNlri<'_> {
     /// Appends the prefixes to `list`, which grows once.
     pub(super) fn append_to(&self, list: &mut NlriList) {
         let Self { field, count } = *self;
+        if count == 0 {
+            return;
+        }
         if field.family == Family::IPV4_UNICAST && !field.options.add_path {
             return list.extend_from_ipv4_field(field.bytes);
         }

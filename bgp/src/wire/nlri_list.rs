@@ -76,8 +76,12 @@ impl NlriList {
     /// Appends a checked field of IPv4 prefixes without path identifiers, which are here as they are
     /// on the wire.
     pub(super) fn extend_from_ipv4_field(&mut self, field: &[u8]) {
-        self.reserve_bytes(field.len());
-        self.0.extend_from_slice(field);
+        if self.0.is_empty() {
+            self.0 = SmallVec::from_slice(field);
+        } else {
+            self.reserve_bytes(field.len());
+            self.0.extend_from_slice(field);
+        }
     }
 
     /// Makes room for so many bytes, and no more.

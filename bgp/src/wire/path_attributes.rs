@@ -116,33 +116,37 @@ pub(super) fn attributes(block: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 }
 
 impl<'a> Block<'a> {
-    /// Reads the block `bytes`, which lies in `message`.
+    /// The block `bytes`, not read yet.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    /// Reads the block, which lies in `message`.
     ///
     /// # Errors
     ///
     /// What leaves nothing but a session reset.
-    pub(super) fn decode(
+    pub(super) fn read_all(
+        &mut self,
         message: &'a [u8],
-        bytes: &'a [u8],
         context: &DecodeContext,
-    ) -> Result<Self, DecodeError> {
-        let mut block = Self { bytes, ..Self::default() };
-        let mut left = bytes;
+    ) -> Result<(), DecodeError> {
+        let mut left = self.bytes;
         while !left.is_empty() {
-            block.count += 1;
+            self.count += 1;
             let Ok((after, (whole, (flags, code, value)))) = consumed(attribute).parse(left) else {
                 let code = left.get(1).copied();
-                block.found(message, code, left, overrun(code))?;
+                self.found(message, code, left, overrun(code))?;
                 break;
             };
             left = after;
-            let Err(refusal) = block.take_in(whole, flags, code, value, context) else { continue };
+            let Err(refusal) = self.take_in(whole, flags, code, value, context) else { continue };
             if !is_multiprotocol(code) {
-                block.left_out.push(whole);
+                self.left_out.push(whole);
             }
-            block.found(message, Some(code), whole, refusal)?;
+            self.found(message, Some(code), whole, refusal)?;
         }
-        Ok(block)
+        Ok(())
     }
 
     /// Notes a fault, or fails with it if nothing but a session reset is left.

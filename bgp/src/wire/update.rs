@@ -41,7 +41,8 @@ pub(super) fn decode(
         return Ok(update);
     }
     let withdrawn = classic_field(message, withdrawn_field, context, &mut update.findings)?;
-    let mut block = Block::decode(message, attribute_block, context)?;
+    let mut block = Block::new(attribute_block);
+    block.read_all(message, context)?;
     let announced = classic_field(message, nlri_field, context, &mut update.findings)?;
 
     withdrawn.append_to(&mut update.withdrawn);
@@ -60,7 +61,8 @@ pub(super) fn decode(
     if has_routes && let Some(missing) = block.missing(!announced.is_empty()) {
         block.faults.push(missing_attribute(missing, message.offset(nlri_field)));
     }
-    conclude(update, announced, multiprotocol, block, has_reachable, context)
+    conclude(&mut update, announced, multiprotocol, &mut block, has_reachable, context)?;
+    Ok(update)
 }
 
 /// The prefixes of one of the two fields outside of the attributes: IPv4 unicast, always.
@@ -91,13 +93,13 @@ fn classic_field<'a>(
 /// The gravest fault decides (RFC 7606 §3h). `multiprotocol` are the prefixes of `MP_REACH_NLRI`,
 /// `announced` those outside of it.
 fn conclude(
-    mut update: Update,
+    update: &mut Update,
     announced: CheckedNlri<'_>,
     multiprotocol: CheckedNlri<'_>,
-    mut block: Block<'_>,
+    block: &mut Block<'_>,
     has_reachable: bool,
     context: &DecodeContext,
-) -> Result<Update, DecodeError> {
+) -> Result<(), DecodeError> {
     let is_withdraw = |fault: &Fault<'_>| fault.finding.disposition >= Disposition::TreatAsWithdraw;
     let gravest = block.faults.iter().position(is_withdraw);
     if let Some(position) = gravest
@@ -112,7 +114,7 @@ fn conclude(
     if gravest.is_some() {
         announced.append_to(&mut update.withdrawn);
         multiprotocol.append_to(&mut update.withdrawn);
-        return Ok(update);
+        return Ok(());
     }
     if !announced.is_empty() {
         announced.append_to(&mut update.announced);
@@ -120,14 +122,14 @@ fn conclude(
     }
     if !multiprotocol.is_empty() {
         let other = if announced.is_empty() {
-            &mut update
+            update
         } else {
             &mut **update.other_next_hop.insert(Box::default())
         };
         multiprotocol.append_to(&mut other.announced);
         other.attributes = Some(block.multiprotocol_attributes(context));
     }
-    Ok(update)
+    Ok(())
 }
 
 /// Such routes are ignored: what they are was never agreed on.
