@@ -5,6 +5,7 @@
 //! neighbor's accept rules said of it: a set that comes again is not looked into again.
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use foldhash::fast::RandomState;
@@ -66,14 +67,18 @@ pub(super) struct AttributeTable {
 /// A set beside its hash: so the table grows, and passes over other sets, without a look at their bytes.
 #[derive(Debug, Clone, Copy)]
 struct Hashed {
-    hash: u32,
+    hash: AttributesHash,
     id: AttributesId,
 }
 
-impl Hashed {
+/// Of the bytes of a set, in one [`AttributeTable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AttributesHash(u32);
+
+impl AttributesHash {
     /// As a hash table wants it: it takes its bits from both ends.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) << 32 | u64::from(hash)
+    fn spread(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
     }
 }
 
@@ -141,18 +146,18 @@ impl Traits {
 }
 
 impl AttributeTable {
-    /// Finds or stores a set that `neighbor` sent; the caller is one more user of it. With it comes
+    /// Finds or stores a set that `neighbor` sent, by its `hash`; the caller is one more user of it. With it comes
     /// what `judge` says of it, or said when the neighbor sent it before. `None`: there are too many.
     pub(super) fn acquire(
         &mut self,
         set: &AttributeSet,
+        hash: AttributesHash,
         neighbor: NeighborId,
         judge: impl FnOnce(&PathAttributes) -> Option<Refusal>,
     ) -> Option<(AttributesId, Option<Refusal>)> {
-        let hash = self.hash(set.as_bytes());
         let slots = &self.slots;
         let same = |it: &Hashed| it.hash == hash && bytes(slots, it.id) == set.as_bytes();
-        if let Some(&Hashed { id, .. }) = self.ids.find(Hashed::spread(hash), same) {
+        if let Some(&Hashed { id, .. }) = self.ids.find(hash.spread(), same) {
             let slot = self.slots.get_mut(id.index())?;
             slot.users += 1;
             if slot.judged_for != neighbor {
@@ -182,13 +187,25 @@ impl AttributeTable {
                 id
             }
         };
-        let of = |it: &Hashed| Hashed::spread(it.hash);
-        self.ids.insert_unique(Hashed::spread(hash), Hashed { hash, id }, of);
+        let of = |it: &Hashed| it.hash.spread();
+        self.ids.insert_unique(hash.spread(), Hashed { hash, id }, of);
         Some((id, refusal))
     }
 
-    fn hash(&self, bytes: &[u8]) -> u32 {
-        u32::try_from(self.hasher.hash_one(bytes) >> 32).unwrap_or_default()
+    pub(super) fn hash(&self, bytes: &[u8]) -> AttributesHash {
+        let hash = self.hasher.hash_one(bytes) >> 32;
+        AttributesHash(u32::try_from(hash).unwrap_or_default())
+    }
+
+    /// A set with this hash: most likely the right one, but nobody has compared the bytes.
+    pub(super) fn find(&self, hash: AttributesHash) -> Option<AttributesId> {
+        self.ids.find(hash.spread(), |it| it.hash == hash).map(|it| it.id)
+    }
+
+    /// Has memory bring what [`AttributeTable::acquire`] will look at.
+    pub(super) fn touch(&self, id: AttributesId) {
+        let bytes = bytes(&self.slots, id);
+        black_box((bytes.first().copied(), bytes.last().copied()));
     }
 
     /// Forgets what the accept rules of `neighbor` said: its number gets other rules. A walk over all
@@ -210,7 +227,7 @@ impl AttributeTable {
         slot.users -= 1;
         if slot.users == 0 {
             let bytes = std::mem::take(&mut slot.bytes);
-            let hash = Hashed::spread(self.hash(&bytes));
+            let hash = self.hash(&bytes).spread();
             if let Ok(entry) = self.ids.find_entry(hash, |it| it.id == id) {
                 entry.remove();
             }
@@ -245,15 +262,25 @@ mod tests {
     const A: NeighborId = NeighborId(0);
     const B: NeighborId = NeighborId(1);
 
+    fn acquire(
+        table: &mut AttributeTable,
+        set: &AttributeSet,
+        neighbor: NeighborId,
+        judge: impl FnOnce(&PathAttributes) -> Option<Refusal>,
+    ) -> Option<(AttributesId, Option<Refusal>)> {
+        let hash = table.hash(set.as_bytes());
+        table.acquire(set, hash, neighbor, judge)
+    }
+
     #[test]
     fn equal_sets_are_one_until_the_last_user_leaves() {
         let mut table = AttributeTable::default();
-        let acquire = |table: &mut AttributeTable, path: &[u32]| {
-            table.acquire(&set(&attributes(path)), A, |_| None).unwrap().0
+        let with_path = |table: &mut AttributeTable, path: &[u32]| {
+            acquire(table, &set(&attributes(path)), A, |_| None).unwrap().0
         };
-        let first = acquire(&mut table, &[1, 2]);
-        let same = acquire(&mut table, &[1, 2]);
-        let other = acquire(&mut table, &[1, 3]);
+        let first = with_path(&mut table, &[1, 2]);
+        let same = with_path(&mut table, &[1, 2]);
+        let other = with_path(&mut table, &[1, 3]);
         assert_eq!(first, same);
         assert_ne!(first, other);
         table.release(first);
@@ -262,7 +289,7 @@ mod tests {
         assert_eq!(table.get(same), None);
         assert_eq!(table.len(), 1);
         // The free place is used again.
-        assert_eq!(acquire(&mut table, &[4]), first);
+        assert_eq!(with_path(&mut table, &[4]), first);
         assert_eq!(table.get(first).unwrap().decode().as_path.to_string(), "4");
     }
 
@@ -278,10 +305,10 @@ mod tests {
                 judged.push(neighbor);
                 verdict
             };
-            table.acquire(&set, neighbor, judge);
+            acquire(&mut table, &set, neighbor, judge);
         }
         assert_eq!(judged, [A, B, A]);
-        let again = table.acquire(&set, A, |_| None).unwrap();
+        let again = acquire(&mut table, &set, A, |_| None).unwrap();
         assert_eq!(again.1, Some(Refusal::Blackhole));
     }
 }

@@ -2,20 +2,25 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::adj_rib_in::Place;
+use super::attributes::{AttributesHash, AttributesId};
 use super::export::Why;
 use super::route::{Route, Seconds};
 use super::{NeighborId, Notice, Rib, SessionEvent};
 use crate::wire::{AttributeSet, Nlri, NlriList, Update};
 
-/// So many prefixes are looked ahead for: as many as a processor can wait for at the same time.
+/// So many events and prefixes are looked ahead for: as many as a processor can wait for at the same
+/// time.
 const AHEAD: usize = 16;
 
 impl Rib {
     /// Takes in what a session says, one event after the other, and tells what comes of each.
     ///
     /// A table comes in no order that memory likes, and half of the work for a route is to wait for it.
-    /// So the prefixes of the next events are looked up in advance, all at the same time.
+    /// So the prefixes and attribute sets of the next events are looked up in advance, all at the same
+    /// time.
     pub fn handle_all(
         &mut self,
         id: NeighborId,
@@ -24,10 +29,16 @@ impl Rib {
         mut notice: impl FnMut(Notice),
     ) {
         while !events.is_empty() {
-            let looked_ahead = self.look_ahead(events);
-            let (next, after) = events.split_at(looked_ahead);
-            for event in next {
-                if let Some(what) = self.handle(id, event, now) {
+            let hashes = self.look_ahead(events);
+            let (next, after) = events.split_at(hashes.len());
+            for (event, hash) in next.iter().zip(hashes) {
+                let what = match (event, hash) {
+                    (SessionEvent::Update(update), Some(hash)) => {
+                        self.update(id, update, Some(hash), now)
+                    }
+                    (event, _) => self.handle(id, event, now),
+                };
+                if let Some(what) = what {
                     notice(what);
                 }
             }
@@ -35,29 +46,40 @@ impl Rib {
         }
     }
 
-    /// For how many of the events it has done so: one at least, if there is any.
-    fn look_ahead(&self, events: &[SessionEvent]) -> usize {
+    /// The hashes of the attribute sets of the next events: of as many as it has done so for, and of
+    /// one at least, if there is any.
+    fn look_ahead(&self, events: &[SessionEvent]) -> SmallVec<[Option<AttributesHash>; AHEAD]> {
+        let mut hashes = SmallVec::new();
+        let mut found: SmallVec<[AttributesId; AHEAD]> = SmallVec::new();
         let mut prefixes = 0;
-        let mut count = 0;
-        for event in events {
+        for event in events.iter().take(AHEAD) {
             if prefixes >= AHEAD {
                 break;
             }
-            if let SessionEvent::Update(update) = event {
-                for nlri in update.announced.iter().take(AHEAD) {
-                    self.prefixes.touch(&nlri.prefix);
-                    prefixes += 1;
-                }
+            let SessionEvent::Update(update) = event else {
+                hashes.push(None);
+                continue;
+            };
+            for nlri in update.announced.iter().take(AHEAD) {
+                self.prefixes.touch(&nlri.prefix);
+                prefixes += 1;
             }
-            count += 1;
+            let hash = update.attributes.as_ref().map(|set| self.attributes.hash(set.as_bytes()));
+            found.extend(hash.and_then(|hash| self.attributes.find(hash)));
+            hashes.push(hash);
         }
-        count
+        // A step for all, and then the next: the one has to be there before the other is known.
+        for id in found {
+            self.attributes.touch(id);
+        }
+        hashes
     }
 
     pub(super) fn update(
         &mut self,
         id: NeighborId,
         update: &Update,
+        hash: Option<AttributesHash>,
         now: Instant,
     ) -> Option<Notice> {
         if self.neighbors.get(usize::from(id.0))?.limit.over {
@@ -71,7 +93,8 @@ impl Rib {
             notice = self.neighbors.get_mut(usize::from(id.0))?.check_room(now);
         }
         if let Some(attributes) = &update.attributes {
-            notice = self.announce(id, &update.announced, attributes, now).or(notice);
+            let hash = hash.unwrap_or_else(|| self.attributes.hash(attributes.as_bytes()));
+            notice = self.announce(id, &update.announced, (attributes, hash), now).or(notice);
         }
         if let Some(family) = update.end_of_rib {
             let neighbor = self.neighbors.get_mut(usize::from(id.0))?;
@@ -90,7 +113,7 @@ impl Rib {
         &mut self,
         id: NeighborId,
         announced: &NlriList,
-        attributes: &AttributeSet,
+        (attributes, hash): (&AttributeSet, AttributesHash),
         now: Instant,
     ) -> Option<Notice> {
         let second = Seconds::between(self.began, now);
@@ -98,7 +121,7 @@ impl Rib {
         // While the UPDATE is looked at it is itself a user of its attributes.
         let (set, refused) = self
             .attributes
-            .acquire(attributes, id, |attributes| policy.refused_by_attributes(attributes))?;
+            .acquire(attributes, hash, id, |attributes| policy.refused_by_attributes(attributes))?;
         if let Some(why) = refused
             && let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0))
         {

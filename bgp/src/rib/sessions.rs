@@ -33,7 +33,7 @@ impl Rib {
                 }
                 None
             }
-            SessionEvent::Update(update) => self.update(id, update, now),
+            SessionEvent::Update(update) => self.update(id, update, None, now),
             &SessionEvent::RefreshMarker(RouteRefresh { family, kind }) => {
                 self.refresh_marker(id, family, kind, now);
                 None
