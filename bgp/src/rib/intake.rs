@@ -49,8 +49,7 @@ impl Rib {
     /// The hashes of the attribute sets of the next events: of as many as it has done so for, and of
     /// one at least, if there is any.
     fn look_ahead(&self, events: &[SessionEvent]) -> SmallVec<[Option<AttributesHash>; AHEAD]> {
-        let mut hashes = SmallVec::new();
-        let mut found: SmallVec<[AttributesId; AHEAD]> = SmallVec::new();
+        let mut hashes: SmallVec<[Option<AttributesHash>; AHEAD]> = SmallVec::new();
         let mut prefixes = 0;
         for event in events.iter().take(AHEAD) {
             if prefixes >= AHEAD {
@@ -64,11 +63,12 @@ impl Rib {
                 self.prefixes.touch(&nlri.prefix);
                 prefixes += 1;
             }
-            let hash = update.attributes.as_ref().map(|set| self.attributes.hash(set.as_bytes()));
-            found.extend(hash.and_then(|hash| self.attributes.find(hash)));
-            hashes.push(hash);
+            let attributes = update.attributes.as_ref();
+            hashes.push(attributes.map(|set| self.attributes.hash(set.as_bytes())));
         }
         // A step for all, and then the next: the one has to be there before the other is known.
+        let found = hashes.iter().flatten().filter_map(|hash| self.attributes.find(*hash));
+        let found: SmallVec<[AttributesId; AHEAD]> = found.collect();
         for id in found {
             self.attributes.touch(id);
         }

@@ -76,17 +76,27 @@ impl Block {
         }
     }
 
-    fn list_of(&self, key: Key) -> Option<&List> {
+    fn list_of(&self, key: Key) -> Option<(&List, Guess)> {
         match self {
-            Self::Whole(list) => Some(list),
-            Self::Divided(lists) => lists.get(key.third_octet()),
+            Self::Whole(list) => Some((list, Guess::by_third_octet(list, key))),
+            Self::Divided(lists) => {
+                let list = lists.get(key.third_octet())?;
+                Some((list, Guess::by_fourth_octet(list, key)))
+            }
         }
     }
 
-    fn list_of_mut(&mut self, key: Key) -> Option<&mut List> {
+    fn list_of_mut(&mut self, key: Key) -> Option<(&mut List, Guess)> {
         match self {
-            Self::Whole(list) => Some(list),
-            Self::Divided(lists) => lists.get_mut(key.third_octet()),
+            Self::Whole(list) => {
+                let guess = Guess::by_third_octet(list, key);
+                Some((list, guess))
+            }
+            Self::Divided(lists) => {
+                let list = lists.get_mut(key.third_octet())?;
+                let guess = Guess::by_fourth_octet(list, key);
+                Some((list, guess))
+            }
         }
     }
 
@@ -113,19 +123,25 @@ impl Block {
     }
 }
 
-/// Where `key` most likely is in its list. A long list has prefixes all over its block, so their
-/// addresses tell.
-fn guess(list: &List, key: Key) -> usize {
-    let [_, third, fourth, _] = key.0.to_be_bytes();
-    let one_third_octet = matches!((list.first(), list.last()), (Some((first, _)), Some((last, _)))
-        if first.third_octet() == last.third_octet());
-    list.len() * usize::from(if one_third_octet { fourth } else { third }) / 256
+/// Where a prefix most likely is in its list. A long list has prefixes all over its block, so their
+/// addresses tell, and nothing in the list has to be read.
+#[derive(Debug, Clone, Copy)]
+struct Guess(usize);
+
+impl Guess {
+    fn by_third_octet(list: &List, key: Key) -> Self {
+        Self(list.len() * key.third_octet() / 256)
+    }
+
+    fn by_fourth_octet(list: &List, key: Key) -> Self {
+        let [_, _, octet, _] = key.0.to_be_bytes();
+        Self(list.len() * usize::from(octet) / 256)
+    }
 }
 
 /// Searches from the guess on in growing steps: so most of what it reads lies side by side.
-fn place(list: &List, key: Key) -> Result<usize, usize> {
+fn place(list: &List, Guess(guess): Guess, key: Key) -> Result<usize, usize> {
     let is_before = |index: usize| list.get(index).is_some_and(|(other, _)| *other < key);
-    let guess = guess(list, key);
     let (mut from, mut to, mut step) = (guess, guess, 4);
     if is_before(guess) {
         while to < list.len() && is_before(to) {
@@ -151,8 +167,8 @@ impl Ipv4Prefixes {
     pub(super) fn get(&self, prefix: &Ipv4Net) -> Option<PrefixId> {
         let Position { octets: [first, second], key } = Position::of(prefix);
         let block = self.blocks.get(usize::from(first))?.get(usize::from(second))?;
-        let list = block.list_of(key)?;
-        let (_, id) = list.get(place(list, key).ok()?)?;
+        let (list, guess) = block.list_of(key)?;
+        let (_, id) = list.get(place(list, guess, key).ok()?)?;
         Some(*id)
     }
 
@@ -163,7 +179,7 @@ impl Ipv4Prefixes {
         let Position { octets: [first, second], key } = Position::of(prefix);
         let block = self.blocks.get(usize::from(first)).and_then(|it| it.get(usize::from(second)));
         let list = block.and_then(|block| block.list_of(key));
-        list.and_then(|list| list.get(guess(list, key))).map_or(0, |(key, _)| key.0)
+        list.and_then(|(list, Guess(guess))| list.get(guess)).map_or(0, |(key, _)| key.0)
     }
 
     /// The number of a prefix, which gets that of `new` if it has none.
@@ -182,8 +198,8 @@ impl Ipv4Prefixes {
             *blocks = vec![Block::Whole(List::new()); 256];
         }
         let Some(block) = blocks.get_mut(usize::from(second)) else { return new() };
-        let Some(list) = block.list_of_mut(key) else { return new() };
-        match place(list, key) {
+        let Some((list, guess)) = block.list_of_mut(key) else { return new() };
+        match place(list, guess, key) {
             Ok(at) => list.get(at).map_or_else(new, |(_, id)| *id),
             Err(at) => {
                 let id = new();
@@ -200,8 +216,8 @@ impl Ipv4Prefixes {
     pub(super) fn remove(&mut self, prefix: &Ipv4Net) -> Option<PrefixId> {
         let Position { octets: [first, second], key } = Position::of(prefix);
         let block = self.blocks.get_mut(usize::from(first))?.get_mut(usize::from(second))?;
-        let list = block.list_of_mut(key)?;
-        let (_, id) = list.remove(place(list, key).ok()?);
+        let (list, guess) = block.list_of_mut(key)?;
+        let (_, id) = list.remove(place(list, guess, key).ok()?);
         if list.len() <= list.capacity() / 4 {
             list.shrink_to(list.len() * 2);
         }
