@@ -249,7 +249,7 @@ impl StationReport {
         let header = peer.header(at);
         if self.settings.pre_policy {
             if update.treated_as_withdraw() {
-                for update in withdrawals(peer, update.withdrawn.iter()) {
+                for update in withdrawals(peer, &update.withdrawn) {
                     Message::RouteMonitoring { peer: header, update: &update }.encode(out);
                 }
             } else {
@@ -312,11 +312,11 @@ fn announcements(peer: &Peer, set: &AttributeSet, nlri: &[Nlri]) -> Vec<Vec<u8>>
 }
 
 /// UPDATEs that withdraw `nlri`, of any family.
-fn withdrawals(peer: &Peer, nlri: impl Iterator<Item = Nlri> + Clone) -> Vec<Vec<u8>> {
+fn withdrawals(peer: &Peer, nlri: impl IntoIterator<Item = Nlri>) -> Vec<Vec<u8>> {
     let mut updates = Vec::new();
-    for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
-        let of_family = nlri.clone().filter(|nlri| family_of(&nlri.prefix) == family);
-        let of_family: Vec<_> = of_family.collect();
+    let is_ipv4 = |nlri: &Nlri| family_of(&nlri.prefix) == Family::IPV4_UNICAST;
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = nlri.into_iter().partition(is_ipv4);
+    for (family, of_family) in [(Family::IPV4_UNICAST, ipv4), (Family::IPV6_UNICAST, ipv6)] {
         let parts = of_family.chunks((MAX_MESSAGE - UPDATE_OVERHEAD) / LONGEST_NLRI);
         updates.extend(parts.filter_map(|nlri| withdraw(family, nlri, peer.add_path(family))));
     }
@@ -337,7 +337,7 @@ fn after_policy(peer: &Peer, policy: &AcceptPolicy, update: &Update) -> Vec<Vec<
         withdrawn.extend(no);
         accepted.extend(yes);
     }
-    let mut updates = withdrawals(peer, withdrawn.into_iter());
+    let mut updates = withdrawals(peer, withdrawn);
     if let Some(set) = &update.attributes {
         for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
             let of_family = accepted.iter().filter(|nlri| family_of(&nlri.prefix) == family);

@@ -316,5 +316,5 @@ fn many_prefixes_of_one_set_become_messages_of_the_usual_length() {
     assert!(updates.iter().all(|update| update.len() <= MAX_MESSAGE));
     let count = |update: &Vec<u8>| (update.len() - 23 - BLOCK.len()) / 4;
     assert_eq!(updates.iter().map(count).sum::<usize>(), 3000);
-    assert_eq!(withdrawals(&peer, nlri.into_iter()).len(), 16);
+    assert_eq!(withdrawals(&peer, nlri).len(), 16);
 }
