@@ -57,13 +57,13 @@ mod tests {
             restart: times(400),
             long_lived: times(3600),
         };
-        f.feed(id, SessionEvent::Down(retention));
+        f.feed(id, &SessionEvent::Down(retention));
     }
 
     fn tell(f: &mut Fixture, id: NeighborId, prefix: &str, path: &[u32], with: &[Community]) {
         let mut attributes = attributes(path);
         attributes.communities.extend_from_slice(with);
-        f.feed(id, SessionEvent::Update(announce(&[prefix], &attributes)));
+        f.feed(id, &SessionEvent::Update(announce(&[prefix], &attributes)));
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
         f.pass(400);
         assert_eq!(f.best("8.8.0.0/16"), A);
         // It is back.
-        f.feed(B, SessionEvent::Up);
+        f.feed(B, &SessionEvent::Up);
         tell(&mut f, B, "8.8.0.0/16", &[1, 2, 3], &[]);
         assert_eq!(f.best("8.8.0.0/16"), B);
     }

@@ -147,7 +147,7 @@ mod tests {
         for neighbor in &mut f.rib.neighbors {
             neighbor.rules.prefix_limit.action = action;
         }
-        f.feed(A, SessionEvent::Up);
+        f.feed(A, &SessionEvent::Up);
         f
     }
 
@@ -163,17 +163,17 @@ mod tests {
         assert_eq!(announce(&mut f, 0..10), None, "what is there may change");
         let gone = names(0..1);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
-        assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), Some(Notice::RoomAgain));
+        assert_eq!(f.feed(A, &SessionEvent::Update(withdrawn)), Some(Notice::RoomAgain));
         assert_eq!(f.counts(A).discarded, 3, "a router that does not answer has not sent them");
         assert_eq!(f.counts(A).asked, Some(f.now));
         let gone = names(1..2);
         let withdrawn = crate::testing::withdraw(&[gone[0].as_str()]);
-        assert_eq!(f.feed(A, SessionEvent::Update(withdrawn)), None, "it has been asked");
+        assert_eq!(f.feed(A, &SessionEvent::Update(withdrawn)), None, "it has been asked");
         assert_eq!(announce(&mut f, 2..13), discarding(1, false));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 1));
         assert_eq!(f.counts(A).asked, None, "there is no room any more");
         let gone = names(12..13);
-        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
+        f.feed(A, &SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
         assert_eq!(f.counts(A).discarded, 0, "the router has withdrawn it");
     }
 
@@ -183,7 +183,7 @@ mod tests {
         announce(&mut f, 0..5);
         f.end_of_rib(A);
         assert_eq!(announce(&mut f, 100..120), Some(Notice::OverLimit { limit: 10 }));
-        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.feed(A, &SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert_eq!(f.footprint(), names(0..5));
         assert_eq!(f.counts(A).stale, 5);
@@ -207,7 +207,7 @@ mod tests {
         let old: Vec<_> = names_of_old.iter().map(String::as_str).collect();
         f.announce(A, &old, &[64501]);
         assert_eq!(announce(&mut f, 101..120), Some(Notice::OverLimit { limit: 10 }));
-        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.feed(A, &SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert_eq!(f.footprint(), names(0..9));
         let query = RouteQuery { filter: RouteFilter::All, ..RouteQuery::default() };
@@ -216,9 +216,9 @@ mod tests {
 
         // It comes back, and floods again.
         f.pass(1800);
-        f.feed(A, SessionEvent::Up);
+        f.feed(A, &SessionEvent::Up);
         announce(&mut f, 0..20);
-        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.feed(A, &SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert_eq!(f.footprint(), names(0..9));
     }
@@ -229,7 +229,7 @@ mod tests {
         announce(&mut f, 0..8);
         f.pass(20);
         assert_eq!(announce(&mut f, 8..20), Some(Notice::OverLimit { limit: 10 }));
-        f.feed(A, SessionEvent::Down(Retention::Withdraw));
+        f.feed(A, &SessionEvent::Down(Retention::Withdraw));
         f.settle();
         assert!(f.footprint().is_empty());
     }
@@ -238,7 +238,7 @@ mod tests {
     fn a_flood_is_not_kept_if_the_router_hangs_up_first() {
         let mut f = fixture(MaxPrefixesAction::Restart);
         assert_eq!(announce(&mut f, 0..20), Some(Notice::OverLimit { limit: 10 }));
-        f.feed(A, SessionEvent::Down(Retention::keep(Duration::from_secs(120))));
+        f.feed(A, &SessionEvent::Down(Retention::keep(Duration::from_secs(120))));
         f.settle();
         assert!(f.footprint().is_empty());
     }
@@ -251,7 +251,7 @@ mod tests {
             crate::testing::announce(&["8.8.0.0/16"], &crate::testing::attributes(&[64500]));
         let prefix = crate::testing::prefix("8.8.0.0/16");
         update.announced = (1..=12).map(|path_id| Nlri { prefix, path_id }).collect();
-        f.feed(A, SessionEvent::Update(update));
+        f.feed(A, &SessionEvent::Update(update));
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 2));
         assert!(f.counts(A).near_limit);
         assert_eq!(f.footprint(), ["8.8.0.0/16"]);
@@ -265,7 +265,7 @@ mod tests {
         announce(&mut f, 7..8);
         assert!(f.counts(A).near_limit);
         let gone = names(0..1);
-        f.feed(A, SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
+        f.feed(A, &SessionEvent::Update(crate::testing::withdraw(&[gone[0].as_str()])));
         assert!(!f.counts(A).near_limit);
     }
 }

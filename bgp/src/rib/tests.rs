@@ -56,8 +56,8 @@ impl Fixture {
         Self { rib: Rib::new(neighbors, &manual, ExportRules::default(), now), now }
     }
 
-    pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
-        self.rib.handle(id, &event, self.now)
+    pub(super) fn feed(&mut self, id: NeighborId, event: &SessionEvent) -> Option<Notice> {
+        self.rib.handle(id, event, self.now)
     }
 
     pub(super) fn announce(
@@ -66,16 +66,16 @@ impl Fixture {
         prefixes: &[&str],
         path: &[u32],
     ) -> Option<Notice> {
-        self.feed(id, SessionEvent::Update(announce(prefixes, &attributes(path))))
+        self.feed(id, &SessionEvent::Update(announce(prefixes, &attributes(path))))
     }
 
     fn withdraw(&mut self, id: NeighborId, prefixes: &[&str]) {
-        self.feed(id, SessionEvent::Update(withdraw(prefixes)));
+        self.feed(id, &SessionEvent::Update(withdraw(prefixes)));
     }
 
     pub(super) fn end_of_rib(&mut self, id: NeighborId) {
         let end_of_rib = Some(Family::IPV4_UNICAST);
-        self.feed(id, SessionEvent::Update(Update { end_of_rib, ..Update::default() }));
+        self.feed(id, &SessionEvent::Update(Update { end_of_rib, ..Update::default() }));
         self.settle();
     }
 

@@ -83,9 +83,9 @@ mod tests {
     fn what_a_refresh_did_not_bring_is_told_unless_it_comes_after_all() {
         let mut f = Fixture::new(100, &[]);
         f.announce(A, &["8.7.0.0/16", "8.8.0.0/16", "8.9.0.0/16"], &[64500]);
-        f.feed(A, marker(BeginningOfRefresh));
+        f.feed(A, &marker(BeginningOfRefresh));
         f.announce(A, &["8.9.0.0/16"], &[64500]);
-        f.feed(A, marker(EndOfRefresh));
+        f.feed(A, &marker(EndOfRefresh));
         f.settle();
         f.announce(A, &["8.8.0.0/16"], &[64500]);
         let gone = vec![(A, Departure::NotRefreshed, vec![nlri("8.7.0.0/16")])];

@@ -69,7 +69,7 @@ fn routes_that_expire_are_told() {
     let (id, _) = f.subscribe();
     f.announce(A, &prefixes, &[64500]);
     f.pass(300);
-    f.feed(A, SessionEvent::Down(KEEP));
+    f.feed(A, &SessionEvent::Down(KEEP));
     f.rib.take_changes(&id, 1000);
     f.pass(300);
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 200);
@@ -88,7 +88,7 @@ fn routes_that_expire_open_the_guard_for_themselves_only() {
     f.announce(A, &of_a, &[64500]);
     f.announce(B, &of_b, &[64501]);
     f.pass(300);
-    f.feed(A, SessionEvent::Down(KEEP));
+    f.feed(A, &SessionEvent::Down(KEEP));
     f.rib.take_changes(&id, 1000);
     f.pass(300);
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "what expires is told");
@@ -102,7 +102,7 @@ fn routes_that_expire_open_the_guard_for_themselves_only() {
     assert_eq!(f.rib.summary().held, None);
     f.rib.take_changes(&id, 1000);
     f.pass(1000);
-    f.feed(A, SessionEvent::Up);
+    f.feed(A, &SessionEvent::Up);
     f.announce(A, &of_a, &[64500]);
     assert_eq!(f.rib.take_changes(&id, 1000).len(), 200, "it is back");
     f.withdraw(A, &of_a);

@@ -82,7 +82,7 @@ fn best_route_by_local_pref_then_path_then_med_of_one_as() {
     ] {
         let mut f = Fixture::new(100, &[]);
         for (id, attributes) in [(A, a), (B, b)] {
-            f.feed(id, SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
+            f.feed(id, &SessionEvent::Update(announce(&["8.8.0.0/16"], attributes)));
         }
         assert_eq!(f.best("8.8.0.0/16"), better);
     }

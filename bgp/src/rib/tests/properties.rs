@@ -51,20 +51,20 @@ proptest! {
                     f.withdraw(NeighborId(n), &[&prefix]);
                 }
                 Step::Down(n, true) => {
-                    f.feed(NeighborId(n), SessionEvent::Down(KEEP));
+                    f.feed(NeighborId(n), &SessionEvent::Down(KEEP));
                 }
                 Step::Down(n, false) => {
-                    f.feed(NeighborId(n), SessionEvent::Down(Retention::Withdraw));
+                    f.feed(NeighborId(n), &SessionEvent::Down(Retention::Withdraw));
                 }
                 Step::Up(n) => {
-                    f.feed(NeighborId(n), SessionEvent::Up);
+                    f.feed(NeighborId(n), &SessionEvent::Up);
                 }
                 Step::EndOfRib(n) => f.end_of_rib(NeighborId(n)),
                 Step::Refresh(n, true) => {
-                    f.feed(NeighborId(n), marker(RouteRefreshKind::BeginningOfRefresh));
+                    f.feed(NeighborId(n), &marker(RouteRefreshKind::BeginningOfRefresh));
                 }
                 Step::Refresh(n, false) => {
-                    f.feed(NeighborId(n), marker(RouteRefreshKind::EndOfRefresh));
+                    f.feed(NeighborId(n), &marker(RouteRefreshKind::EndOfRefresh));
                 }
                 Step::Pass(seconds) => f.pass(u64::from(seconds)),
                 Step::Slice => drop(f.rib.handle_timeout(f.now)),
@@ -105,7 +105,7 @@ proptest! {
 
         // With the last route the last attribute set goes.
         for id in [A, B] {
-            f.feed(id, SessionEvent::Down(Retention::Withdraw));
+            f.feed(id, &SessionEvent::Down(Retention::Withdraw));
         }
         f.settle();
         for id in [A, B] {

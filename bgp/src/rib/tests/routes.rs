@@ -40,13 +40,13 @@ fn a_route_is_as_old_as_its_last_change() {
         let page = f.rib.routes(&RouteQuery { limit: 1, ..RouteQuery::default() }, 1, f.now);
         page.routes[0].age_seconds
     };
-    f.feed(A, SessionEvent::Up);
+    f.feed(A, &SessionEvent::Up);
     f.announce(A, &["20.0.0.0/24"], &[1]);
     f.pass(10);
     f.announce(A, &["20.0.0.0/24"], &[1]);
     assert_eq!(age(&f), 10, "the same again");
-    f.feed(A, SessionEvent::Down(KEEP));
-    f.feed(A, SessionEvent::Up);
+    f.feed(A, &SessionEvent::Down(KEEP));
+    f.feed(A, &SessionEvent::Up);
     f.announce(A, &["20.0.0.0/24"], &[1]);
     assert_eq!(age(&f), 10, "the same in the next session");
     f.announce(A, &["20.0.0.0/24"], &[1, 2]);
@@ -61,8 +61,8 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
         let attributes = Some(set(&attributes(path)));
         SessionEvent::Update(Update { announced, attributes, ..Update::default() })
     };
-    f.feed(A, path(1, &[64500, 1, 2]));
-    f.feed(A, path(2, &[64500, 1]));
+    f.feed(A, &path(1, &[64500, 1, 2]));
+    f.feed(A, &path(2, &[64500, 1]));
     assert_eq!(f.counts(A).received, 2);
     let describe = |f: &Fixture| {
         let entry =
@@ -73,13 +73,13 @@ fn add_path_routes_are_apart_and_a_prefix_stays_with_any_of_them() {
     let withdrawn = [Nlri { prefix: prefix("8.8.0.0/16"), path_id: 2 }];
     f.feed(
         A,
-        SessionEvent::Update(Update {
+        &SessionEvent::Update(Update {
             withdrawn: withdrawn.into_iter().collect(),
             ..Update::default()
         }),
     );
     assert_eq!(describe(&f), 3);
-    f.feed(A, SessionEvent::Down(KEEP));
+    f.feed(A, &SessionEvent::Down(KEEP));
     f.pass(300);
     assert!(f.footprint().is_empty());
 }
