@@ -1,13 +1,16 @@
 //! How far ahead of its readers a fill runs.
 //!
 //! An object is read in streams: one long response, or adjacent ranges that a client asks for one after the
-//! other. A stream's window doubles each time it moves on to a block that was expected, so that a long path to
+//! other. A stream's window grows each time it moves on to a block that was expected, so that a long path to
 //! the origin is filled; a single range costs the origin its own blocks and no more.
 
-/// Blocks that the window begins with when one request asks for as many or more.
-pub(super) const FIRST_WINDOW: u32 = 4;
+/// Blocks that the window begins with when one request asks for as many or more. Up to here it grows by
+/// four times: each step costs adjacent ranges a way to the origin and back.
+pub(super) const FIRST_WINDOW: u32 = 16;
 /// Blocks that the window grows to.
 pub(super) const MAX_WINDOW: u32 = 64;
+/// So many blocks a parallel client may be ahead or behind of what is expected.
+const REACH: u32 = 4;
 /// Streams that are told apart in one object; the one not seen for the longest time is forgotten.
 const STREAMS: usize = 16;
 
@@ -35,9 +38,8 @@ impl ReadAhead {
     /// the last one to fetch by now: at least `block + 1`. It may lie behind the object's end.
     pub(super) fn wants(&mut self, reader: u64, block: u32, last: u32) -> u32 {
         let asked = last.saturating_sub(block).saturating_add(1);
-        // A parallel client may be a few blocks ahead or behind of what is expected.
         let known = self.streams.iter().position(|stream| {
-            let reach = stream.window.min(FIRST_WINDOW);
+            let reach = stream.window.min(REACH);
             (stream.next.saturating_sub(reach)..=stream.next.saturating_add(reach)).contains(&block)
         });
         let stream = match known {
@@ -46,7 +48,10 @@ impl ReadAhead {
                 stream.adjacent |= stream.reader != reader;
                 stream.reader = reader;
                 if block >= stream.next {
-                    stream.window = (stream.window * 2).min(MAX_WINDOW);
+                    stream.window = match stream.window {
+                        small @ 0..FIRST_WINDOW => (small * 4).min(FIRST_WINDOW),
+                        large => (large * 2).min(MAX_WINDOW),
+                    };
                     stream.next = block.saturating_add(1);
                 }
                 stream
@@ -73,11 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_long_reader_gets_a_window_that_doubles_and_ends_with_its_range() {
+    fn one_long_reader_gets_a_window_that_grows_and_ends_with_its_range() {
         let mut ahead = ReadAhead::default();
         let ends: Vec<u32> = (0..6).map(|block| ahead.wants(1, block, 99) - block).collect();
-        assert_eq!(ends, [4, 8, 16, 32, 64, 64]);
-        assert_eq!(ahead.wants(1, 90, 99), 94, "elsewhere: begins anew");
+        assert_eq!(ends[..4], [16, 32, 64, 64]);
+        assert_eq!(ahead.wants(1, 80, 99), 96, "elsewhere: begins anew");
         let mut ahead = ReadAhead::default();
         for block in 0..10 {
             assert!(ahead.wants(1, block, 9) <= 10);
@@ -93,7 +98,7 @@ mod tests {
     fn adjacent_ranges_are_read_ahead_of() {
         let mut ahead = ReadAhead::default();
         let ends: Vec<u32> = (0..8).map(|i| ahead.wants(u64::from(i), i, i) - i).collect();
-        assert_eq!(ends, [1, 2, 4, 8, 16, 32, 64, 64]);
+        assert_eq!(ends, [1, 4, 16, 32, 64, 64, 64, 64]);
     }
 
     #[test]

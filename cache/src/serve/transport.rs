@@ -14,9 +14,9 @@ use super::outbox::{Kept, Outbox, Owed, is_stand_in};
 use super::socket::{ClientSocket, send};
 
 /// Most bytes that one call of sendfile(2) is asked for: other connections wait for its end.
-const CALL: u32 = 256 << 10;
+const CALL: u32 = 1 << 20;
 /// Bytes after which a connection lets the others of its thread go first.
-const TURN: usize = 512 << 10;
+const TURN: usize = 2 << 20;
 
 /// A plain connection.
 pub(super) struct PlainTransport {

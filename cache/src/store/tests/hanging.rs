@@ -11,8 +11,9 @@ fn filled(store: &Store, count: u32) -> Vec<Arc<Object>> {
     objects
 }
 
+/// Drives that hang are given up soon; but a good one on a busy machine must not be one.
 fn impatient(faults: &Faults) -> StoreOptions {
-    StoreOptions { patience: Duration::from_millis(60), ..faulty(faults) }
+    StoreOptions { patience: Duration::from_secs(2), ..faulty(faults) }
 }
 
 /// Waits for a drive to be given up.
@@ -60,8 +61,7 @@ async fn readers_of_a_drive_that_hangs_are_sent_away_and_no_other() {
 #[test]
 fn what_waits_for_a_keeper_that_hangs_is_given_back() {
     let (folder, faults) = (Folder::new(), Faults::armed());
-    let patience = Duration::from_millis(600);
-    let store = opened(&[folder.config(SLOTS)], &StoreOptions { patience, ..faulty(&faults) });
+    let store = opened(&[folder.config(SLOTS)], &impatient(&faults));
     faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, Effect::Hang));
     let publish = |n: u32| store.publish(&key(&format!("/{n}")), &meta(1, blocks(1)));
     let objects: Vec<_> = (0..12).map(publish).collect();
