@@ -32,6 +32,8 @@ pub(super) struct Bay {
     /// What the keeper is to do.
     tasks: OnceLock<Mutex<Receiver<Task>>>,
     carer: OnceLock<Thread>,
+    /// The carer has ended: it will not write down any more that the drive was given up.
+    pub(super) uncared: AtomicBool,
     /// The thread that opened it has ended, and nothing that it found on the drive can be looked up.
     ended: AtomicBool,
 }
@@ -101,6 +103,7 @@ impl Bay {
             opened: OnceLock::new(),
             tasks: OnceLock::new(),
             carer: OnceLock::new(),
+            uncared: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
         let (shared, options) = (Arc::clone(shared), options.clone());
@@ -192,7 +195,11 @@ impl Bay {
         match self.opened.get() {
             None => Standing::Opening,
             Some(Ok(drive)) if drive.is_up() => Standing::Up,
-            Some(Ok(drive)) if drive.let_go.load(Ordering::Acquire) => Standing::Empty,
+            Some(Ok(drive))
+                if drive.let_go.load(Ordering::Acquire) && self.uncared.load(Ordering::Acquire) =>
+            {
+                Standing::Empty
+            }
             Some(Err(_)) if self.ended.load(Ordering::Acquire) => Standing::Empty,
             Some(_) => Standing::Held,
         }

@@ -25,6 +25,7 @@ pub(super) fn start(
     let carer = thread::Builder::new().name("mcc-care".to_owned()).spawn(move || {
         while let Some(bay) = patient.upgrade() {
             if !look_after(&bay, &ledger, patience) {
+                bay.uncared.store(true, Ordering::Release);
                 return;
             }
             drop(bay);
