@@ -312,11 +312,10 @@ fn announcements(peer: &Peer, set: &AttributeSet, nlri: &[Nlri]) -> Vec<Vec<u8>>
 }
 
 /// UPDATEs that withdraw `nlri`, of any family.
-fn withdrawals(peer: &Peer, nlri: impl Iterator<Item = Nlri> + Clone) -> Vec<Vec<u8>> {
+fn withdrawals(peer: &Peer, nlri: impl Iterator<Item = Nlri>) -> Vec<Vec<u8>> {
     let mut updates = Vec::new();
-    for family in [Family::IPV4_UNICAST, Family::IPV6_UNICAST] {
-        let of_family = nlri.clone().filter(|nlri| family_of(&nlri.prefix) == family);
-        let of_family: Vec<_> = of_family.collect();
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = nlri.partition(|nlri| nlri.prefix.addr().is_ipv4());
+    for (family, of_family) in [(Family::IPV4_UNICAST, ipv4), (Family::IPV6_UNICAST, ipv6)] {
         let parts = of_family.chunks((MAX_MESSAGE - UPDATE_OVERHEAD) / LONGEST_NLRI);
         updates.extend(parts.filter_map(|nlri| withdraw(family, nlri, peer.add_path(family))));
     }

@@ -56,6 +56,7 @@ impl Fixture {
         Self { rib: Rib::new(neighbors, &manual, ExportRules::default(), now), now }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "events are made where they are fed")]
     pub(super) fn feed(&mut self, id: NeighborId, event: SessionEvent) -> Option<Notice> {
         self.rib.handle(id, &event, self.now)
     }
