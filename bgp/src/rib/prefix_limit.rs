@@ -111,6 +111,12 @@ impl Neighbor {
 }
 
 impl Rib {
+    /// How many routes of a neighbor count for its limit.
+    #[must_use]
+    pub fn announced(&self, id: NeighborId) -> u32 {
+        self.neighbors.get(usize::from(id.0)).map_or(0, Neighbor::announced)
+    }
+
     /// What becomes of the routes of a session that was over its limit when it ended, however it did;
     /// `None` if it was not. With `keep-last-good` those that came with the flood go, and the rest
     /// stays until the neighbor has had time to come back.
