@@ -2,8 +2,8 @@
 //!
 //! They differ where a router announced more than `max_prefixes`. There a node would have ended the
 //! session or left routes out; the file goes on regardless. What it says of a session that is ended
-//! here reaches only the second. Once the rest is over, the router is taken to come back at once, with
-//! the table that it had announced by then.
+//! here reaches only the tables without a limit. Once the rest is over, the router is taken to come back
+//! at once, with the table that it had announced by then.
 //!
 //! A router that `discard-new` would have asked for its table is another matter: the file has no answer,
 //! and not every router gives one.
@@ -23,6 +23,7 @@ use crate::wire::{Family, Nlri, Update};
 #[derive(Debug)]
 pub(super) struct Tables {
     node: Rib,
+    /// Without limits.
     announced: Rib,
     /// By [`NeighborId`].
     limits: Vec<Limit>,
