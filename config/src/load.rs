@@ -208,8 +208,6 @@ fn misplaced(table: &DeTable<'_>, at: &KeyPath, keys: &[Key]) -> Vec<(KeyPath, F
 }
 
 #[cfg(test)]
-mod neighbor_tests;
-#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

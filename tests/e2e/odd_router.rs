@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::command::Output;
+use crate::support::command::{Output, mcc};
 use crate::support::node::{Node, Setup};
 use crate::support::terminal::mcc_on_terminal;
 
@@ -288,6 +288,61 @@ fn routes_that_are_not_taken_are_a_warning_wherever_a_neighbor_is_shown() {
     let line = list.lines().find(|line| line.contains(ROUTER)).unwrap();
     for words in ["warning", "1 route over `max_prefixes` not taken"] {
         assert!(line.contains(words), "no {words} in:\n{list}");
+    }
+}
+
+/// The records of a log (RFC 6396 §4.4.3), one a second.
+fn log(messages: &[Vec<u8>]) -> Vec<u8> {
+    let ends = [0, 0, 0xfe, 0x4c, 0, 0, 0xfe, 0x4c, 0, 0, 0, 1, 127, 0, 0, 61, 127, 0, 0, 1];
+    let record = |(second, message): (u32, &Vec<u8>)| {
+        let length = u32::try_from(ends.len() + message.len()).unwrap();
+        let head = [&second.to_be_bytes()[..], &[0, 16, 0, 4], &length.to_be_bytes()];
+        [&head.concat()[..], &ends, message].concat()
+    };
+    (1_700_000_000..).zip(messages).flat_map(record).collect()
+}
+
+/// Four routes are too many, and one of them is withdrawn again.
+#[test]
+fn a_replay_says_of_a_flood_what_the_node_has_done() {
+    let plain = [ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF];
+    let messages = [
+        speech()[..37].to_vec(),
+        message(4, &[]),
+        update(&plain, &[24, 20, 0, 0]),
+        message(2, &[0, 0, 0, 0]),
+        update(&plain, &[24, 20, 0, 1, 24, 20, 0, 2, 24, 20, 0, 3]),
+        message(2, &[0, 4, 24, 20, 0, 1, 0, 0]),
+    ];
+    for (action, accepted, stale, discarded) in
+        [("restart", 0, 0, 0), ("keep-last-good", 1, 1, 0), ("discard-new", 2, 0, 1)]
+    {
+        let limit = format!("max_prefixes = 3\nmax_prefixes_action = \"{action}\"");
+        let rest = neighbor(ROUTER, router(ROUTER, messages.concat()), &limit);
+        let node = Setup::new("edge-1", Ipv4Addr::LOCALHOST, &rest).start();
+        let outcome = |peer: &Value| json!([peer["accepted"], peer["stale"], peer["discarded"]]);
+        let expected = json!([accepted, stale, discarded]);
+        node.wait_for(action, "bgp status", |status| {
+            let peer = &status["neighbors"][0];
+            let is_over = action == "discard-new" || peer["last_error"]["code"] == 6;
+            (is_over && outcome(peer) == expected).then_some(())
+        });
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("mcc.toml"), node.setup.file()).unwrap();
+        std::fs::write(path("flood.mrt"), log(&messages)).unwrap();
+        let replay = ["bgp", "replay", &path("flood.mrt"), "--config", &path("mcc.toml"), "--json"];
+        let replay = mcc(&replay);
+        assert_eq!(replay.code, Some(1), "{action}: {replay:?}");
+        let report = replay.json();
+        let peer = &report["peers"][0];
+        assert_eq!(outcome(peer), expected, "{action}: {report}");
+        assert_eq!(report["footprint"]["prefixes"], accepted);
+        assert_eq!((&peer["peak"], &peer["over_limit"]), (&json!(4), &json!(true)));
+        assert_eq!(peer["over_limit_at"], "2023-11-14T22:13:24Z");
+        assert_eq!(peer["max_prefixes_action"], action);
+        assert_eq!(peer["without_limit"]["accepted"], 3);
     }
 }
 

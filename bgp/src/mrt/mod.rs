@@ -27,6 +27,7 @@ pub use reader::Reader;
 pub use recorder::{Recorder, RecorderSettings, RecorderStatus};
 pub use replay::{
     MalformedUpdate, Replay, ReplayError, ReplayReport, ReplaySettings, ReplayedPeer, SkippedPeer,
+    WithoutLimit,
 };
 
 use session::{SessionMessage, StateChange};

@@ -2,30 +2,35 @@
 //!
 //! The routes take the way that those of a session take: the decoder with the rules of RFC 7606, the
 //! accept rules of a neighbor, a [`Rib`]. A log runs by the clock of its records: a session that ends
-//! in it leaves stale routes, and these go when their time is over.
+//! in it leaves stale routes, and these go when their time is over. What `max_prefixes` would have done
+//! is done (see [`tables`]), and what there would be without it is told beside it.
 //!
-//! Two things are different, so that one look shows all: a message that would end the session is
-//! only reported, and a table may be larger than `max_prefixes`.
+//! One thing is different, so that one look shows all: a message with a fault that would end the
+//! session is only reported.
 
+mod clock;
 mod report;
+mod tables;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use clock::Clock;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use mcc_config::{Asn, DynamicNeighbors, Neighbor};
 use thiserror::Error;
 
-pub use report::{MalformedUpdate, ReplayReport, ReplayedPeer, SkippedPeer};
+pub use report::{MalformedUpdate, ReplayReport, ReplayedPeer, SkippedPeer, WithoutLimit};
+use tables::{Outcome, Tables};
 
 use super::session::{ESTABLISHED, SessionEnds, SessionMessage};
 use super::table::{RibEntry, RibPrefix, TablePeer};
 use super::{Body, ReadError, Record};
 use crate::policy::PolicyError;
 use crate::rebuilt_update::{MP_REACH_NLRI, RawAttribute, Reach, announce, family_of, split};
-use crate::rib::{ExportRules, NeighborId, Rib, RoutePage, RouteQuery, SessionEvent};
+use crate::rib::{NeighborId, RoutePage, RouteQuery, SessionEvent};
 use crate::session::Retention;
 use crate::speaker::{FootprintStatus, rules_of};
 use crate::wire::{
@@ -86,11 +91,11 @@ pub enum ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     settings: ReplaySettings,
-    rib: Rib,
+    tables: Tables,
     peers: Vec<Peer>,
     by_address: HashMap<IpAddr, usize>,
-    /// Of the table that is being read: the peers by their place in its list.
-    table: Vec<usize>,
+    /// The peers of the table that is being read, by their place in its list.
+    table_peers: Vec<usize>,
     clock: Clock,
     records: u64,
     other_records: u64,
@@ -115,27 +120,7 @@ struct Judged {
     neighbor: IpAddr,
     /// The range that the neighbor is of.
     dynamic: Option<IpNet>,
-    max_prefixes: u32,
     ipv6_left_out: u64,
-}
-
-/// The times of records as times of the RIB.
-#[derive(Debug)]
-struct Clock {
-    began: Instant,
-    first: Option<Timestamp>,
-    /// Earliest and latest.
-    span: Option<(Timestamp, Timestamp)>,
-}
-
-impl Clock {
-    fn tell(&mut self, at: Timestamp) -> Instant {
-        let (earliest, latest) = self.span.unwrap_or((at, at));
-        self.span = Some((earliest.min(at), latest.max(at)));
-        let first = *self.first.get_or_insert(at);
-        let passed = Duration::try_from(at.duration_since(first)).unwrap_or_default();
-        self.began + passed
-    }
 }
 
 /// A message or an entry of a table, on its way to the RIB.
@@ -168,14 +153,14 @@ impl Replay {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(ReplayError::UnknownNeighbor { address, known });
         }
-        let began = Instant::now();
+        let clock = Clock::new();
         Ok(Self {
-            rib: Rib::new(Vec::new(), &settings.manual, ExportRules::default(), began),
+            tables: Tables::new(&settings.manual, clock.began()),
             settings,
             peers: Vec::new(),
             by_address: HashMap::new(),
-            table: Vec::new(),
-            clock: Clock { began, first: None, span: None },
+            table_peers: Vec::new(),
+            clock,
             records: 0,
             other_records: 0,
             malformed_records: 0,
@@ -202,13 +187,13 @@ impl Replay {
         match &record.body {
             Body::PeerIndexTable(table) => {
                 let peers = table.peers.iter();
-                self.table =
+                self.table_peers =
                     peers.map(|&TablePeer { address, asn, .. }| self.peer(address, asn)).collect();
             }
             Body::Rib(prefix) => self.prefix(offset, at, now, prefix),
             Body::Message(message) => self.message(offset, at, now, message),
             Body::StateChange(change) => {
-                self.let_stale_go(now);
+                self.tables.pass(now);
                 let peer = self.peer_of(&change.ends);
                 let event = match (change.from, change.to) {
                     (ESTABLISHED, to) if to != ESTABLISHED => Some(ended()),
@@ -216,7 +201,7 @@ impl Replay {
                     _ => None,
                 };
                 if let (Some(event), Some(judged)) = (event, self.judged(peer)) {
-                    self.rib.handle(judged.id, &event, now);
+                    self.tables.handle(judged.id, &event, now);
                 }
             }
             Body::Other { .. } => {}
@@ -253,14 +238,12 @@ impl Replay {
         let mut rules =
             rules_of(&neighbor, self.settings.router_id, self.settings.ebgp_requires_rules).ok()?;
         rules.address = address;
-        rules.prefix_limit.limit = u32::MAX;
         let internal = neighbor.asn == neighbor.effective_local_asn();
         Some(Judged {
-            id: self.rib.add_neighbor(rules)?,
+            id: self.tables.add(rules)?,
             kind: if internal { NeighborKind::Internal } else { NeighborKind::External },
             neighbor: neighbor.address,
             dynamic,
-            max_prefixes: neighbor.max_prefixes,
             ipv6_left_out: 0,
         })
     }
@@ -280,7 +263,7 @@ impl Replay {
     /// One prefix of a table.
     fn prefix(&mut self, offset: u64, at: Timestamp, now: Instant, rib: &RibPrefix<'_>) {
         for entry in &rib.entries {
-            let Some(&peer) = self.table.get(usize::from(entry.peer)) else {
+            let Some(&peer) = self.table_peers.get(usize::from(entry.peer)) else {
                 self.malformed_record_of_table(offset, at, rib.prefix);
                 continue;
             };
@@ -322,7 +305,7 @@ impl Replay {
         if message.local {
             return;
         }
-        self.let_stale_go(now);
+        self.tables.pass(now);
         let peer = self.peer_of(&message.ends);
         let source = Source { peer, offset, at, now, prefix: None };
         if message.bytes.get(TYPE_AT) == Some(&MessageType::Update.code()) {
@@ -366,18 +349,19 @@ impl Replay {
                 }
                 for part in update.parts() {
                     let event = SessionEvent::Update(self.of_families(source.peer, part));
-                    self.rib.handle(judged.id, &event, source.now);
+                    self.tables.handle(judged.id, &event, source.now);
                 }
                 return;
             }
             Ok(Message::RouteRefresh(refresh)) => SessionEvent::RefreshMarker(refresh),
             Ok(Message::Notification(_)) => ended(),
-            Ok(Message::Open(_) | Message::Keepalive) => return,
+            Ok(Message::Open(_)) => SessionEvent::Up,
+            Ok(Message::Keepalive) => return,
             Err(error) => {
                 return self.fault(source, Disposition::SessionReset, error.to_string());
             }
         };
-        self.rib.handle(judged.id, &event, source.now);
+        self.tables.handle(judged.id, &event, source.now);
     }
 
     /// Without the IPv6 routes, if IPv6 is off.
@@ -418,37 +402,17 @@ impl Replay {
         }
     }
 
-    /// Removes the stale routes that have waited long enough.
-    fn let_stale_go(&mut self, now: Instant) {
-        while self.rib.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.rib.handle_timeout(now);
-        }
-    }
-
     /// What has become of the file so far.
     #[must_use]
     pub fn report(&mut self) -> ReplayReport {
-        self.rib.count_addresses();
-        let summary = self.rib.summary();
+        self.tables.pass(self.clock.latest());
+        let (outcomes, footprint) = self.tables.outcomes();
         let (judged, skipped): (Vec<&Peer>, Vec<&Peer>) =
             self.peers.iter().partition(|peer| peer.judged.is_some());
         let peers = judged.into_iter().filter_map(|peer| {
             let judged = peer.judged?;
-            let routes = summary.neighbors.get(usize::from(judged.id.0))?;
-            Some(ReplayedPeer {
-                address: peer.address,
-                asn: peer.asn,
-                neighbor: judged.neighbor,
-                dynamic: judged.dynamic,
-                updates: peer.updates,
-                received: routes.received,
-                accepted: routes.accepted,
-                rejected: routes.rejected.clone(),
-                stale: routes.stale,
-                ipv6_left_out: judged.ipv6_left_out,
-                max_prefixes: judged.max_prefixes,
-                over_limit: routes.received > judged.max_prefixes,
-            })
+            let outcome = outcomes.get(usize::from(judged.id.0))?;
+            Some(self.peer_report(peer, judged, outcome))
         });
         let skipped = skipped.into_iter().map(|peer| {
             let Peer { address, asn, updates, .. } = *peer;
@@ -458,24 +422,55 @@ impl Replay {
             records: self.records,
             other_records: self.other_records,
             malformed_records: self.malformed_records,
-            from: self.clock.span.map(|(from, _)| from),
-            to: self.clock.span.map(|(_, to)| to),
+            from: self.clock.span().map(|(from, _)| from),
+            to: self.clock.span().map(|(_, to)| to),
             peers: peers.collect(),
             skipped_peers: skipped.collect(),
             // Nobody follows a replay: nothing is held.
-            footprint: FootprintStatus::from(summary.footprint),
+            footprint: FootprintStatus::from(footprint),
             malformed_updates: self.malformed_updates,
             malformed: self.malformed.clone(),
         }
     }
 
-    /// A page of the routes, as [`Rib::routes`] gives it. Their neighbors are the peers of the file.
+    fn peer_report(&self, peer: &Peer, judged: Judged, outcome: &Outcome) -> ReplayedPeer {
+        let Outcome { node, announced, limit } = outcome;
+        let shown = |at: Option<Instant>| at.and_then(|at| self.clock.shown(at));
+        let over_limit = limit.peak > limit.rules.limit;
+        ReplayedPeer {
+            address: peer.address,
+            asn: peer.asn,
+            neighbor: judged.neighbor,
+            dynamic: judged.dynamic,
+            updates: peer.updates,
+            received: node.received,
+            accepted: node.accepted,
+            rejected: node.rejected.clone(),
+            stale: node.stale,
+            ipv6_left_out: judged.ipv6_left_out,
+            max_prefixes: limit.rules.limit,
+            max_prefixes_action: limit.rules.action,
+            peak: limit.peak,
+            over_limit,
+            over_limit_at: shown(limit.exceeded),
+            sessions_ended: limit.ended,
+            rests_until: shown(limit.rests_until),
+            discarded: node.discarded,
+            asked_at: shown(node.asked),
+            without_limit: over_limit.then(|| WithoutLimit {
+                received: announced.received,
+                accepted: announced.accepted,
+                rejected: announced.rejected.clone(),
+                stale: announced.stale,
+            }),
+        }
+    }
+
+    /// A page of the routes that a node would have, as [`Rib::routes`](crate::rib::Rib::routes) gives
+    /// it. Their neighbors are the peers of the file.
     #[must_use]
     pub fn routes(&self, query: &RouteQuery) -> RoutePage {
-        let latest = self.clock.first.zip(self.clock.span).map(|(first, (_, to))| {
-            Duration::try_from(to.duration_since(first)).unwrap_or_default()
-        });
-        self.rib.routes(query, query.limit(), self.clock.began + latest.unwrap_or_default())
+        self.tables.node().routes(query, query.limit(), self.clock.latest())
     }
 }
 

@@ -117,7 +117,9 @@ impl Rib {
         now: Instant,
     ) -> Option<Notice> {
         let second = Seconds::between(self.began, now);
-        let policy = &self.neighbors.get(usize::from(id.0))?.rules.policy;
+        let neighbor = self.neighbors.get(usize::from(id.0))?;
+        let policy = &neighbor.rules.policy;
+        let none_left_out = neighbor.limit.left_out.is_empty();
         // While the UPDATE is looked at it is itself a user of its attributes.
         let (set, refused) = self
             .attributes
@@ -134,7 +136,7 @@ impl Rib {
             if neighbor.is_full() {
                 let known = self.prefixes.get(&prefix).map(|id| Place { prefix, id, path_id });
                 if known.and_then(|place| neighbor.table.get(place)).is_none() {
-                    notice = Some(neighbor.leave_out(nlri));
+                    notice = Some(neighbor.leave_out(nlri, none_left_out));
                     self.unsaid.not_taken(id, nlri);
                     continue;
                 }

@@ -120,13 +120,13 @@ pub enum Notice {
         /// Its `max_prefixes`.
         limit: u32,
     },
-    /// `discard-new`: there are `max_prefixes`, and this route was not taken.
+    /// `discard-new`: there are `max_prefixes`, and routes of this UPDATE were not taken.
     Discarding {
         /// Its `max_prefixes`.
         limit: u32,
         /// How many of those that it announces are left out.
         discarded: u32,
-        /// Before this route there were none.
+        /// Before this UPDATE there were none.
         first: bool,
     },
     /// There is room again for what was not taken: the neighbor should be asked for its table.

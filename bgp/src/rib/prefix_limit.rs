@@ -65,9 +65,9 @@ impl Neighbor {
         is_near(self.table.counts().received) && is_near(self.announced())
     }
 
-    /// Leaves out a route.
-    pub(super) fn leave_out(&mut self, route: Nlri) -> Notice {
-        let first = self.limit.left_out.add(route);
+    /// Leaves out a route of an UPDATE; `first`: before that none was.
+    pub(super) fn leave_out(&mut self, route: Nlri, first: bool) -> Notice {
+        self.limit.left_out.add(route);
         self.limit.asked = None;
         let limit = self.rules.prefix_limit.limit;
         Notice::Discarding { limit, discarded: self.limit.left_out.count(), first }
@@ -111,6 +111,12 @@ impl Neighbor {
 }
 
 impl Rib {
+    /// How many routes of a neighbor count for its limit.
+    #[must_use]
+    pub fn announced(&self, id: NeighborId) -> u32 {
+        self.neighbors.get(usize::from(id.0)).map_or(0, Neighbor::announced)
+    }
+
     /// What becomes of the routes of a session that was over its limit when it ended, however it did;
     /// `None` if it was not. With `keep-last-good` those that came with the flood go, and the rest
     /// stays until the neighbor has had time to come back.
@@ -156,7 +162,7 @@ mod tests {
         let mut f = fixture(MaxPrefixesAction::DiscardNew);
         let discarding =
             |discarded, first| Some(Notice::Discarding { limit: 10, discarded, first });
-        assert_eq!(announce(&mut f, 0..12), discarding(2, false));
+        assert_eq!(announce(&mut f, 0..12), discarding(2, true), "two in one UPDATE");
         assert_eq!(announce(&mut f, 10..13), discarding(3, false), "each route counts once");
         assert_eq!((f.counts(A).received, f.counts(A).discarded), (10, 3));
         assert_eq!(f.footprint().len(), 10);

@@ -1,5 +1,7 @@
 //! `mcc bgp replay`: a recorded table or log, judged by the rules of a configuration. No node runs for it.
 
+mod limit;
+
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
@@ -44,8 +46,8 @@ pub(super) fn run(common: &Common, arguments: &BgpReplay) -> Result<Verdict> {
         show(common, arguments, &replay, &report)?;
     }
     read.with_context(|| file.display().to_string())?;
-    let refused_whole = report.peers.iter().any(|peer| peer.over_limit);
-    Ok(Verdict::of(report.malformed_records == 0 && !refused_whole && !report.peers.is_empty()))
+    let over_limit = report.peers.iter().any(|peer| peer.over_limit);
+    Ok(Verdict::of(report.malformed_records == 0 && !over_limit && !report.peers.is_empty()))
 }
 
 fn settings(config: &NodeConfig, arguments: &BgpReplay) -> Result<ReplaySettings> {
@@ -174,6 +176,8 @@ fn render(report: &ReplayReport) -> Result<String> {
             ">AS",
             "Rules of",
             ">Updates",
+            ">Peak",
+            ">Limit",
             ">Routes",
             ">Accepted",
             ">Refused",
@@ -185,6 +189,8 @@ fn render(report: &ReplayReport) -> Result<String> {
                 peer.asn.to_string(),
                 peer.dynamic.map_or_else(|| peer.neighbor.to_string(), |range| range.to_string()),
                 text::count(peer.updates),
+                text::count(peer.peak.into()),
+                text::count(peer.max_prefixes.into()),
                 text::count(peer.received.into()),
                 text::count(peer.accepted.into()),
                 text::count((peer.received - peer.accepted).into()),
@@ -195,14 +201,8 @@ fn render(report: &ReplayReport) -> Result<String> {
     }
     for peer in &report.peers {
         let address = peer.address;
-        if peer.over_limit {
-            let (routes, limit) =
-                (text::count(peer.received.into()), text::count(peer.max_prefixes.into()));
-            writeln!(
-                out,
-                "\n{address}: {routes} routes are over max_prefixes = {limit}: the session would be \
-                 ended. Raise it, or ask the router for fewer."
-            )?;
+        if let Some(words) = limit::in_words(peer) {
+            writeln!(out, "\n{address}: {words}")?;
         }
         if peer.stale > 0 {
             let (stale, are) = (text::count(peer.stale.into()), text::are(peer.stale.into()));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use mcc_config::MaxPrefixesAction;
 use serde::Serialize;
 
 use crate::speaker::FootprintStatus;
@@ -48,7 +49,7 @@ pub struct ReplayedPeer {
     pub dynamic: Option<IpNet>,
     /// UPDATEs, or entries of a table.
     pub updates: u64,
-    /// Routes at the end.
+    /// Routes that a node would have at the end, refused ones included.
     pub received: u32,
     /// Those that would be footprint.
     pub accepted: u32,
@@ -60,8 +61,38 @@ pub struct ReplayedPeer {
     pub ipv6_left_out: u64,
     /// The neighbor's limit.
     pub max_prefixes: u32,
-    /// Whether there are more routes than that: the session would have been ended.
+    /// What happens beyond.
+    pub max_prefixes_action: MaxPrefixesAction,
+    /// The most routes that it announced at once, whatever its limit.
+    pub peak: u32,
+    /// Whether these are more than it may announce.
     pub over_limit: bool,
+    /// The time of the record with which it first announced more.
+    pub over_limit_at: Option<Timestamp>,
+    /// How often the session would have been ended for it: with `restart` and `keep-last-good`.
+    pub sessions_ended: u64,
+    /// Until when the session would rest for it at the end.
+    pub rests_until: Option<Timestamp>,
+    /// Routes that would be left out for it at the end: with `discard-new`. As in `mcc bgp status`.
+    pub discarded: u32,
+    /// When there was room for these again, and the router would have been asked for its table; the
+    /// file has no answer to that.
+    pub asked_at: Option<Timestamp>,
+    /// What there would be if it might announce all of it; `null` if it may.
+    pub without_limit: Option<WithoutLimit>,
+}
+
+/// The routes of a peer at the end, if its limit were not below them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WithoutLimit {
+    /// Routes, refused ones included.
+    pub received: u32,
+    /// Those that would be footprint.
+    pub accepted: u32,
+    /// The others, by reason.
+    pub rejected: BTreeMap<&'static str, u32>,
+    /// Those of a session that had ended at the end of the log.
+    pub stale: u32,
 }
 
 /// A peer of a file that was not judged.

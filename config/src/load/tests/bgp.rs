@@ -1,6 +1,125 @@
-//! TCP options of a neighbor, and `[[bgp.dynamic]]`: one bad file for each rule.
+//! Neighbors: sessions, TCP options, accept rules, and `[[bgp.dynamic]]`.
 
-use super::tests::{NODE, assert_node, node_messages};
+use super::*;
+
+#[test]
+fn bgp() {
+    let neighbor = "[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65100\n";
+    for (added, expected) in [
+        (
+            "hold_time = 2",
+            "mcc.toml:8: key `bgp.neighbor[0].hold_time`: found `2`; accepted: seconds: 0 (never \
+             expires), or 3 to 65535",
+        ),
+        (
+            "hold_time = 70000",
+            "mcc.toml:8: key `bgp.neighbor[0].hold_time`: found `70000`; accepted: seconds: 0 \
+             (never expires), or 3 to 65535",
+        ),
+        (
+            "local_asn = 23456",
+            "mcc.toml:8: key `bgp.neighbor[0].local_asn`: found `23456`; accepted: an AS number, \
+             1 to 4294967295 and not 23456",
+        ),
+        (
+            "port = 0",
+            "mcc.toml:8: key `bgp.neighbor[0].port`: found `0`; accepted: a TCP port, 1 to 65535",
+        ),
+        (
+            "max_prefixes = 0",
+            "mcc.toml:8: key `bgp.neighbor[0].max_prefixes`: found `0`; accepted: 1 to 4294967295",
+        ),
+        (
+            "password = \"\"",
+            "mcc.toml:8: key `bgp.neighbor[0].password`: found a string of 0 bytes, not shown \
+             here; accepted: the TCP MD5 key, a string of 1 to 80 bytes",
+        ),
+        (
+            &format!("password = \"{}\"", "é".repeat(41)),
+            "mcc.toml:8: key `bgp.neighbor[0].password`: found a string of 82 bytes, not shown \
+             here; accepted: the TCP MD5 key, a string of 1 to 80 bytes",
+        ),
+        (
+            "accept.max_length = 33",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.max_length`: found `33`; accepted: 0 to 32 \
+             bits",
+        ),
+        (
+            "accept.min_length = 33",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.min_length`: found `33`; accepted: 0 to 32 \
+             bits",
+        ),
+        (
+            "accept.min_length = 25",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.min_length`: found `25`; accepted: at most \
+             24, the `max_length`",
+        ),
+        (
+            "accept.max_length = 7",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.max_length`: found `7`; accepted: at least \
+             8, the `min_length`",
+        ),
+        (
+            "accept.communities = [\"65100:911\", \"65100:65536\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.communities[1]`: found `\"65100:65536\"`; \
+             accepted: `65100:911`, a large one such as `65100:1:2`, an extended one such as \
+             `rt:65100:1`, `soo:65100:1` or `ext:0x` and 16 hex digits, or a name: \
+             graceful-shutdown, accept-own, llgr-stale, no-llgr, accept-own-nexthop, standby-pe, \
+             blackhole, no-export, no-advertise, no-export-subconfed, no-peer",
+        ),
+        (
+            "accept.allow_prefixes = [\"198.51.0.0/16\", \"198.51.100.128/25\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.allow_prefixes[1]`: found \
+             `\"198.51.100.128/25\"`; accepted: prefixes of 8 to 24 bits; `accept.min_length` and \
+             `accept.max_length` change that",
+        ),
+        (
+            "accept.deny_prefixes = [\"2001:db8::/32\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.deny_prefixes[0]`: found `\"2001:db8::/32\"`; \
+             accepted: IPv4, since IPv6 is off; `[node] ipv6 = true` switches it on",
+        ),
+        (
+            "accept.origin_asns = [65100, -1]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.origin_asns[1]`: found `-1`; accepted: a list \
+             of AS numbers and ranges of them, such as `[65100, \"64512-65534\"]`",
+        ),
+        (
+            "accept.as_path = [\"^AS65100\"]",
+            "mcc.toml:8: key `bgp.neighbor[0].accept.as_path[0]`: found `\"^AS65100\"`; accepted: a \
+             pattern such as `^65100_`, `_65200$` or `_(6453|3356)_`: no AS path has `A` in it",
+        ),
+        (
+            "[[bgp.neighbor]]\naddress = \"192.0.2.1\"\nasn = 65101",
+            "mcc.toml:9: key `bgp.neighbor[1].address`: found `\"192.0.2.1\"`; accepted: an \
+             address that no other neighbor has; `bgp.neighbor[0].address` is the same in line 6",
+        ),
+        (
+            "[[bgp.neighbor]]\naddress = \"0.0.0.0\"\nasn = 65101",
+            "mcc.toml:9: key `bgp.neighbor[1].address`: found `\"0.0.0.0\"`; accepted: the \
+             address of one router",
+        ),
+        (
+            "passive = true\n[bgp]\nlisten = []",
+            "mcc.toml:8: key `bgp.neighbor[0].passive`: found `true`; accepted: false, since \
+             `bgp.listen` is empty and the router could connect to nothing",
+        ),
+        (
+            "[bgp]\nrouter_id = \"0.0.0.0\"",
+            "mcc.toml:9: key `bgp.router_id`: found `\"0.0.0.0\"`; accepted: an IPv4 address \
+             other than 0.0.0.0, such as `\"192.0.2.10\"`",
+        ),
+    ] {
+        assert_node(&format!("{neighbor}{added}"), expected);
+    }
+    assert_eq!(
+        node_messages(&format!(
+            "{}ipv6 = true\n{neighbor}",
+            NODE.replace("192.0.2.10", "2001:db8::10")
+        )),
+        "mcc.toml:6: key `bgp.router_id`: found nothing; accepted: an IPv4 address such as \
+         `\"192.0.2.10\"`, since `node.address` is IPv6 and cannot serve as BGP identifier"
+    );
+}
 
 #[test]
 fn tcp_options_of_a_neighbor() {
