@@ -278,7 +278,7 @@ impl From<Totals> for FootprintStatus {
 pub struct HeldStatus {
     /// How long.
     pub since_seconds: u64,
-    /// What the control plane was told before.
+    /// What it was up to five minutes before. The control plane may have been told more of the change.
     pub before: Totals,
 }
 

@@ -377,12 +377,12 @@ mod tests {
             "    it was ended on the router\n",
             "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
-            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows what was \
-             before\n",
+            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows 998 \
+             prefixes\n",
             "    no client is steered by 2 prefixes of it: IPv6 is off\n",
             "    5 flap and are kept back until they are calm: `mcc footprint --damped`\n",
-            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once, 1m 1s ago; \
-             the control plane keeps what it knew\n    if the routers are right, `mcc footprint approve`",
+            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses within five \
+             minutes, held for 1m 1s; the control plane knows 998 prefixes\n    if the routers are right, `mcc footprint approve`",
         ] {
             assert!(text.contains(words), "no {words} in:\n{text}");
         }
