@@ -152,9 +152,7 @@ pub enum StartError {
         source: PolicyError,
     },
     /// An address cannot be listened on.
-    #[error(
-        "bgp.listen: cannot listen on {address} (a port below 1024 needs CAP_NET_BIND_SERVICE; `ss -ltnp` shows who has it)"
-    )]
+    #[error("bgp.listen: cannot listen on {address}{}", socket::listen_advice(.source))]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -277,8 +277,9 @@ impl SessionTask {
                 self.tell(Event::Connected, now);
             }
             Err(error) => {
-                let why = socket::dial_error(&self.setup.dial, &error);
-                self.tell(Event::DialFailed(why), now);
+                let text = socket::dial_error(&self.setup.dial, &error);
+                let advice = socket::dial_advice(&error).map(str::to_owned);
+                self.tell(Event::DialFailed { text, advice }, now);
             }
         }
     }
