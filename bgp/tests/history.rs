@@ -202,8 +202,8 @@ async fn what_a_session_did_is_told_in_words() {
     assert!(history.messages[0].text.starts_with("AS 65100, hold time 90 s, identifier 10.0.0.5"));
 
     let malformed = handle.malformed(Some(address)).unwrap();
-    assert_eq!(malformed.len(), 1);
-    let odd = &malformed[0];
+    assert_eq!((malformed.last.len(), malformed.total), (1, 1));
+    let odd = &malformed.last[0];
     assert_eq!((odd.disposition, odd.prefixes), (Disposition::TreatAsWithdraw, Some(1)));
     assert_eq!(odd.example, Some("198.51.100.0/24".parse().unwrap()));
     let fault = &odd.faults[0];
@@ -239,7 +239,7 @@ async fn what_is_no_message_is_kept_too() {
     let mut router = OddRouter::accept(&listener).await;
     router.say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     until(&mut tap, |what| matches!(what, Observed::Malformed(_))).await;
-    let malformed = handle.malformed(None).unwrap();
+    let malformed = handle.malformed(None).unwrap().last;
     assert_eq!(malformed[0].disposition, Disposition::SessionReset);
     assert_eq!(&malformed[0].bytes[..], b"HTTP/1.1 400 Bad Request\r\n\r\n");
     assert_eq!(malformed[0].faults[0].reason, "the marker is not all ones (RFC 4271 §4.1)");

@@ -58,7 +58,9 @@ use tokio_util::task::TaskTracker;
 
 use dynamic::{ARRIVALS, DynamicTask, LINGER, Range, Running};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
-pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
+pub use history::{
+    Fault, MalformedMessage, MalformedMessages, MessageRecord, SessionHistory, StateChange,
+};
 use last_good::{LastGoodTask, SavingBoard};
 pub use last_good::{SavingFailure, SavingStatus};
 use listener::Listener;

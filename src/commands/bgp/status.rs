@@ -186,7 +186,9 @@ impl Neighbor {
         if self.malformed() > 0 {
             let malformed = text::count(self.malformed());
             let address = self.address;
-            remarks.push(format!("{malformed} malformed: `mcc bgp errors {address}` lists them"));
+            remarks.push(format!(
+                "{malformed} malformed: `mcc bgp errors {address}` shows the last ones"
+            ));
         }
         remarks
     }
@@ -375,7 +377,7 @@ mod tests {
             "    1,000 routes of the lost session are kept as stale, for 4m 0s at most\n",
             "    0 % of `max_prefixes` (1,000) are there\n",
             "    it was ended on the router\n",
-            "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
+            "    3 malformed: `mcc bgp errors 192.0.2.1` shows the last ones\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
             "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows 998 \
              prefixes\n",
