@@ -276,6 +276,8 @@ pub(crate) fn render(json: &Value, output: Output) -> Result<String> {
     }
     for range in &status.dynamic {
         write!(out, "\n{}", indented(&range.in_words(), 0, output))?;
+        let remark = range.remark().unwrap_or_default();
+        out.push_str(&indented(&remark, 4, output));
     }
     write!(out, "\n{}", footprint_in_words(&status.footprint, output))?;
     out.push_str(&status.exports.render(output));
@@ -288,7 +290,7 @@ impl DynamicRange {
         let refused: Vec<_> = self.refused.iter().filter(|(_, count)| **count > 0).collect();
         let refused: Vec<_> =
             refused.iter().map(|(why, count)| format!("{} {why}", text::count(**count))).collect();
-        let Self { prefix, sessions, gone, max_sessions, .. } = self;
+        let Self { prefix, sessions, gone, max_sessions, refused: _ } = self;
         let mut words = format!("Routers in {prefix}: {sessions} of at most {max_sessions}");
         if *gone > 0 {
             words.push_str(&format!(", {gone} of them gone"));
@@ -296,16 +298,24 @@ impl DynamicRange {
         if !refused.is_empty() {
             words.push_str(&format!("; refused: {}", refused.join(", ")));
         }
-        if sessions >= max_sessions && self.refused.get("max_sessions").is_some_and(|n| *n > 0) {
-            words.push_str("\n    no further router is let in: raise `max_sessions`");
-            if *gone > 0 {
-                words.push_str(&format!(
-                    ", or wait: the {gone} that are gone keep their places for `stale_time` or the \
-                     rest after a failure"
-                ));
-            }
-        }
         words
+    }
+
+    /// Why no further router is let in, and who keeps the places, if routers were turned away.
+    fn remark(&self) -> Option<String> {
+        let Self { sessions, gone, max_sessions, refused, .. } = self;
+        let turned_away = refused.get("max_sessions").is_some_and(|n| *n > 0);
+        if sessions < max_sessions || !turned_away {
+            return None;
+        }
+        let mut words = "no further router is let in: raise `max_sessions`".to_owned();
+        if *gone > 0 {
+            words.push_str(&format!(
+                ", or wait: the {gone} that are gone keep their places for `stale_time` or the rest \
+                 after a failure"
+            ));
+        }
+        Some(words)
     }
 }
 
@@ -396,21 +406,27 @@ mod tests {
 
     #[test]
     fn a_full_range_says_who_keeps_the_places() {
-        let range = |gone: u64, refused: u64| {
+        let shown = |gone: u64, refused: u64| {
             let range = json!({
                 "prefix": "198.51.100.0/24", "sessions": 3, "gone": gone, "max_sessions": 3,
                 "refused": { "max_sessions": refused }
             });
-            DynamicRange::deserialize(&range).unwrap().in_words()
+            let status = json!({
+                "router_id": "192.0.2.10", "neighbors": [], "dynamic": [range],
+                "footprint": FootprintSummary::default(),
+            });
+            let text = render(&status, Output::Pipe).unwrap();
+            let (_, of_range) = text.split_once("\n\n").unwrap();
+            of_range.split_once("\n\n").unwrap().0.to_owned()
         };
-        assert_eq!(range(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
+        assert_eq!(shown(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
         assert_eq!(
-            range(0, 7),
+            shown(0, 7),
             "Routers in 198.51.100.0/24: 3 of at most 3; refused: 7 max_sessions\n    no further \
              router is let in: raise `max_sessions`"
         );
         assert_eq!(
-            range(2, 7),
+            shown(2, 7),
             "Routers in 198.51.100.0/24: 3 of at most 3, 2 of them gone; refused: 7 max_sessions\n    \
              no further router is let in: raise `max_sessions`, or wait: the 2 that are gone keep \
              their places for `stale_time` or the rest after a failure"
