@@ -57,6 +57,8 @@ pub struct NeighborStatus {
     pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
+    /// The node waits for the router to connect, instead of connecting too.
+    pub passive: bool,
     /// As RFC 4271 names it.
     pub state: State,
     /// Seconds since it became Established; `null` in every other state.
@@ -484,6 +486,7 @@ impl SessionBoard {
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
             dynamic: self.range,
             description: neighbor.description.clone(),
+            passive: neighbor.passive,
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,

@@ -47,6 +47,8 @@ pub(super) struct Neighbor {
     /// The `[[bgp.dynamic]]` that it came by.
     pub(super) dynamic: Option<String>,
     pub(super) description: Option<String>,
+    #[serde(default)]
+    pub(super) passive: bool,
     pub(super) state: String,
     /// Since it came up, or has been down.
     pub(super) up_down_seconds: u64,
@@ -154,6 +156,17 @@ impl Neighbor {
         }
     }
 
+    /// What a neighbor without a session waits for.
+    pub(super) fn wait_in_words(&self) -> Option<String> {
+        let wait = self.retry_seconds.map(text::duration);
+        match (self.passive, self.state.as_str()) {
+            (false, _) => wait.map(|wait| format!("next attempt in {wait}")),
+            (true, "Idle") => wait.map(|wait| format!("lets the router in again in {wait}")),
+            (true, "Active") => Some("waits for the router to connect (`passive`)".to_owned()),
+            (true, _) => None,
+        }
+    }
+
     /// How near to `max_prefixes` the router is, or what it has beyond.
     pub(super) fn limit_in_words(&self) -> Option<String> {
         if self.discarded > 0 {
@@ -176,9 +189,7 @@ impl Neighbor {
             remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
-            remarks.extend(
-                self.retry_seconds.map(|wait| format!("next attempt in {}", text::duration(wait))),
-            );
+            remarks.extend(self.wait_in_words());
         }
         remarks.extend(self.stale_in_words());
         remarks.extend(self.limit_in_words());
@@ -449,6 +460,17 @@ mod tests {
         });
         let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
         assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
+        neighbor.near_limit = false;
+        let mut wait = |passive, state: &str, retry_seconds| {
+            (neighbor.passive, neighbor.retry_seconds) = (passive, retry_seconds);
+            neighbor.state = state.to_owned();
+            neighbor.remarks().join("; ")
+        };
+        assert_eq!(wait(false, "Active", Some(5)), "next attempt in 5s");
+        let waits = "waits for the router to connect (`passive`)";
+        assert_eq!(wait(true, "Active", Some(5)), waits, "it does not dial then");
+        assert_eq!(wait(true, "Idle", Some(5)), "lets the router in again in 5s");
+        assert_eq!(wait(false, "Active", None), "");
         neighbor.discarded = 7;
         assert_eq!(neighbor.remarks(), ["7 routes over `max_prefixes` not taken"]);
         neighbor.discarded = DISCARDED_MOST;
