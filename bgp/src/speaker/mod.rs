@@ -222,7 +222,9 @@ impl Speaker {
         let ranges: Vec<_> = settings.dynamic.into_iter().map(Range::new).collect();
         let keep = settings.last_good_time;
         let saved = settings.last_good.as_deref().filter(|_| !keep.is_zero());
-        let saved = saved.map(|file| last_good::read(file, settings.ipv6)).unwrap_or_default();
+        let saving = SavingBoard::default();
+        let read = |file| last_good::read(file, settings.ipv6, &saving);
+        let saved = saved.map(read).unwrap_or_default();
         let mut returning = last_good::dynamic_neighbors(&saved, &settings.neighbors, &ranges);
         returning.truncate(usize::from(u16::MAX) - rules.len());
         for (neighbor, prefix) in &returning {
@@ -240,7 +242,7 @@ impl Speaker {
             ranges,
             rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
-            saving: SavingBoard::default(),
+            saving,
         });
         let tap = Tap::new();
         let (stop, stop_accepting) = (CancellationToken::new(), CancellationToken::new());
