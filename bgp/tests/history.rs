@@ -215,6 +215,14 @@ async fn what_a_session_did_is_told_in_words() {
         seen.iter().any(|seen| matches!(&seen.what, Observed::Malformed(found) if found == odd))
     );
 
+    // Routes of a lost session are dumped as those of the router that they came from.
+    let table = handle.dump(None, "view").unwrap().next().await.unwrap().unwrap();
+    let mut records = Reader::new(&*table);
+    let Body::PeerIndexTable(peers) = records.next().unwrap().unwrap().1.body else {
+        panic!("the table has no head")
+    };
+    assert_eq!(peers.peers[0].bgp_id, Ipv4Addr::new(10, 0, 0, 1));
+
     let status = &handle.status().neighbors[0];
     let received = status.messages.received;
     assert_eq!((received.open, received.keepalive, received.notification), (1, 1, 1));

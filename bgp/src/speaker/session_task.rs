@@ -394,6 +394,7 @@ impl SessionTask {
                 let link = self.dialled.as_mut().or(self.accepted.as_mut());
                 self.snapshot.established =
                     link.map(|link| link.established(Arc::clone(&negotiated)));
+                self.snapshot.remote_id = Some(negotiated.remote_id);
                 self.snapshot.negotiated = Some(negotiated);
                 self.snapshot.dial_error = None;
                 self.snapshot.shut_down_by_router = None;

@@ -110,6 +110,8 @@ pub struct NeighborStatus {
     pub messages_received: u64,
     /// Messages by type and direction, since the speaker started.
     pub messages: MessageCounts,
+    /// The router's BGP identifier in this session or the last one; `null` before the first.
+    pub remote_id: Option<Ipv4Addr>,
     /// UPDATEs whose routes were treated as withdrawn (RFC 7606).
     pub updates_treated_as_withdraw: u64,
     /// UPDATEs of which an attribute was discarded (RFC 7606).
@@ -294,6 +296,8 @@ pub(super) struct SessionSnapshot {
     pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
+    /// Of the session that is up, or was the last.
+    pub(super) remote_id: Option<Ipv4Addr>,
     /// Of the session that is up.
     pub(super) established: Option<Arc<EstablishedSession>>,
     pub(super) last_error: Option<LastError>,
@@ -311,6 +315,7 @@ impl SessionSnapshot {
             retries_at: None,
             flaps: 0,
             negotiated: None,
+            remote_id: None,
             established: None,
             last_error: None,
             dial_error: None,
@@ -469,6 +474,7 @@ impl SessionBoard {
             retries_at,
             flaps,
             negotiated,
+            remote_id,
             last_error,
             dial_error,
             shut_down_by_router,
@@ -511,6 +517,7 @@ impl SessionBoard {
             negotiated: negotiated.as_deref().cloned(),
             messages_received: messages.received.total(),
             messages,
+            remote_id,
             updates_treated_as_withdraw: self.treated_as_withdraw.load(Ordering::Relaxed),
             updates_with_discarded_attributes: self.discarded_attributes.load(Ordering::Relaxed),
             malformed_resets: self.malformed_resets.load(Ordering::Relaxed),
