@@ -194,12 +194,11 @@ impl Neighbor {
         remarks.extend(self.stale_in_words());
         remarks.extend(self.limit_in_words());
         remarks.extend(self.advice.clone());
-        if self.malformed() > 0 {
+        let list = format!("`mcc bgp errors {}`", self.address);
+        let is_told = self.advice.as_ref().is_some_and(|advice| advice.contains(&list));
+        if self.malformed() > 0 && !is_told {
             let malformed = text::count(self.malformed());
-            let address = self.address;
-            remarks.push(format!(
-                "{malformed} malformed: `mcc bgp errors {address}` shows the last ones"
-            ));
+            remarks.push(format!("{malformed} malformed: {list} shows the last ones"));
         }
         remarks
     }
@@ -461,6 +460,13 @@ mod tests {
         let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
         assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
         neighbor.near_limit = false;
+        neighbor.updates_treated_as_withdraw = 3000;
+        let malformed = "3,000 malformed: `mcc bgp errors 192.0.2.1` shows the last ones";
+        assert_eq!(neighbor.remarks(), [malformed]);
+        let advice = "3,000 UPDATEs were malformed, `mcc bgp errors 192.0.2.1` shows the last ones";
+        neighbor.advice = Some(advice.to_owned());
+        assert_eq!(neighbor.remarks(), [advice], "it is not told twice");
+        (neighbor.updates_treated_as_withdraw, neighbor.advice) = (0, None);
         let mut wait = |passive, state: &str, retry_seconds| {
             (neighbor.passive, neighbor.retry_seconds) = (passive, retry_seconds);
             neighbor.state = state.to_owned();
