@@ -1,5 +1,6 @@
 //! Asks a running node over its admin address.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ impl AdminClient {
             .connect_timeout(CONNECT.min(timeout))
             .timeout(WHOLE_ANSWER.max(timeout))
             .no_proxy()
+            .tls_backend_preconfigured(mcc_control::tls::client(None)?)
             .build()?;
         Ok(Self { base: base.to_owned(), http, timeout })
     }
@@ -163,7 +165,7 @@ impl AdminClient {
 
     async fn checked(&self, sent: reqwest::Result<Response>) -> Result<Response> {
         let response = sent.map_err(|error| {
-            if error.is_connect() {
+            if error.is_connect() && !is_of_tls(&error) {
                 anyhow!(
                     "no node answers at {}: is `mcc run` running there? `--admin URL` asks elsewhere",
                     self.base
@@ -185,6 +187,15 @@ impl AdminClient {
         }
         bail!(why)
     }
+}
+
+/// Whether TLS finds something wrong with the server: then there is one.
+fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    // What an I/O error is made of is not its source.
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || inner.is_some_and(|inner| is_of_tls(inner))
+        || error.source().is_some_and(is_of_tls)
 }
 
 /// Lines of JSON that come while something goes on in the node. Dropped, they have it stopped.

@@ -357,7 +357,7 @@ pub(crate) struct Footprint {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FootprintCommand {
-    /// Tell the control plane of a footprint that is held because it changed too much at once
+    /// Tell the control plane of a footprint that is held because it changed too much within minutes
     Approve,
 }
 

@@ -109,7 +109,7 @@ impl<R: Row> Listing<R> {
             }
             cursor.limit = left.and_then(|left| u32::try_from(left).ok());
         }
-        text::print(&self.end(shown > 0))?;
+        text::print(&self.end(shown > 0, cursor.after.as_deref())?)?;
         if cursor.after.is_some() && !matches!(self.form, Form::Json) {
             eprintln!("There are more {} than --limit {shown}.", R::NAME);
         }
@@ -152,16 +152,22 @@ impl<R: Row> Listing<R> {
         Ok(out)
     }
 
-    /// What comes after the last page.
-    pub(crate) fn end(&self, any: bool) -> String {
-        match &self.form {
-            Form::Json if self.begun => "\n]}\n".to_owned(),
-            Form::Json => format!("{{\"{}\": []}}\n", R::NAME),
+    /// What comes after the last page. `next` is where the list would go on, if it is cut: JSON has it
+    /// as the admin API does.
+    pub(crate) fn end(&self, any: bool, next: Option<&str>) -> Result<String> {
+        Ok(match &self.form {
+            Form::Json => {
+                let rows =
+                    if self.begun { "\n]".to_owned() } else { format!("{{\"{}\": []", R::NAME) };
+                let next = next.map(serde_json::to_string).transpose()?;
+                let next = next.map(|next| format!(", \"next\": {}", text::printable_json(&next)));
+                format!("{rows}{}}}\n", next.unwrap_or_default())
+            }
             Form::Csv if self.begun => String::new(),
             Form::Csv => R::CSV_HEADING.to_owned(),
             Form::Table { .. } if any => R::LEGEND.to_owned(),
             Form::Table { .. } => R::NONE.to_owned(),
-        }
+        })
     }
 }
 
@@ -203,7 +209,19 @@ mod tests {
     fn printed(mut listing: Listing<Fruit>, pages: &[&[&str]]) -> String {
         let any = pages.iter().any(|page| !page.is_empty());
         let pages: String = pages.iter().map(|page| listing.page(&raw(page)).unwrap()).collect();
-        pages + &listing.end(any)
+        pages + &listing.end(any, None).unwrap()
+    }
+
+    #[test]
+    fn json_says_where_a_list_that_is_cut_goes_on() {
+        for pages in [&[][..], &["apple"]] {
+            let mut listing = Listing::<Fruit>::new(true, false);
+            let text = listing.page(&raw(pages)).unwrap();
+            let text = text + &listing.end(!pages.is_empty(), Some("after \"this\"")).unwrap();
+            let json: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(json["routes"].as_array().unwrap().len(), pages.len());
+            assert_eq!(json["next"], "after \"this\"");
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn with_causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
         if told.is_empty() {
             cause
-        } else if told.ends_with(&cause) {
+        } else if told.contains(&cause) {
             told
         } else {
             format!("{told}: {cause}")
@@ -65,5 +65,8 @@ mod tests {
         let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
         let error = anyhow::anyhow!(cause).context("a: entity not found").context("b");
         assert_eq!(with_causes(&error), "b: a: entity not found");
+        let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = anyhow::anyhow!(cause).context("a: entity not found; look elsewhere");
+        assert_eq!(with_causes(&error), "a: entity not found; look elsewhere");
     }
 }

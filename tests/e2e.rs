@@ -35,6 +35,8 @@ mod harness;
 mod interop;
 #[path = "e2e/limits.rs"]
 mod limits;
+#[path = "e2e/no_authorities.rs"]
+mod no_authorities;
 #[path = "e2e/odd_router.rs"]
 mod odd_router;
 #[path = "e2e/stop.rs"]

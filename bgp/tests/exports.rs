@@ -158,7 +158,7 @@ async fn a_station_hears_the_table_then_the_changes_then_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_hears_what_is_accepted_of_a_dynamic_router_that_comes_later() {
     let mut range = DynamicNeighbors::new("127.0.8.0/24".parse().unwrap());
-    range.accept.max_length = 20;
+    range.accept.max_length = Some(20);
     let speaker = Speaker::start(SpeakerSettings {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         dynamic: vec![range],

@@ -202,8 +202,8 @@ async fn what_a_session_did_is_told_in_words() {
     assert!(history.messages[0].text.starts_with("AS 65100, hold time 90 s, identifier 10.0.0.5"));
 
     let malformed = handle.malformed(Some(address)).unwrap();
-    assert_eq!(malformed.len(), 1);
-    let odd = &malformed[0];
+    assert_eq!((malformed.last.len(), malformed.total), (1, 1));
+    let odd = &malformed.last[0];
     assert_eq!((odd.disposition, odd.prefixes), (Disposition::TreatAsWithdraw, Some(1)));
     assert_eq!(odd.example, Some("198.51.100.0/24".parse().unwrap()));
     let fault = &odd.faults[0];
@@ -214,6 +214,14 @@ async fn what_a_session_did_is_told_in_words() {
     assert!(
         seen.iter().any(|seen| matches!(&seen.what, Observed::Malformed(found) if found == odd))
     );
+
+    // Routes of a lost session are dumped as those of the router that they came from.
+    let table = handle.dump(None, "view").unwrap().next().await.unwrap().unwrap();
+    let mut records = Reader::new(&*table);
+    let Body::PeerIndexTable(peers) = records.next().unwrap().unwrap().1.body else {
+        panic!("the table has no head")
+    };
+    assert_eq!(peers.peers[0].bgp_id, Ipv4Addr::new(10, 0, 0, 1));
 
     let status = &handle.status().neighbors[0];
     let received = status.messages.received;
@@ -239,7 +247,7 @@ async fn what_is_no_message_is_kept_too() {
     let mut router = OddRouter::accept(&listener).await;
     router.say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     until(&mut tap, |what| matches!(what, Observed::Malformed(_))).await;
-    let malformed = handle.malformed(None).unwrap();
+    let malformed = handle.malformed(None).unwrap().last;
     assert_eq!(malformed[0].disposition, Disposition::SessionReset);
     assert_eq!(&malformed[0].bytes[..], b"HTTP/1.1 400 Bad Request\r\n\r\n");
     assert_eq!(malformed[0].faults[0].reason, "the marker is not all ones (RFC 4271 §4.1)");

@@ -11,6 +11,7 @@ mod contradictions;
 mod prefix_rule;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -60,14 +61,18 @@ pub struct AcceptRules {
     /// Longest path, counted as routers do: with each prepended AS, a set as one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_as_path_length: Option<u32>,
-    /// Longest IPv4 prefix, in bits: 0 to 32.
-    pub max_length: u8,
-    /// Shortest IPv4 prefix, in bits: 0 to 32.
-    pub min_length: u8,
-    /// Longest IPv6 prefix, in bits: 0 to 128.
-    pub max_length_ipv6: u8,
-    /// Shortest IPv6 prefix, in bits: 0 to 128.
-    pub min_length_ipv6: u8,
+    /// Longest IPv4 prefix, in bits: 0 to 32; 24 if the operator does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u8>,
+    /// Shortest IPv4 prefix, in bits: 0 to 32; 8 if the operator does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_length: Option<u8>,
+    /// Longest IPv6 prefix, in bits: 0 to 128; 48 if the operator does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length_ipv6: Option<u8>,
+    /// Shortest IPv6 prefix, in bits: 0 to 128; 16 if the operator does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_length_ipv6: Option<u8>,
     /// The path of an external neighbor must begin with its AS number (RFC 4271 §6.3). Route
     /// servers leave theirs out (RFC 7947 §2.2.2.1).
     pub enforce_first_as: bool,
@@ -84,6 +89,10 @@ pub struct AcceptRules {
     pub allow_cgnat: bool,
 }
 
+/// Shortest and longest prefixes where the operator does not say.
+const USUAL_IPV4: (u8, u8) = (8, 24);
+const USUAL_IPV6: (u8, u8) = (16, 48);
+
 impl Default for AcceptRules {
     fn default() -> Self {
         Self {
@@ -96,10 +105,10 @@ impl Default for AcceptRules {
             as_path: Vec::new(),
             as_path_none: Vec::new(),
             max_as_path_length: None,
-            max_length: 24,
-            min_length: 8,
-            max_length_ipv6: 48,
-            min_length_ipv6: 16,
+            max_length: None,
+            min_length: None,
+            max_length_ipv6: None,
+            min_length_ipv6: None,
             enforce_first_as: false,
             allow_as_sets: false,
             allow_bogon_asns: true,
@@ -139,6 +148,64 @@ impl AcceptRules {
     pub fn lists(&self) -> Result<AcceptLists, Vec<ImpossibleValue>> {
         let (lists, wrong) = self.check();
         if wrong.is_empty() { Ok(lists) } else { Err(wrong) }
+    }
+
+    /// The lengths that IPv4 prefixes may have.
+    #[must_use]
+    pub fn ipv4_lengths(&self) -> RangeInclusive<u8> {
+        self.min_length.unwrap_or(USUAL_IPV4.0)..=self.max_length.unwrap_or(USUAL_IPV4.1)
+    }
+
+    /// The lengths that IPv6 prefixes may have.
+    #[must_use]
+    pub fn ipv6_lengths(&self) -> RangeInclusive<u8> {
+        self.min_length_ipv6.unwrap_or(USUAL_IPV6.0)..=self.max_length_ipv6.unwrap_or(USUAL_IPV6.1)
+    }
+
+    /// Whether the operator has written a rule that keeps something out, be it one that holds without
+    /// being written. What only lets more in (`allow_default_route`, a `max_length` of 32) is none, and
+    /// neither is an empty list.
+    #[must_use]
+    pub fn keep_something_out(&self) -> bool {
+        // Named one by one, so that a new rule cannot be forgotten here.
+        let Self {
+            communities,
+            communities_all,
+            communities_none,
+            allow_prefixes,
+            deny_prefixes,
+            origin_asns,
+            as_path,
+            as_path_none,
+            max_as_path_length,
+            max_length,
+            min_length,
+            max_length_ipv6,
+            min_length_ipv6,
+            enforce_first_as,
+            allow_bogon_asns,
+            allow_as_sets: _,
+            allow_default_route: _,
+            allow_bogons: _,
+            allow_cgnat: _,
+        } = self;
+        let lists = [
+            communities,
+            communities_all,
+            communities_none,
+            allow_prefixes,
+            deny_prefixes,
+            as_path,
+            as_path_none,
+        ];
+        lists.into_iter().any(|list| !list.is_empty())
+            || !origin_asns.is_empty()
+            || max_as_path_length.is_some()
+            || max_length.is_some_and(|most| most < 32)
+            || max_length_ipv6.is_some_and(|most| most < 128)
+            || [min_length, min_length_ipv6].into_iter().flatten().any(|least| *least > 0)
+            || *enforce_first_as
+            || !allow_bogon_asns
     }
 
     /// Every value that cannot be read, or that no route could ever pass.

@@ -91,6 +91,7 @@ const FOLDER: &str = "the path of a folder, as a string";
 const HOST: &str = "a host name without scheme, port or path, such as `\"downloads.example\"`";
 const SOCKET: &str = "an address and a port, such as `\"192.0.2.10:80\"`";
 const SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:80\"]`";
+const BGP_SOCKETS: &str = "a list of addresses with ports, such as `[\"0.0.0.0:179\"]`";
 const ASN: &str = "an AS number, 1 to 4294967295 and not 23456";
 const ROLE: &str = "what this node's AS is to the router's: `\"provider\"`, `\"rs\"`, `\"rs-client\"`, \
      `\"customer\"` or `\"peer\"`";
@@ -152,7 +153,7 @@ pub(crate) const NODE: &[Key] = &[
     value("origin.connect", SOCKET),
     value("origin.query_key", "a list of query parameters, such as `[\"version\"]`"),
     section("bgp"),
-    value("bgp.listen", SOCKETS),
+    value("bgp.listen", BGP_SOCKETS),
     value("bgp.router_id", "an IPv4 address other than 0.0.0.0, such as `\"192.0.2.10\"`"),
     section("bgp.mrt"),
     value("bgp.mrt.dir", FOLDER).required(),

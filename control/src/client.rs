@@ -148,13 +148,12 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("mcc/", env!("CARGO_PKG_VERSION")));
+            .user_agent(concat!("mcc/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls::client(ca_file)?);
         let builder = match base.scheme() {
-            "https" => builder.https_only(true).tls_backend_preconfigured(tls::client(ca_file)?),
+            "https" => builder.https_only(true),
             // A proxy from the environment would take the request off this machine.
-            "http" if is_loopback(&base) => {
-                builder.no_proxy().tls_backend_preconfigured(tls::client_without_roots()?)
-            }
+            "http" if is_loopback(&base) => builder.no_proxy(),
             "http" => return Err(wrong("plain HTTP would show the token to the network")),
             _ => return Err(wrong("the scheme must be https")),
         };

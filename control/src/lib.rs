@@ -14,5 +14,6 @@ pub mod node;
 pub mod server;
 pub mod steering;
 pub mod store;
+mod system_roots;
 pub mod tls;
 pub mod tokens;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_platform_verifier::Verifier;
+use rustls::{ClientConfig, ServerConfig};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
+
+use crate::system_roots::SystemRoots;
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, Error)]
@@ -64,21 +65,17 @@ pub(crate) fn acceptor(tls: &mcc_config::Tls) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// The client side: the system's certificate authorities, and those in `ca_file`.
-pub(crate) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+/// The client side: the system's certificate authorities, and those in `ca_file`. They are not
+/// looked at before a server shows its certificate, so it does for plain HTTP as well.
+///
+/// # Errors
+/// When `ca_file` cannot be read. That the system has no authorities is an error of the connection.
+pub fn client(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let extra = ca_file.map(certificates).transpose()?.unwrap_or_default();
-    let verifier = Verifier::new_with_extra_roots(extra, provider())?;
+    let verifier = SystemRoots::new(extra, provider());
     Ok(ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous() // rustls calls every verifier but its own so; this one asks the system's roots
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth())
-}
-
-/// The client side when no TLS is spoken: trusts nobody, needs no certificate authorities.
-pub(crate) fn client_without_roots() -> Result<ClientConfig, TlsError> {
-    Ok(ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())
 }

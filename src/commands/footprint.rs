@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Verdict, print_json};
 use crate::admin_client::AdminClient;
 use crate::cli::{Common, Footprint as Arguments, FootprintCommand};
+use crate::node::status::{FootprintSummary, Status};
 use crate::table::Rows;
 use crate::terminal::Output;
 use crate::text;
@@ -69,7 +70,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<Verdic
         for prefix in &footprint.prefixes {
             rows.push([prefix.prefix.to_string(), prefix.source.clone(), neighbors(prefix)]);
         }
-        text::print(&format!("{}\n{}", rows.render(Output::standard()), summary(&footprint)))?;
+        let status: Status = client.get("/v1/status").await?;
+        let (output, told) = (Output::standard(), if_held(&status.footprint));
+        text::print(&format!("{}\n{}{told}", rows.render(output), summary(&footprint)))?;
     }
     Ok(Verdict::Good)
 }
@@ -196,6 +199,14 @@ fn aggregated(
     Ok(Verdict::Good)
 }
 
+/// What the control plane knows instead of the footprint, while that is held; else nothing.
+fn if_held(footprint: &FootprintSummary) -> String {
+    match footprint.held {
+        Some(_) => format!("{}; `mcc bgp status` tells more\n", footprint.told_in_words()),
+        None => String::new(),
+    }
+}
+
 fn neighbors(prefix: &Prefix) -> String {
     let neighbors: Vec<_> = prefix.neighbors.iter().map(ToString::to_string).collect();
     neighbors.join(" ")
@@ -204,4 +215,32 @@ fn neighbors(prefix: &Prefix) -> String {
 fn summary(footprint: &Footprint) -> String {
     let Footprint { count, addresses, ipv6_slash48s, .. } = footprint;
     format!("{}\n", text::footprint(*count, *addresses, *ipv6_slash48s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::status::HeldFootprint;
+
+    #[test]
+    fn below_the_list_stands_how_much_of_it_the_control_plane_knows_while_it_is_held() {
+        let held = HeldFootprint {
+            since_seconds: 7,
+            before_prefixes: 8000,
+            before_addresses: 2_048_000,
+            before_ipv6_slash48s: 0,
+        };
+        let mut footprint = FootprintSummary {
+            prefixes: 2000,
+            advertised: 4700,
+            generation: Some("a/7".to_owned()),
+            ..FootprintSummary::default()
+        };
+        assert_eq!(if_held(&footprint), "");
+        footprint.held = Some(held);
+        assert_eq!(
+            if_held(&footprint),
+            "held back: the control plane knows 4,700 prefixes; `mcc bgp status` tells more\n"
+        );
+    }
 }

@@ -23,7 +23,10 @@ pub(super) struct Download {
 impl Download {
     /// Fetches `url` and compares it with `expected`.
     pub(super) async fn run(url: &str, expected: Content) -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(mcc_control::tls::client(None)?)
+            .build()?;
         let start = Instant::now();
         let mut response = client
             .get(url)

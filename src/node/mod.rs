@@ -15,12 +15,13 @@ pub(crate) mod status;
 mod token_file;
 pub(crate) mod verify;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use mcc_bgp::rib::ExportRules;
 use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
 use mcc_cache::{Cache, CacheError, CacheSettings, CertificateFiles, Limits};
@@ -246,13 +247,18 @@ fn listen(key: &str, address: SocketAddr) -> Result<TcpListener> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bind().with_context(|| {
-        let hint = if address.port() < 1024 {
-            " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
-        } else {
-            ""
+    bind().map_err(|error| {
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
+            }
+            ErrorKind::AddrInUse => " (`ss -ltnp` shows who has it)",
+            ErrorKind::AddrNotAvailable => {
+                " (this node does not have that address: `ip address` lists those that it has)"
+            }
+            _ => "",
         };
-        format!("{key}: cannot listen on {address}{hint}")
+        anyhow!(error).context(format!("{key}: cannot listen on {address}{advice}"))
     })
 }
 

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcc_bgp::session::{ErrorDirection, State};
+use mcc_bgp::session::{ErrorDirection, SessionError, State};
 use mcc_bgp::speaker::NeighborStatus;
 use serde::Serialize;
 
@@ -14,6 +14,9 @@ use crate::text;
 /// How long a router may take to send a table that it was asked for, as long as one that is back has to
 /// announce its table at least. No RFC names a time.
 const ANSWER_TIME: Duration = Duration::from_secs(300);
+
+/// How long a router that is up may be silent before that is worth a word.
+const FIRST_ROUTES: Duration = Duration::from_secs(60);
 
 /// A neighbor with advice.
 #[derive(Serialize)]
@@ -33,9 +36,10 @@ impl From<NeighborStatus> for NeighborReport<NeighborStatus> {
 /// What to do about a neighbor that is down, or up without being of use.
 pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
     match neighbor.state {
-        State::Established if neighbor.received == 0 => Some(
-            "the router announces nothing: check its export policy towards this node".to_owned(),
-        ),
+        State::Established if neighbor.received == 0 => {
+            let up = Duration::from_secs(neighbor.uptime_seconds.unwrap_or_default());
+            nothing_is_here(neighbor.address, neighbor.updates_treated_as_withdraw, up)
+        }
         State::Established if neighbor.accepted == 0 => {
             Some("everything is refused: `mcc bgp routes --rejected` says why".to_owned())
         }
@@ -57,8 +61,23 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
                 + paths_count(neighbor),
         ),
         State::Established => None,
-        _ => Some(down_advice(neighbor)),
+        _ => Some(down_advice(neighbor.last_error.as_ref().map(|last| &last.error))),
     }
+}
+
+/// Why a session that is up brings no route. Of one that has just come up nobody can tell: there is an
+/// End-of-RIB of each family (RFC 4724 §2), but FRR sends it before its routes, and many send none.
+fn nothing_is_here(router: IpAddr, malformed: u64, up: Duration) -> Option<String> {
+    if malformed > 0 {
+        let updates = text::counted(malformed, "UPDATE of it was", "UPDATEs of it were");
+        return Some(format!(
+            "no route of the router is here: {updates} malformed and treated as withdraw since the \
+             start, `mcc bgp errors {router}` shows the last ones"
+        ));
+    }
+    (up >= FIRST_ROUTES).then(|| {
+        "the router announces nothing: check its export policy towards this node".to_owned()
+    })
 }
 
 /// What an operator who counts prefixes has to know of a router that sends several paths of each.
@@ -156,15 +175,17 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
 
 /// What to do about a session that is down: what the router's own words ask for, else by what ended
 /// it.
-fn down_advice(neighbor: &NeighborStatus) -> String {
+fn down_advice(error: Option<&SessionError>) -> String {
     use ErrorDirection::{Connection, Dial, Received, Sent};
 
-    let error = neighbor.last_error.as_ref().map(|last| &last.error);
     if let Some(advice) = error.and_then(|error| error.advice.clone()) {
         return advice;
     }
     // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
     match error.map(|error| (error.direction, error.code, error.subcode)) {
+        Some((Sent, Some(6), Some(4))) => {
+            "an operator of this node has reset it (`mcc bgp reset`): it comes back by itself"
+        }
         Some((Sent, Some(6), Some(1))) => {
             "raise `max_prefixes` or let the router announce less; `mcc bgp reset` ends the wait"
         }
@@ -179,7 +200,8 @@ fn down_advice(neighbor: &NeighborStatus) -> String {
             "compare `asn`, `local_asn`, `router_id` and `hold_time` with the router's side"
         }
         Some((Dial, _, _)) => "check address, port, firewalls and password on both sides",
-        Some((Connection | Received | Sent, _, _)) => "look at the router's log",
+        Some((Sent, _, _)) => "this node has ended it: `mcc bgp history` and its log say more",
+        Some((Connection | Received, _, _)) => "look at the router's log",
         None => "check address, AS numbers, password and TTL on both sides",
     }
     .to_owned()
@@ -189,12 +211,45 @@ fn down_advice(neighbor: &NeighborStatus) -> String {
 mod tests {
     use super::*;
 
+    const ROUTER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    #[test]
+    fn what_could_not_be_read_is_not_called_nothing_and_a_new_session_is_given_time() {
+        let minute = Duration::from_secs(60);
+        let malformed = nothing_is_here(ROUTER, 3000, Duration::ZERO).unwrap();
+        assert_eq!(
+            malformed,
+            "no route of the router is here: 3,000 UPDATEs of it were malformed and treated as \
+             withdraw since the start, `mcc bgp errors 192.0.2.1` shows the last ones"
+        );
+        let one = nothing_is_here(ROUTER, 1, minute).unwrap();
+        assert!(one.contains("1 UPDATE of it was malformed"), "{one}");
+        assert_eq!(nothing_is_here(ROUTER, 0, minute - Duration::from_millis(1)), None);
+        let silent = nothing_is_here(ROUTER, 0, minute).unwrap();
+        assert!(silent.contains("announces nothing: check its export policy"), "{silent}");
+    }
+
+    #[test]
+    fn who_ended_a_session_is_who_is_looked_at() {
+        let advice = |direction, code: Option<u8>, subcode| {
+            let (text, advice, communication) = (String::new(), None, None);
+            let error = SessionError { direction, code, subcode, text, advice, communication };
+            down_advice(Some(&error))
+        };
+        let reset = advice(ErrorDirection::Sent, Some(6), Some(4));
+        assert!(reset.contains("an operator of this node has reset it"), "{reset}");
+        let collision = advice(ErrorDirection::Sent, Some(6), Some(7));
+        assert!(collision.contains("this node has ended it"), "{collision}");
+        for direction in [ErrorDirection::Received, ErrorDirection::Connection] {
+            assert_eq!(advice(direction, Some(6), Some(4)), "look at the router's log");
+        }
+    }
+
     /// A reset costs the routes for a while: nobody is to be told to do it while the router answers.
     #[test]
     fn a_reset_is_advised_only_after_the_time_for_an_answer() {
-        let router = IpAddr::from([192, 0, 2, 1]);
         let advice = |refreshes, asked: Option<u64>| {
-            room_again(router, refreshes, asked.map(Duration::from_secs))
+            room_again(ROUTER, refreshes, asked.map(Duration::from_secs))
         };
         let just_asked = advice(true, Some(0));
         assert!(just_asked.contains("it has 5m 0s to send it"), "{just_asked}");

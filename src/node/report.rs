@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use mcc_bgp::bmp::StationStatus;
 use mcc_bgp::mrt::RecorderStatus;
 use mcc_bgp::speaker::{
-    DynamicStatus, NeighborDetail, NeighborStatus, SavingFailure, SpeakerStatus,
+    DynamicStatus, NeighborDetail, NeighborStatus, SavingFailure, SavingStatus, SpeakerStatus,
 };
 use mcc_cache::CacheStatus;
 use mcc_cache::store::{DamageFound, DriveState, DriveStatus, Offline, Opening};
@@ -49,27 +49,33 @@ pub(super) fn warnings(view: &View) -> Vec<String> {
     });
     let short = shortages(view, &cache).into_iter();
     let short = short.map(|shortage| format!("{}: {}", shortage.what, shortage.advice));
-    let saving = view.speaker.status().saving.failing;
-    let saving = saving.map(|failing| {
-        let Part { detail, advice, .. } = saving_part(&failing);
-        format!("{detail}: {}", advice.unwrap_or_default())
-    });
+    let saving = view.speaker.status().saving;
+    let saving = saving_parts(&saving)
+        .map(|Part { detail, advice, .. }| format!("{detail}: {}", advice.unwrap_or_default()));
+    let saving = saving.collect::<Vec<_>>();
     drives.iter().filter_map(drive_trouble).chain(damaged).chain(short).chain(saving).collect()
 }
 
 /// What is wrong where the footprint is saved.
-fn saving_part(SavingFailure { file, error, since_seconds }: &SavingFailure) -> Part {
-    Part {
+fn saving_parts(saving: &SavingStatus) -> impl Iterator<Item = Part> {
+    let part = |failure: &SavingFailure, what: &str, advice: &str| Part {
         name: "saved footprint".to_owned(),
         state: PartState::Warning,
-        since_seconds: Some(*since_seconds),
-        detail: format!("the footprint cannot be saved in {}: {error}", file.display()),
-        advice: Some(
-            "make room and let the node write there: after a restart it would begin with what was \
-             saved before"
-                .to_owned(),
-        ),
-    }
+        since_seconds: Some(failure.since_seconds),
+        detail: format!("{what} {}: {}", failure.file.display(), failure.error),
+        advice: Some(advice.to_owned()),
+    };
+    let failing = saving.failing.as_ref().map(|failing| {
+        let advice = "make room and let the node write there: after a restart it would begin with what \
+                      was saved before";
+        part(failing, "the footprint cannot be saved in", advice)
+    });
+    let unused = saving.unused.as_ref().map(|unused| {
+        let advice = "the node began without the footprint of its last run, and the next save replaces \
+                      the file: look whether the drive with it is sound";
+        part(unused, "the footprint of the last run is not used, from", advice)
+    });
+    failing.into_iter().chain(unused)
 }
 
 fn shortages(view: &View, cache: &CacheStatus) -> Vec<Shortage> {
@@ -262,7 +268,7 @@ fn parts(
     }));
     parts.extend(speaker.neighbors.iter().map(neighbor_part));
     parts.extend(footprint_parts(&footprint(speaker, link)));
-    parts.extend(speaker.saving.failing.as_ref().map(saving_part));
+    parts.extend(saving_parts(&speaker.saving));
     parts.extend(link.map(link_part));
     parts
 }

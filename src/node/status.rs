@@ -62,7 +62,7 @@ pub(crate) struct FootprintSummary {
     /// What it has and steers no client by.
     #[serde(default)]
     pub(crate) left_out: Option<LeftOut>,
-    /// Set while the control plane is not told, because too much has changed at once.
+    /// Set while the control plane is not told, because too much has changed within minutes.
     pub(crate) held: Option<HeldFootprint>,
     /// Prefixes that the control plane is not told of because they flap.
     #[serde(default)]
@@ -74,9 +74,7 @@ impl FootprintSummary {
     pub(crate) fn told_in_words(&self) -> String {
         let known = match (&self.generation, &self.held) {
             (None, _) => return "not advertised: no control plane is configured".to_owned(),
-            (Some(_), Some(_)) => {
-                return "held back: the control plane knows what was before".to_owned();
-            }
+            (Some(_), Some(_)) => return format!("held back: {}", self.known_while_held()),
             (Some(_), None) if self.acknowledged && self.damped == 0 => {
                 "all acknowledged by the control plane".to_owned()
             }
@@ -91,6 +89,15 @@ impl FootprintSummary {
         }
     }
 
+    /// What the control plane knows is neither what there is nor what there was: of a change that
+    /// comes in steps it has been told the first ones.
+    fn known_while_held(&self) -> String {
+        match self.advertised {
+            0 => "the control plane has not answered yet".to_owned(),
+            known => format!("the control plane knows {}", text::prefixes(known)),
+        }
+    }
+
     /// `998 prefixes, 255,488 addresses`
     pub(crate) fn size_in_words(&self) -> String {
         text::footprint(self.prefixes, self.addresses, self.ipv6_slash48s)
@@ -101,7 +108,7 @@ impl FootprintSummary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HeldFootprint {
     pub(crate) since_seconds: u64,
-    /// What the control plane was told before.
+    /// What it was up to five minutes before.
     pub(crate) before_prefixes: u64,
     pub(crate) before_addresses: u64,
     #[serde(default)]
@@ -114,7 +121,7 @@ impl HeldFootprint {
         let Self { before_prefixes, before_addresses, before_ipv6_slash48s, since_seconds } = *self;
         let before = text::footprint(before_prefixes, before_addresses, before_ipv6_slash48s);
         let (now_words, since) = (now.size_in_words(), text::duration(since_seconds));
-        let change = format!("from {before} to {now_words} at once, {since} ago");
+        let change = format!("from {before} to {now_words} within five minutes, held for {since}");
         if now.generation.is_none() {
             return (
                 format!("{change}; no control plane is configured that could be misled"),
@@ -123,7 +130,7 @@ impl HeldFootprint {
             );
         }
         (
-            format!("{change}; the control plane keeps what it knew"),
+            format!("{change}; {}", now.known_while_held()),
             "if the routers are right, `mcc footprint approve`; if not, mend them: it is told \
              again as soon as the footprint is back"
                 .to_owned(),
@@ -206,7 +213,11 @@ mod tests {
         );
         assert_eq!(
             told(&|footprint| footprint.held = Some(held)),
-            "held back: the control plane knows what was before"
+            "held back: the control plane knows 998 prefixes"
+        );
+        assert_eq!(
+            told(&|footprint| (footprint.held, footprint.advertised) = (Some(held), 0)),
+            "held back: the control plane has not answered yet"
         );
         assert_eq!(
             told(&|footprint| footprint.acknowledged = false),
@@ -215,12 +226,14 @@ mod tests {
         let alone = FootprintSummary { generation: None, ..advertised.clone() };
         assert_eq!(alone.told_in_words(), "not advertised: no control plane is configured");
 
-        let (what, advice) = held.in_words(&advertised);
-        assert!(what.ends_with("; the control plane keeps what it knew"), "{what}");
+        // It was told the first steps of the change, before the guard saw how far it goes.
+        let halfway = FootprintSummary { advertised: 3000, ..advertised.clone() };
+        let (what, advice) = held.in_words(&halfway);
+        assert!(what.ends_with("; the control plane knows 3,000 prefixes"), "{what}");
         assert!(advice.contains("`mcc footprint approve`"), "{advice}");
         let (what, advice) = held.in_words(&alone);
         let change = "from 5,000 prefixes, 1,280,000 addresses to 998 prefixes, 255,488 addresses \
-                      at once, 1m 1s ago; no control plane is configured that could be misled";
+                      within five minutes, held for 1m 1s; no control plane is configured that could be misled";
         assert_eq!(what, change);
         assert!(advice.contains("`mcc footprint approve`"), "{advice}");
     }

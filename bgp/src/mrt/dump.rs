@@ -119,7 +119,7 @@ impl TableDumpStream {
         let status = speaker.status();
         let asked = status.neighbors.iter().filter(|it| neighbor.is_none_or(|a| a == it.address));
         let peers = asked.map(|it| TablePeer {
-            bgp_id: it.negotiated.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |n| n.remote_id),
+            bgp_id: it.remote_id.unwrap_or(Ipv4Addr::UNSPECIFIED),
             address: it.address,
             asn: it.asn,
         });

@@ -57,9 +57,9 @@ impl Identity {
 #[derive(Debug, Clone)]
 pub struct AcceptPolicy {
     identity: Identity,
-    /// The rules are the defaults: the operator has written none.
-    is_default: bool,
-    /// Refuses everything if `is_default` and the neighbor is external (RFC 8212).
+    /// The operator has written none that keeps anything out.
+    lacks_rules: bool,
+    /// Refuses everything if `lacks_rules` and the neighbor is external (RFC 8212).
     ebgp_requires_rules: bool,
     communities: CommunityList,
     communities_all: CommunityList,
@@ -89,7 +89,7 @@ impl AcceptPolicy {
         let lists = rules.lists().map_err(PolicyError)?;
         Ok(Self {
             identity,
-            is_default: *rules == AcceptRules::default(),
+            lacks_rules: !rules.keep_something_out(),
             ebgp_requires_rules: false,
             communities: CommunityList::new(&lists.communities),
             communities_all: CommunityList::new(&lists.communities_all),
@@ -100,8 +100,8 @@ impl AcceptPolicy {
             as_path: lists.as_path,
             as_path_none: lists.as_path_none,
             max_as_path_length: rules.max_as_path_length,
-            ipv4_lengths: rules.min_length..=rules.max_length,
-            ipv6_lengths: rules.min_length_ipv6..=rules.max_length_ipv6,
+            ipv4_lengths: rules.ipv4_lengths(),
+            ipv6_lengths: rules.ipv6_lengths(),
             enforce_first_as: rules.enforce_first_as,
             allow_as_sets: rules.allow_as_sets,
             allow_bogon_asns: rules.allow_bogon_asns,
@@ -112,7 +112,7 @@ impl AcceptPolicy {
     }
 
     /// The same policy that refuses everything from an external neighbor if the operator has
-    /// written no rules for it, where `required` (RFC 8212 §2).
+    /// written no rule for it that keeps anything out, where `required` (RFC 8212 §2).
     #[must_use]
     pub fn requiring_ebgp_rules(self, required: bool) -> Self {
         Self { ebgp_requires_rules: required, ..self }
@@ -161,7 +161,7 @@ impl AcceptPolicy {
 
     fn refused_by_neighbor(&self) -> Option<Refusal> {
         let lacks_rules =
-            self.ebgp_requires_rules && self.is_default && self.identity.is_external();
+            self.ebgp_requires_rules && self.lacks_rules && self.identity.is_external();
         lacks_rules.then_some(Refusal::NoRules)
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Refusal {
-    /// An external neighbor without accept rules, under `ebgp_requires_rules` (RFC 8212).
+    /// An external neighbor without accept rules that keep anything out, under `ebgp_requires_rules` (RFC 8212).
     NoRules,
     /// Our AS number is in the path (RFC 4271 §9.1.2).
     AsLoop,
@@ -131,7 +131,9 @@ impl Refusal {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::NoRules => "the neighbor has no accept rules, and `ebgp_requires_rules` is set",
+            Self::NoRules => {
+                "the neighbor has no accept rule that keeps anything out, and `ebgp_requires_rules` is set"
+            }
             Self::AsLoop => "our own AS is in the path",
             Self::OwnOriginator => "it is our own route, reflected (ORIGINATOR_ID)",
             Self::ClusterLoop => "our own identifier is in the CLUSTER_LIST",

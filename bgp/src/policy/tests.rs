@@ -301,8 +301,17 @@ fn an_external_neighbor_needs_rules_where_they_are_required() {
         ("", EBGP, false, None),
         ("", IBGP, true, None),
         (tagged, EBGP, true, None),
-        // The default, in writing, is no rule.
-        (r#""max_length": 24"#, EBGP, true, Some("no_rules")),
+        // What would hold without being written is a rule where it is written.
+        (r#""max_length": 24"#, EBGP, true, None),
+        (r#""min_length_ipv6": 16"#, EBGP, true, None),
+        (r#""allow_bogon_asns": false"#, EBGP, true, Some("bogon_asn")),
+        (r#""origin_asns": [65200]"#, EBGP, true, None),
+        // What only lets more in is none.
+        (r#""allow_cgnat": true, "allow_bogons": true"#, EBGP, true, Some("no_rules")),
+        (r#""allow_default_route": true, "allow_as_sets": true"#, EBGP, true, Some("no_rules")),
+        (r#""allow_bogon_asns": true"#, EBGP, true, Some("no_rules")),
+        (r#""max_length": 32, "min_length": 0"#, EBGP, true, Some("no_rules")),
+        (r#""communities": []"#, EBGP, true, Some("no_rules")),
     ] {
         let policy = policy(json, identity).requiring_ebgp_rules(required);
         assert_eq!(refusal(&policy, "8.8.0.0/16", &attributes_of("65200")), expected, "{json}");

@@ -52,8 +52,13 @@ pub enum Event {
     Stop(StopReason),
     /// The connection of [`Action::Dial`] is there.
     Connected,
-    /// [`Action::Dial`] came to nothing; why.
-    DialFailed(String),
+    /// [`Action::Dial`] came to nothing.
+    DialFailed {
+        /// Why.
+        text: String,
+        /// What to do, where it is known better than from the words alone.
+        advice: Option<String>,
+    },
     /// The neighbor has dialled; answered by [`Action::Accept`] or [`Action::Refuse`].
     Incoming,
     /// A message came in.

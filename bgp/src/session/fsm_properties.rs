@@ -73,7 +73,7 @@ proptest! {
             let event = match kind {
                 0 | 1 => Some(Event::Start),
                 2 if dialling => { dialling = false; open[0] = true; Some(Event::Connected) }
-                3 if dialling => { dialling = false; Some(Event::DialFailed(String::new())) }
+                3 if dialling => { dialling = false; Some(Event::DialFailed { text: String::new(), advice: None }) }
                 4 | 5 => { incoming = true; Some(Event::Incoming) }
                 6 | 7 => Some(Event::Received(role, Message::Open(their_open(HIGH)))),
                 8 if accepted => Some(Event::Received(role, Message::Open(restarting_open()))),

@@ -267,7 +267,7 @@ fn table() -> Vec<Row> {
             events: &[(18, "TcpConnectionFails")],
             way: Way::Dials,
             happens: |f, role| match f.peer.state() {
-                Connect => f.feed(Event::DialFailed("refused".to_owned())),
+                Connect => f.feed(Event::DialFailed { text: "refused".to_owned(), advice: None }),
                 _ => f.feed(Event::Closed(role, "reset".to_owned())),
             },
             cells: [
@@ -509,7 +509,7 @@ fn reach(state: State, way: Way) -> Option<(Fixture, Role)> {
         }
         (Connect | Active, Way::HoldsBack) => connect(&mut f),
         (Active, Way::Dials | Way::BothDial | Way::Rests) => {
-            f.feed(Event::DialFailed("refused".to_owned()));
+            f.feed(Event::DialFailed { text: "refused".to_owned(), advice: None });
         }
         (Idle | Connect | Active, _) => {}
         (OpenSent | OpenConfirm | Established, _) => connect(&mut f),

@@ -156,7 +156,9 @@ impl Peer {
                 actions.push(Action::Close(Role::Dialled));
             }
             Event::Connected => {}
-            Event::DialFailed(text) => self.dial_failed(text, now, actions),
+            Event::DialFailed { text, advice } => {
+                self.dial_failed(SessionError { advice, ..SessionError::dial(text) }, now, actions);
+            }
             Event::Incoming => self.incoming(now, actions),
             Event::Received(role, message) => self.received(role, message, now, actions),
             Event::Malformed(role, error) => {
@@ -194,7 +196,7 @@ impl Peer {
                     DIAL_TIME.as_secs(),
                     self.settings.if_silent()
                 );
-                self.dial_failed(text, now, actions);
+                self.dial_failed(SessionError::dial(text), now, actions);
             }
             Dial::Off | Dial::At(_) | Dial::UnderWay { .. } => {}
         }
@@ -265,12 +267,12 @@ impl Peer {
         self.dial = Dial::Off;
     }
 
-    fn dial_failed(&mut self, text: String, now: Instant, actions: &mut Vec<Action>) {
+    fn dial_failed(&mut self, error: SessionError, now: Instant, actions: &mut Vec<Action>) {
         self.dial = Dial::Off;
         if self.connections().next().is_some() {
             return;
         }
-        actions.push(Action::Failed(SessionError::dial(text)));
+        actions.push(Action::Failed(error));
         // Not Idle: whoever cannot be dialled may still dial us.
         self.dial = Dial::At(now + self.backoff.next(&mut self.random));
     }

@@ -374,7 +374,7 @@ fn every_failure_waits_longer() {
 fn a_refused_dial_is_tried_again_and_incoming_connections_are_welcome() {
     let mut f = Fixture::new(|_| {});
     f.feed(Event::Start);
-    let failed = f.feed(Event::DialFailed("connection refused".to_owned()));
+    let failed = f.feed(Event::DialFailed { text: "connection refused".to_owned(), advice: None });
     assert_eq!(failed, ["failed: connection refused"]);
     assert_eq!(f.peer.state(), State::Active);
     assert_eq!(f.wait().1, ["dial"]);
@@ -408,7 +408,7 @@ fn a_session_that_lasted_ends_the_row_of_failures() {
     let mut f = Fixture::new(|_| {});
     f.feed(Event::Start);
     for _ in 0..5 {
-        f.feed(Event::DialFailed(String::new()));
+        f.feed(Event::DialFailed { text: String::new(), advice: None });
         f.wait();
     }
     f.feed(Event::Connected);

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::{MalformedMessage, SessionHistory};
+use super::history::{MalformedMessages, SessionHistory};
 use super::member::Member;
 use super::rib_task::{Changes, Request};
 use super::rules_of;
@@ -105,16 +105,17 @@ impl SpeakerHandle {
     ///
     /// # Errors
     /// Unknown neighbor.
-    pub fn malformed(
-        &self,
-        neighbor: Option<IpAddr>,
-    ) -> Result<Vec<Arc<MalformedMessage>>, CommandError> {
+    pub fn malformed(&self, neighbor: Option<IpAddr>) -> Result<MalformedMessages, CommandError> {
         if let Some(address) = neighbor {
             return Ok(self.member(address)?.board.history().malformed_messages());
         }
-        let mut all: Vec<_> =
-            self.sessions().flat_map(|session| session.history().malformed_messages()).collect();
-        all.sort_by_key(|message| message.at);
+        let mut all = MalformedMessages::default();
+        for session in self.sessions() {
+            let MalformedMessages { last, total } = session.history().malformed_messages();
+            all.last.extend(last);
+            all.total += total;
+        }
+        all.last.sort_by_key(|message| message.at);
         Ok(all)
     }
 

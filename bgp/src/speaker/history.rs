@@ -91,6 +91,15 @@ pub struct MalformedMessage {
     pub bytes: Bytes,
 }
 
+/// The malformed messages of one neighbor or of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MalformedMessages {
+    /// The last of each neighbor, 50 at most; oldest first.
+    pub last: Vec<Arc<MalformedMessage>>,
+    /// How many there were since the speaker started.
+    pub total: u64,
+}
+
 /// One thing that is wrong with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -123,6 +132,7 @@ pub(super) struct History {
     states: Ring<StateChange, STATES>,
     messages: Ring<MessageRecord, MESSAGES>,
     malformed: Ring<Arc<MalformedMessage>, MALFORMED>,
+    malformed_ever: u64,
 }
 
 impl History {
@@ -144,14 +154,15 @@ impl History {
 
     pub(super) fn malformed(&mut self, message: Arc<MalformedMessage>) {
         self.malformed.push(message);
+        self.malformed_ever = self.malformed_ever.saturating_add(1);
     }
 
     pub(super) fn of(&self, address: IpAddr) -> SessionHistory {
         SessionHistory { address, states: self.states.to_vec(), messages: self.messages.to_vec() }
     }
 
-    pub(super) fn malformed_messages(&self) -> Vec<Arc<MalformedMessage>> {
-        self.malformed.to_vec()
+    pub(super) fn malformed_messages(&self) -> MalformedMessages {
+        MalformedMessages { last: self.malformed.to_vec(), total: self.malformed_ever }
     }
 }
 
@@ -273,6 +284,20 @@ mod tests {
         let states = history.of(NEIGHBOR).states;
         assert_eq!((states.len(), states[0].reason.as_str()), (STATES, "7"));
         assert_eq!(states.last().unwrap().reason, (STATES + 6).to_string());
+    }
+
+    #[test]
+    fn of_malformed_messages_all_are_counted_and_the_last_are_remembered() {
+        let mut history = History::default();
+        let findings = vec![finding(Disposition::TreatAsWithdraw, 23)];
+        let update = Update { findings, ..Update::default() };
+        for length in 0..MALFORMED + 7 {
+            let message = MalformedMessage::of_update(NEIGHBOR, &vec![0xff; length], &update);
+            history.malformed(Arc::new(message.unwrap()));
+        }
+        let MalformedMessages { last, total } = history.malformed_messages();
+        assert_eq!((last.len(), total), (MALFORMED, (MALFORMED + 7) as u64));
+        assert_eq!(last[0].length, 7);
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::rib::{Rib, RibSummary};
 const INTERVAL: Duration = Duration::from_secs(15);
 /// longer by this for each prefix: a full table is written every two minutes at most.
 const PER_PREFIX: Duration = Duration::from_micros(100);
+/// How long is told that what the last run saved was not used.
+const TOLD_OF_UNUSED: Duration = Duration::from_secs(86_400);
 /// How long the last save may take when the node stops.
 const LAST_SAVE: Duration = Duration::from_secs(10);
 
@@ -50,9 +52,10 @@ pub(super) struct LastGoodTask {
 pub(super) struct SavingBoard {
     failures: AtomicU64,
     failing: ArcSwapOption<Failing>,
+    unused: ArcSwapOption<Failing>,
 }
 
-/// What every attempt since then has come to.
+/// What every attempt since then has come to, or the one to read the file.
 #[derive(Debug)]
 struct Failing {
     file: PathBuf,
@@ -67,9 +70,11 @@ pub struct SavingStatus {
     pub failures: u64,
     /// Set while the last attempt has failed.
     pub failing: Option<SavingFailure>,
+    /// Set for a day if the file of the last run could not be used: the node has begun as a new one.
+    pub unused: Option<SavingFailure>,
 }
 
-/// Why the footprint cannot be saved.
+/// Why the footprint cannot be saved, or what was saved cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SavingFailure {
     /// The file, which is the one of before if there is any.
@@ -96,15 +101,29 @@ impl SavingBoard {
         self.failing.swap(None).is_some()
     }
 
+    /// What the last run saved is not used.
+    fn is_unused(&self, file: &Path, error: &impl ToString) {
+        let (file, since, error) = (file.to_owned(), Instant::now(), error.to_string());
+        self.unused.store(Some(Arc::new(Failing { file, since, error })));
+    }
+
     pub(super) fn status(&self, now: Instant) -> SavingStatus {
-        let failing = self.failing.load();
+        let failure = |failing: &Arc<Failing>| failing.status(now);
+        let is_told = |unused: &SavingFailure| unused.since_seconds < TOLD_OF_UNUSED.as_secs();
         SavingStatus {
             failures: self.failures.load(Ordering::Relaxed),
-            failing: failing.as_ref().map(|failing| SavingFailure {
-                file: failing.file.clone(),
-                since_seconds: now.saturating_duration_since(failing.since).as_secs(),
-                error: failing.error.clone(),
-            }),
+            failing: self.failing.load().as_ref().map(failure),
+            unused: self.unused.load().as_ref().map(failure).filter(is_told),
+        }
+    }
+}
+
+impl Failing {
+    fn status(&self, now: Instant) -> SavingFailure {
+        SavingFailure {
+            file: self.file.clone(),
+            since_seconds: now.saturating_duration_since(self.since).as_secs(),
+            error: self.error.clone(),
         }
     }
 }
@@ -122,11 +141,11 @@ impl From<io::Error> for NotSaved {
     }
 }
 
-/// What was saved. A file that is missing is none to speak of; one that cannot be used is logged, and
-/// then the node begins as a new one does. IPv6 routes of a run that had IPv6 are left out if this one
+/// What was saved. A file that is missing is none to speak of; of one that cannot be used the log and
+/// the status tell, and then the node begins as a new one does. IPv6 routes of a run that had IPv6 are left out if this one
 /// has not: no router could ever send or withdraw them again.
-pub(super) fn read(path: &Path, ipv6: bool) -> Vec<SavedRoutes> {
-    let mut saved = read_all(path);
+pub(super) fn read(path: &Path, ipv6: bool, board: &SavingBoard) -> Vec<SavedRoutes> {
+    let mut saved = read_all(path, board);
     if !ipv6 {
         for routes in &mut saved {
             routes
@@ -141,19 +160,21 @@ fn is_ipv4(prefix: &IpNet) -> bool {
     matches!(prefix, IpNet::V4(_))
 }
 
-fn read_all(path: &Path) -> Vec<SavedRoutes> {
+fn read_all(path: &Path, board: &SavingBoard) -> Vec<SavedRoutes> {
     let file = match std::fs::read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
             let file = path.display();
             tracing::warn!(%file, %error, "cannot read the footprint of the last run");
+            board.is_unused(path, &error);
             return Vec::new();
         }
     };
     read_file(&file).unwrap_or_else(|error| {
         let file = path.display();
         tracing::warn!(%file, %error, "the footprint of the last run is not used");
+        board.is_unused(path, &error);
         Vec::new()
     })
 }
@@ -331,14 +352,29 @@ mod tests {
         let status = || board.saving.status(Instant::now());
         for attempt in 1..=2 {
             task.save_if_changed().await;
-            let SavingStatus { failures, failing } = status();
+            let SavingStatus { failures, failing, .. } = status();
             assert_eq!((failures, failing.unwrap().file), (attempt, path.clone()));
             assert!(!folder.path().join("footprint.new").exists());
         }
         std::fs::remove_dir(&path).unwrap();
         task.save_if_changed().await;
-        assert_eq!(status(), SavingStatus { failures: 2, failing: None });
+        assert_eq!(status(), SavingStatus { failures: 2, failing: None, unused: None });
         assert!(read_file(&std::fs::read(&path).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn of_a_file_that_cannot_be_used_the_status_tells_for_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("footprint.last-good");
+        let board = SavingBoard::default();
+        assert!(read(&path, false, &board).is_empty());
+        assert_eq!(board.status(Instant::now()).unused, None, "there is none yet");
+        std::fs::write(&path, b"mccfoot2").unwrap();
+        assert!(read(&path, false, &board).is_empty());
+        let unused = board.status(Instant::now()).unused.unwrap();
+        assert_eq!((unused.file, unused.since_seconds), (path, 0));
+        assert!(unused.error.contains("it was not written to the end"), "{}", unused.error);
+        assert_eq!(board.status(Instant::now() + TOLD_OF_UNUSED).unused, None);
     }
 
     #[tokio::test]

@@ -58,7 +58,9 @@ use tokio_util::task::TaskTracker;
 
 use dynamic::{ARRIVALS, DynamicTask, LINGER, Range, Running};
 pub use handle::{CommandError, FootprintSubscription, FootprintUpdate, SpeakerHandle, Stopped};
-pub use history::{Fault, MalformedMessage, MessageRecord, SessionHistory, StateChange};
+pub use history::{
+    Fault, MalformedMessage, MalformedMessages, MessageRecord, SessionHistory, StateChange,
+};
 use last_good::{LastGoodTask, SavingBoard};
 pub use last_good::{SavingFailure, SavingStatus};
 use listener::Listener;
@@ -152,9 +154,7 @@ pub enum StartError {
         source: PolicyError,
     },
     /// An address cannot be listened on.
-    #[error(
-        "bgp.listen: cannot listen on {address} (a port below 1024 needs CAP_NET_BIND_SERVICE; `ss -ltnp` shows who has it)"
-    )]
+    #[error("bgp.listen: cannot listen on {address}{}", socket::listen_advice(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -222,7 +222,9 @@ impl Speaker {
         let ranges: Vec<_> = settings.dynamic.into_iter().map(Range::new).collect();
         let keep = settings.last_good_time;
         let saved = settings.last_good.as_deref().filter(|_| !keep.is_zero());
-        let saved = saved.map(|file| last_good::read(file, settings.ipv6)).unwrap_or_default();
+        let saving = SavingBoard::default();
+        let read = |file| last_good::read(file, settings.ipv6, &saving);
+        let saved = saved.map(read).unwrap_or_default();
         let mut returning = last_good::dynamic_neighbors(&saved, &settings.neighbors, &ranges);
         returning.truncate(usize::from(u16::MAX) - rules.len());
         for (neighbor, prefix) in &returning {
@@ -240,7 +242,7 @@ impl Speaker {
             ranges,
             rib: ArcSwap::from_pointee(restored.clone()),
             unknown_connections: AtomicU64::new(0),
-            saving: SavingBoard::default(),
+            saving,
         });
         let tap = Tap::new();
         let (stop, stop_accepting) = (CancellationToken::new(), CancellationToken::new());

@@ -164,8 +164,8 @@ impl RibTask {
                 prefixes = now.prefixes(),
                 addresses = now.addresses(),
                 ipv6_slash48s = now.ipv6_slash48s(),
-                "the footprint has changed too much at once: the control plane is not told before \
-                 `mcc footprint approve`"
+                "the footprint has changed too much within minutes: the control plane is told no more of \
+                 it before `mcc footprint approve`"
             ),
             Some(ExportVerdict::Released) => {
                 tracing::warn!("the footprint is back within its bound: the control plane is told");

@@ -277,8 +277,9 @@ impl SessionTask {
                 self.tell(Event::Connected, now);
             }
             Err(error) => {
-                let why = socket::dial_error(&self.setup.dial, &error);
-                self.tell(Event::DialFailed(why), now);
+                let text = socket::dial_error(&self.setup.dial, &error);
+                let advice = socket::dial_advice(&error).map(str::to_owned);
+                self.tell(Event::DialFailed { text, advice }, now);
             }
         }
     }
@@ -393,6 +394,7 @@ impl SessionTask {
                 let link = self.dialled.as_mut().or(self.accepted.as_mut());
                 self.snapshot.established =
                     link.map(|link| link.established(Arc::clone(&negotiated)));
+                self.snapshot.remote_id = Some(negotiated.remote_id);
                 self.snapshot.negotiated = Some(negotiated);
                 self.snapshot.dial_error = None;
                 self.snapshot.shut_down_by_router = None;

@@ -148,6 +148,31 @@ pub(super) fn dial_error(dial: &DialSettings, error: &io::Error) -> String {
     }
 }
 
+/// What to do about a failed dial, where it is this node that has to be looked at.
+pub(super) fn dial_advice(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => Some(
+            "`source` of the neighbor, or without it the one address of `bgp.listen`, must be an \
+             address of this node: `ip address` lists them",
+        ),
+        _ => None,
+    }
+}
+
+/// What to do where an address cannot be listened on, in brackets; nothing where that is not known.
+pub(super) fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
+        }
+        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows who has it)",
+        io::ErrorKind::AddrNotAvailable => {
+            " (this node does not have that address: `ip address` lists those that it has)"
+        }
+        _ => "",
+    }
+}
+
 /// What the system says, without the number of the error, which tells an operator nothing.
 pub(super) fn without_number(error: &io::Error) -> String {
     let mut text = error.to_string();
@@ -190,6 +215,23 @@ mod tests {
         ] {
             let words = dial_error(&dial, &io::Error::from_raw_os_error(number));
             assert!(words.contains(text) && !words.contains("os error"), "{words}");
+        }
+    }
+
+    #[test]
+    fn each_error_has_its_own_way_out() {
+        for (number, dial, listen) in [
+            (libc::EADDRNOTAVAIL, Some("`source` of the neighbor"), "does not have that address"),
+            (libc::EADDRINUSE, None, "`ss -ltnp`"),
+            (libc::EACCES, None, "CAP_NET_BIND_SERVICE"),
+            (libc::ENOBUFS, None, ""),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            let advice = dial_advice(&error);
+            assert_eq!(advice.is_some(), dial.is_some(), "{advice:?}");
+            assert!(advice.unwrap_or_default().contains(dial.unwrap_or_default()), "{advice:?}");
+            let advice = listen_advice(&error);
+            assert_eq!((advice.is_empty(), advice.contains(listen)), (listen.is_empty(), true));
         }
     }
 

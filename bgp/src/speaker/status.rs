@@ -57,6 +57,8 @@ pub struct NeighborStatus {
     pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
+    /// The node waits for the router to connect, instead of connecting too.
+    pub passive: bool,
     /// As RFC 4271 names it.
     pub state: State,
     /// Seconds since it became Established; `null` in every other state.
@@ -108,6 +110,8 @@ pub struct NeighborStatus {
     pub messages_received: u64,
     /// Messages by type and direction, since the speaker started.
     pub messages: MessageCounts,
+    /// The router's BGP identifier in this session or the last one; `null` before the first.
+    pub remote_id: Option<Ipv4Addr>,
     /// UPDATEs whose routes were treated as withdrawn (RFC 7606).
     pub updates_treated_as_withdraw: u64,
     /// UPDATEs of which an attribute was discarded (RFC 7606).
@@ -278,7 +282,7 @@ impl From<Totals> for FootprintStatus {
 pub struct HeldStatus {
     /// How long.
     pub since_seconds: u64,
-    /// What the control plane was told before.
+    /// What it was up to five minutes before. The control plane may have been told more of the change.
     pub before: Totals,
 }
 
@@ -292,6 +296,8 @@ pub(super) struct SessionSnapshot {
     pub(super) retries_at: Option<Instant>,
     pub(super) flaps: u64,
     pub(super) negotiated: Option<Arc<Negotiated>>,
+    /// Of the session that is up, or was the last.
+    pub(super) remote_id: Option<Ipv4Addr>,
     /// Of the session that is up.
     pub(super) established: Option<Arc<EstablishedSession>>,
     pub(super) last_error: Option<LastError>,
@@ -309,6 +315,7 @@ impl SessionSnapshot {
             retries_at: None,
             flaps: 0,
             negotiated: None,
+            remote_id: None,
             established: None,
             last_error: None,
             dial_error: None,
@@ -467,6 +474,7 @@ impl SessionBoard {
             retries_at,
             flaps,
             negotiated,
+            remote_id,
             last_error,
             dial_error,
             shut_down_by_router,
@@ -484,6 +492,7 @@ impl SessionBoard {
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
             dynamic: self.range,
             description: neighbor.description.clone(),
+            passive: neighbor.passive,
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,
@@ -508,6 +517,7 @@ impl SessionBoard {
             negotiated: negotiated.as_deref().cloned(),
             messages_received: messages.received.total(),
             messages,
+            remote_id,
             updates_treated_as_withdraw: self.treated_as_withdraw.load(Ordering::Relaxed),
             updates_with_discarded_attributes: self.discarded_attributes.load(Ordering::Relaxed),
             malformed_resets: self.malformed_resets.load(Ordering::Relaxed),

@@ -8,16 +8,16 @@ use crate::{ImpossibleValue, keys};
 /// All of them. `lists` has every entry of `rules`, at the same position.
 pub(super) fn all(rules: &AcceptRules, lists: &AcceptLists) -> Vec<ImpossibleValue> {
     let mut all = Vec::new();
-    let (usual, v4, v6) = (AcceptRules::default(), 32, 128);
+    let (v4, v6) = (32, 128);
     let ipv4 = Lengths {
         keys: ["accept.min_length", "accept.max_length"],
-        bounds: (rules.min_length, rules.max_length),
-        usual: (usual.min_length, usual.max_length),
+        bounds: rules.ipv4_lengths().into_inner(),
+        min_is_written: rules.min_length.is_some(),
     };
     let ipv6 = Lengths {
         keys: ["accept.min_length_ipv6", "accept.max_length_ipv6"],
-        bounds: (rules.min_length_ipv6, rules.max_length_ipv6),
-        usual: (usual.min_length_ipv6, usual.max_length_ipv6),
+        bounds: rules.ipv6_lengths().into_inner(),
+        min_is_written: rules.min_length_ipv6.is_some(),
     };
     let wrong_lengths = [ipv4.wrong(v4), ipv6.wrong(v6)].concat();
     if wrong_lengths.is_empty() {
@@ -33,7 +33,7 @@ struct Lengths {
     /// Shortest, longest.
     keys: [&'static str; 2],
     bounds: (u8, u8),
-    usual: (u8, u8),
+    min_is_written: bool,
 }
 
 impl Lengths {
@@ -60,12 +60,12 @@ impl Lengths {
             .collect();
         if wrong.is_empty() && min > max {
             let name = |key: &'static str| key.trim_start_matches("accept.");
-            // The one that the operator has set, if the other is the default.
-            let (key, beside, found, accepted) = if min == self.usual.0 {
+            // One that the operator has written.
+            let (key, beside, found, accepted) = if self.min_is_written {
+                (min_key, max_key, min, format!("at most {max}, the `{}`", name(max_key)))
+            } else {
                 let accepted = format!("at least {min}, the `{}`", name(min_key));
                 (max_key, min_key, max, accepted)
-            } else {
-                (min_key, max_key, min, format!("at most {max}, the `{}`", name(max_key)))
             };
             wrong.push(ImpossibleValue {
                 key,

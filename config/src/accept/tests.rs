@@ -133,3 +133,14 @@ fn entries_for_ipv6_are_found() {
         ]
     );
 }
+
+/// The control plane writes rules down and hands them to nodes: what is not written stays so.
+#[test]
+fn what_the_operator_has_written_survives_the_way_over_the_control_plane() {
+    for (toml, keep_something_out) in [("", false), ("max_length = 24", true)] {
+        let rules: AcceptRules = toml::from_str(toml).unwrap();
+        let written = toml::to_string(&rules).unwrap();
+        let read: AcceptRules = toml::from_str(&written).unwrap();
+        assert_eq!((read.keep_something_out(), &read), (keep_something_out, &rules), "{written}");
+    }
+}

@@ -19,6 +19,8 @@ use crate::text;
 #[derive(Debug, Deserialize)]
 struct Errors {
     errors: Vec<Malformed>,
+    /// How many there were: the node keeps the last of each neighbor.
+    total: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,8 +56,8 @@ pub(super) async fn run(
     if common.json {
         print_json(&json)?;
     } else {
-        let Errors { errors } = Errors::deserialize(&json)?;
-        text::print(&match (errors.is_empty(), arguments.hex) {
+        let errors = Errors::deserialize(&json)?;
+        text::print(&match (errors.errors.is_empty(), arguments.hex) {
             (true, _) => "no malformed message has come since the start\n".to_owned(),
             (false, false) => render(&errors, Output::standard()),
             (false, true) => render_with_bytes(&errors, Output::standard())?,
@@ -101,9 +103,26 @@ fn treatment(disposition: &str) -> &str {
     }
 }
 
-fn render(errors: &[Malformed], output: Output) -> String {
+impl Errors {
+    /// Nobody is to take the last of them for all.
+    fn left_out(&self, output: Output) -> String {
+        let shown = self.errors.len() as u64;
+        if shown >= self.total {
+            return String::new();
+        }
+        let words = format!(
+            "These are the last {} of {} malformed messages since the start: of each router no more are \
+             kept.",
+            text::count(shown),
+            text::count(self.total)
+        );
+        indented(&words, 0, output)
+    }
+}
+
+fn render(errors: &Errors, output: Output) -> String {
     let mut rows = Rows::new(&["Time", "Neighbor", "Result", "~Prefixes", "~What"]);
-    for error in errors {
+    for error in &errors.errors {
         rows.push([
             text::time(error.at),
             error.neighbor.to_string(),
@@ -113,12 +132,12 @@ fn render(errors: &[Malformed], output: Output) -> String {
         ]);
     }
     let advice = "Whoever runs the router can find the fault with the bytes: `--hex` shows them.";
-    format!("{}\n{advice}\n", rows.render(output))
+    format!("{}\n{}{advice}\n", rows.render(output), errors.left_out(output))
 }
 
-fn render_with_bytes(errors: &[Malformed], output: Output) -> Result<String, std::fmt::Error> {
+fn render_with_bytes(errors: &Errors, output: Output) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    for (i, error) in errors.iter().enumerate() {
+    for (i, error) in errors.errors.iter().enumerate() {
         if i > 0 {
             out.push('\n');
         }
@@ -146,6 +165,10 @@ fn render_with_bytes(errors: &[Malformed], output: Output) -> Result<String, std
         if error.length > bytes.len() {
             writeln!(out, "  … {} bytes more", text::count((error.length - bytes.len()) as u64))?;
         }
+    }
+    let left_out = errors.left_out(output);
+    if !left_out.is_empty() {
+        write!(out, "\n{left_out}")?;
     }
     Ok(out)
 }
@@ -181,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    fn errors() -> Vec<Malformed> {
+    fn errors() -> Errors {
         let fault = json!({
             "disposition": "treat_as_withdraw", "attribute": "ORIGIN", "offset": 18,
             "reason": "the value is not 0, 1 or 2 (RFC 7606 §7.1)", "rule": "RFC 7606 §7.1",
@@ -194,8 +217,21 @@ mod tests {
             { "at": "2026-11-23T10:00:01Z", "neighbor": "192.0.2.1",
               "disposition": "session_reset", "faults": [], "prefixes": null,
               "example": null, "length": 5000, "hex": "ff" },
-        ]});
-        Errors::deserialize(json).unwrap().errors
+        ], "total": 2 });
+        Errors::deserialize(json).unwrap()
+    }
+
+    #[test]
+    fn the_last_of_many_are_not_taken_for_all() {
+        let mut errors = errors();
+        let words = "\nThese are the last 2 of 3,000 malformed messages since the start: ";
+        for total in [2, 3000] {
+            errors.total = total;
+            let bytes = render_with_bytes(&errors, Output::Pipe).unwrap();
+            for text in [render(&errors, Output::Pipe), bytes] {
+                assert_eq!(text.contains(words), total == 3000, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ fn render_timers(page: &mut Page, detail: &Detail) -> std::fmt::Result {
     if let (Some(interval), Some(left)) = (keepalive, keepalive_remaining) {
         timers.push(format!("keepalive every {interval} s, next in {left} s"));
     }
-    timers.extend(retry_remaining.map(|wait| format!("next attempt in {}", text::duration(wait))));
+    timers.extend(retry_remaining.and_then(|_| detail.neighbor.wait_in_words()));
     page.line("Timers", &timers.join("; "))
 }
 

@@ -156,7 +156,7 @@ impl Listed<'_> {
                 return Ok(Printed::NobodyReads);
             }
         }
-        Ok(text::print_page(&format!("{}\n", listing.end(any)))?)
+        Ok(text::print_page(&format!("{}\n", listing.end(any, None)?))?)
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) async fn run(
 pub(crate) fn render(routes: &[Value], output: Output) -> Result<String> {
     let mut listing = Listing::<Route>::table(output);
     let page: Vec<_> = routes.iter().map(to_raw_value).collect::<Result<_, _>>()?;
-    Ok(listing.page(&page)? + &listing.end(!routes.is_empty()))
+    Ok(listing.page(&page)? + &listing.end(!routes.is_empty(), None)?)
 }
 
 impl Row for Route {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn printed(mut listing: Listing<Route>, route: &Value) -> String {
-        listing.page(&[to_raw_value(route).unwrap()]).unwrap() + &listing.end(true)
+        listing.page(&[to_raw_value(route).unwrap()]).unwrap() + &listing.end(true, None).unwrap()
     }
 
     #[test]

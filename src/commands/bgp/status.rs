@@ -47,6 +47,8 @@ pub(super) struct Neighbor {
     /// The `[[bgp.dynamic]]` that it came by.
     pub(super) dynamic: Option<String>,
     pub(super) description: Option<String>,
+    #[serde(default)]
+    pub(super) passive: bool,
     pub(super) state: String,
     /// Since it came up, or has been down.
     pub(super) up_down_seconds: u64,
@@ -154,6 +156,17 @@ impl Neighbor {
         }
     }
 
+    /// What a neighbor without a session waits for.
+    pub(super) fn wait_in_words(&self) -> Option<String> {
+        let wait = self.retry_seconds.map(text::duration);
+        match (self.passive, self.state.as_str()) {
+            (false, _) => wait.map(|wait| format!("next attempt in {wait}")),
+            (true, "Idle") => wait.map(|wait| format!("lets the router in again in {wait}")),
+            (true, "Active") => Some("waits for the router to connect (`passive`)".to_owned()),
+            (true, _) => None,
+        }
+    }
+
     /// How near to `max_prefixes` the router is, or what it has beyond.
     pub(super) fn limit_in_words(&self) -> Option<String> {
         if self.discarded > 0 {
@@ -176,17 +189,16 @@ impl Neighbor {
             remarks.extend(before.map(|error| format!("before: {error}")));
         } else {
             remarks.extend(last_error);
-            remarks.extend(
-                self.retry_seconds.map(|wait| format!("next attempt in {}", text::duration(wait))),
-            );
+            remarks.extend(self.wait_in_words());
         }
         remarks.extend(self.stale_in_words());
         remarks.extend(self.limit_in_words());
         remarks.extend(self.advice.clone());
-        if self.malformed() > 0 {
+        let list = format!("`mcc bgp errors {}`", self.address);
+        let is_told = self.advice.as_ref().is_some_and(|advice| advice.contains(&list));
+        if self.malformed() > 0 && !is_told {
             let malformed = text::count(self.malformed());
-            let address = self.address;
-            remarks.push(format!("{malformed} malformed: `mcc bgp errors {address}` lists them"));
+            remarks.push(format!("{malformed} malformed: {list} shows the last ones"));
         }
         remarks
     }
@@ -274,6 +286,8 @@ pub(crate) fn render(json: &Value, output: Output) -> Result<String> {
     }
     for range in &status.dynamic {
         write!(out, "\n{}", indented(&range.in_words(), 0, output))?;
+        let remark = range.remark().unwrap_or_default();
+        out.push_str(&indented(&remark, 4, output));
     }
     write!(out, "\n{}", footprint_in_words(&status.footprint, output))?;
     out.push_str(&status.exports.render(output));
@@ -286,7 +300,7 @@ impl DynamicRange {
         let refused: Vec<_> = self.refused.iter().filter(|(_, count)| **count > 0).collect();
         let refused: Vec<_> =
             refused.iter().map(|(why, count)| format!("{} {why}", text::count(**count))).collect();
-        let Self { prefix, sessions, gone, max_sessions, .. } = self;
+        let Self { prefix, sessions, gone, max_sessions, refused: _ } = self;
         let mut words = format!("Routers in {prefix}: {sessions} of at most {max_sessions}");
         if *gone > 0 {
             words.push_str(&format!(", {gone} of them gone"));
@@ -294,16 +308,24 @@ impl DynamicRange {
         if !refused.is_empty() {
             words.push_str(&format!("; refused: {}", refused.join(", ")));
         }
-        if sessions >= max_sessions && self.refused.get("max_sessions").is_some_and(|n| *n > 0) {
-            words.push_str("\n    no further router is let in: raise `max_sessions`");
-            if *gone > 0 {
-                words.push_str(&format!(
-                    ", or wait: the {gone} that are gone keep their places for `stale_time` or the \
-                     rest after a failure"
-                ));
-            }
-        }
         words
+    }
+
+    /// Why no further router is let in, and who keeps the places, if routers were turned away.
+    fn remark(&self) -> Option<String> {
+        let Self { sessions, gone, max_sessions, refused, .. } = self;
+        let turned_away = refused.get("max_sessions").is_some_and(|n| *n > 0);
+        if sessions < max_sessions || !turned_away {
+            return None;
+        }
+        let mut words = "no further router is let in: raise `max_sessions`".to_owned();
+        if *gone > 0 {
+            words.push_str(&format!(
+                ", or wait: the {gone} that are gone keep their places for `stale_time` or the rest \
+                 after a failure"
+            ));
+        }
+        Some(words)
     }
 }
 
@@ -375,14 +397,14 @@ mod tests {
             "    1,000 routes of the lost session are kept as stale, for 4m 0s at most\n",
             "    0 % of `max_prefixes` (1,000) are there\n",
             "    it was ended on the router\n",
-            "    3 malformed: `mcc bgp errors 192.0.2.1` lists them\n",
+            "    3 malformed: `mcc bgp errors 192.0.2.1` shows the last ones\n",
             "\nRouters in 198.51.100.0/24: 3 of at most 100; refused: 2 asn\n",
-            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows what was \
-             before\n",
+            "\nFootprint: 998 prefixes, 255,488 addresses; held back: the control plane knows 998 \
+             prefixes\n",
             "    no client is steered by 2 prefixes of it: IPv6 is off\n",
             "    5 flap and are kept back until they are calm: `mcc footprint --damped`\n",
-            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses at once, 1m 1s ago; \
-             the control plane keeps what it knew\n    if the routers are right, `mcc footprint approve`",
+            "    from 5,000 prefixes, 1 address to 998 prefixes, 255,488 addresses within five \
+             minutes, held for 1m 1s; the control plane knows 998 prefixes\n    if the routers are right, `mcc footprint approve`",
         ] {
             assert!(text.contains(words), "no {words} in:\n{text}");
         }
@@ -394,21 +416,27 @@ mod tests {
 
     #[test]
     fn a_full_range_says_who_keeps_the_places() {
-        let range = |gone: u64, refused: u64| {
+        let shown = |gone: u64, refused: u64| {
             let range = json!({
                 "prefix": "198.51.100.0/24", "sessions": 3, "gone": gone, "max_sessions": 3,
                 "refused": { "max_sessions": refused }
             });
-            DynamicRange::deserialize(&range).unwrap().in_words()
+            let status = json!({
+                "router_id": "192.0.2.10", "neighbors": [], "dynamic": [range],
+                "footprint": FootprintSummary::default(),
+            });
+            let text = render(&status, Output::Pipe).unwrap();
+            let (_, of_range) = text.split_once("\n\n").unwrap();
+            of_range.split_once("\n\n").unwrap().0.to_owned()
         };
-        assert_eq!(range(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
+        assert_eq!(shown(0, 0), "Routers in 198.51.100.0/24: 3 of at most 3");
         assert_eq!(
-            range(0, 7),
+            shown(0, 7),
             "Routers in 198.51.100.0/24: 3 of at most 3; refused: 7 max_sessions\n    no further \
              router is let in: raise `max_sessions`"
         );
         assert_eq!(
-            range(2, 7),
+            shown(2, 7),
             "Routers in 198.51.100.0/24: 3 of at most 3, 2 of them gone; refused: 7 max_sessions\n    \
              no further router is let in: raise `max_sessions`, or wait: the 2 that are gone keep \
              their places for `stale_time` or the rest after a failure"
@@ -431,6 +459,24 @@ mod tests {
         });
         let mut neighbor = Neighbor::deserialize(&neighbor).unwrap();
         assert_eq!(neighbor.remarks(), ["90 % of `max_prefixes` (100) are there"]);
+        neighbor.near_limit = false;
+        neighbor.updates_treated_as_withdraw = 3000;
+        let malformed = "3,000 malformed: `mcc bgp errors 192.0.2.1` shows the last ones";
+        assert_eq!(neighbor.remarks(), [malformed]);
+        let advice = "3,000 UPDATEs were malformed, `mcc bgp errors 192.0.2.1` shows the last ones";
+        neighbor.advice = Some(advice.to_owned());
+        assert_eq!(neighbor.remarks(), [advice], "it is not told twice");
+        (neighbor.updates_treated_as_withdraw, neighbor.advice) = (0, None);
+        let mut wait = |passive, state: &str, retry_seconds| {
+            (neighbor.passive, neighbor.retry_seconds) = (passive, retry_seconds);
+            neighbor.state = state.to_owned();
+            neighbor.remarks().join("; ")
+        };
+        assert_eq!(wait(false, "Active", Some(5)), "next attempt in 5s");
+        let waits = "waits for the router to connect (`passive`)";
+        assert_eq!(wait(true, "Active", Some(5)), waits, "it does not dial then");
+        assert_eq!(wait(true, "Idle", Some(5)), "lets the router in again in 5s");
+        assert_eq!(wait(false, "Active", None), "");
         neighbor.discarded = 7;
         assert_eq!(neighbor.remarks(), ["7 routes over `max_prefixes` not taken"]);
         neighbor.discarded = DISCARDED_MOST;

@@ -13,7 +13,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use mcc_bgp::speaker::{CommandError, MalformedMessage, SessionHistory, Stopped, TapSubscription};
+use mcc_bgp::speaker::{
+    CommandError, MalformedMessage, MalformedMessages, SessionHistory, Stopped, TapSubscription,
+};
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
@@ -82,10 +84,12 @@ async fn errors(
     #[derive(Serialize)]
     struct Answer<'a> {
         errors: Vec<&'a MalformedMessage>,
+        /// How many there were since the start; `errors` has the last of each neighbor.
+        total: u64,
     }
     let Query(OfNeighbor { neighbor }) = query?;
-    let errors = view.speaker.malformed(neighbor)?;
-    let answer = Answer { errors: errors.iter().map(AsRef::as_ref).collect() };
+    let MalformedMessages { last, total } = view.speaker.malformed(neighbor)?;
+    let answer = Answer { errors: last.iter().map(AsRef::as_ref).collect(), total };
     Ok(Json(answer).into_response())
 }
 

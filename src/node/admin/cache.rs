@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::problem::Problem;
-use super::{PAGE, View};
+use super::{View, page};
 use crate::node::prefill::{self, PrefillOrder};
 use crate::node::verify::{self, VerifyOrder};
 
@@ -77,7 +77,7 @@ async fn objects(
         prefix,
         order: sort,
         after: after.map_err(|error| Problem::bad_request(format!("{error}")))?,
-        limit: limit.unwrap_or(PAGE).clamp(1, PAGE),
+        limit: page(limit)?,
     };
     let _turn = LISTINGS.acquire().await;
     Ok(Json(off_the_runtime(move || view.cache.list(&query)).await?))

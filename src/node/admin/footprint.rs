@@ -12,7 +12,7 @@ use mcc_bgp::rib;
 use serde::Deserialize;
 
 use super::problem::Problem;
-use super::{PAGE, View};
+use super::{View, page};
 
 pub(super) fn router() -> Router<Arc<View>> {
     Router::new()
@@ -36,7 +36,7 @@ async fn footprint(
     query: Result<Query<FootprintQuery>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Query(FootprintQuery { after, limit, inconsistent }) = query?;
-    let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let limit = page(limit)?;
     let query = rib::FootprintQuery { after, limit, inconsistent };
     Ok(Json(view.speaker.footprint(query).await?))
 }

@@ -23,6 +23,15 @@ use problem::Problem;
 /// The most routes or prefixes of one answer; `next` says where to go on.
 const PAGE: usize = 8_192;
 
+/// How many rows an answer may have. Nobody asks for none and means it.
+fn page(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit {
+        Some(0) => Err(Problem::bad_request("`limit` is 1 or more; without it a page is full")),
+        Some(limit) => Ok(limit.min(PAGE)),
+        None => Ok(PAGE),
+    }
+}
+
 /// Answers on `listener` until `stop`.
 pub(super) async fn serve(listener: TcpListener, view: Arc<View>, stop: CancellationToken) {
     let served =

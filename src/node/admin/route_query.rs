@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use mcc_bgp::rib::{RouteConditions, RouteFilter, RouteQuery, Verdict};
 use serde::Deserialize;
 
-use super::PAGE;
+use super::page;
 use super::problem::Problem;
 
 /// All that can be asked, each at most once. Conditions add up.
@@ -52,11 +52,19 @@ impl Routes {
                 "`{address}` is IPv6, which is off: `[node] ipv6 = true` switches it on"
             )));
         }
+        if let Some(prefix) = self.prefix
+            && prefix.trunc() != prefix
+        {
+            return Err(Problem::bad_request(format!(
+                "`{prefix}`: host bits are set; the prefix is {}",
+                prefix.trunc()
+            )));
+        }
         let filter = match (self.ip, self.prefix, self.longer) {
             (None, None, false) => RouteFilter::All,
             (Some(ip), None, false) => RouteFilter::LongestMatch(ip),
-            (None, Some(prefix), false) => RouteFilter::Exact(prefix.trunc()),
-            (None, Some(prefix), true) => RouteFilter::Longer(prefix.trunc()),
+            (None, Some(prefix), false) => RouteFilter::Exact(prefix),
+            (None, Some(prefix), true) => RouteFilter::Longer(prefix),
             (Some(_), Some(_), _) => {
                 return Err(Problem::bad_request("`ip` or `prefix`, not both"));
             }
@@ -66,7 +74,7 @@ impl Routes {
         Ok(RouteQuery {
             filter,
             neighbor: self.neighbor,
-            limit: self.limit.unwrap_or(PAGE).clamp(1, PAGE),
+            limit: page(self.limit)?,
             after: after.map_err(|error| unreadable(&error))?,
             conditions: self.conditions()?,
         })
@@ -144,6 +152,9 @@ mod tests {
             ("accepted=true&rejected=true", "does not go with"),
             ("accepted=true&reason=too_long", "does not go with"),
             ("longer=true", "`longer` goes with `prefix`"),
+            ("prefix=1.2.3.4/8", "host bits are set; the prefix is 1.0.0.0/8"),
+            ("prefix=1.2.3.4/8&longer=true", "`1.2.3.4/8`: host bits are set"),
+            ("limit=0", "`limit` is 1 or more"),
             ("after=x", "use what an earlier page gave"),
         ] {
             let (status, detail) = ask(query, false).unwrap_err();

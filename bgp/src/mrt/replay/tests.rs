@@ -158,7 +158,7 @@ fn a_router_of_a_range_is_judged_by_its_rules() {
     let range = |prefix: &str, asns: &[u32], min_length| {
         let mut range = DynamicNeighbors::new(prefix.parse().unwrap());
         range.asns = asns.iter().map(|&asn| Asn::new(asn).unwrap()).collect();
-        range.accept.min_length = min_length;
+        range.accept.min_length = Some(min_length);
         range
     };
     let judged = |dynamic: Vec<DynamicNeighbors>| {

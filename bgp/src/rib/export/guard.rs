@@ -42,7 +42,7 @@ const AWAY: usize = 4096;
 pub struct Held {
     /// Since when.
     pub since: Instant,
-    /// What subscribers were told.
+    /// The baseline. Subscribers may have been told the first steps of what came then.
     pub before: Totals,
 }
 
@@ -51,7 +51,7 @@ pub struct Held {
 pub enum Verdict {
     /// The change is beyond the bound: nothing is told from here on.
     Held {
-        /// What subscribers were told.
+        /// The baseline.
         before: Totals,
         /// What the footprint is.
         now: Totals,
