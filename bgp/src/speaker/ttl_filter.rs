@@ -205,7 +205,7 @@ mod tests {
     /// What the kernel would do with a segment from `source`.
     fn lets_through(program: &[Instruction], source: IpAddr, ttl: u8) -> bool {
         assert!(program.len() <= LONGEST_PROGRAM);
-        let mut header = vec![0; 40];
+        let mut header = [0_u8; 40];
         match source {
             IpAddr::V4(source) => {
                 header[8] = ttl;
