@@ -343,3 +343,22 @@ fn the_messages_without_content() {
     assert_eq!(Outgoing::Keepalive.encode(), message(4, &[]));
     assert_eq!(read(&message(4, &[]), &EXTERNAL), Ok(Message::Keepalive));
 }
+
+/// RFC 8092 §3: of equal large communities all but one are removed without a word.
+#[test]
+fn each_large_community_is_there_once() {
+    let community = |last: u32| [[1_u32, 2, last].map(u32::to_be_bytes).concat()].concat();
+    let read = |all: &[u32]| {
+        let value: Vec<u8> = all.iter().flat_map(|&last| community(last)).collect();
+        let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+        let attributes = [ORIGIN, AS_PATH, NEXT_HOP, &[0xd0, 32], &length, &value].concat();
+        let update = read_update(&update_message(&[], &attributes, PREFIX), &EXTERNAL).unwrap();
+        assert_eq!(update.findings, []);
+        let read = update.attributes.unwrap().decode();
+        read.large_communities.iter().map(|it| it.local2).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&[3, 3]), [3]);
+    assert_eq!(read(&[9, 1, 9, 4, 1, 9, 2]), [9, 1, 4, 2], "in the order in which they came");
+    let many: Vec<u32> = (0..200).rev().collect();
+    assert_eq!(read(&[&many[..], &many[..100]].concat()), many);
+}
