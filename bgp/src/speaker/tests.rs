@@ -560,7 +560,7 @@ fn a_session_that_rests_is_not_one_without_connection() {
     board.publish(snapshot.clone());
     assert_eq!(board.without_connection(now + seconds(1799)), None);
     assert_eq!(board.without_connection(now + seconds(1800)), Some(seconds(1800)));
-    snapshot.state = crate::session::State::OpenSent;
+    snapshot.state = State::OpenSent;
     board.publish(snapshot);
     assert_eq!(board.without_connection(now + seconds(1800)), None);
 }
