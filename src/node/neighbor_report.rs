@@ -163,6 +163,10 @@ fn down_advice(neighbor: &NeighborStatus) -> String {
     if let Some(advice) = error.and_then(|error| error.advice.clone()) {
         return advice;
     }
+    let direction = error.map(|error| error.direction);
+    if let (None | Some(Dial), Some(hops)) = (direction, neighbor.ttl_security) {
+        return unheard(hops);
+    }
     // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
     match error.map(|error| (error.direction, error.code, error.subcode)) {
         Some((Sent, Some(6), Some(1))) => {
@@ -185,9 +189,27 @@ fn down_advice(neighbor: &NeighborStatus) -> String {
     .to_owned()
 }
 
+/// What to do about a router of which nothing is heard, and which may be at most so many hops away.
+fn unheard(hops: u8) -> String {
+    let hops = match hops {
+        1 => "one hop".to_owned(),
+        hops => format!("{hops} hops"),
+    };
+    format!(
+        "check address, AS numbers, firewalls and password on both sides, and that the router has TTL \
+         security (GTSM) too and is at most {hops} away: else nothing of it is heard"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_router_that_has_to_be_near_may_be_unheard_for_its_ttl() {
+        assert!(unheard(1).ends_with("and is at most one hop away: else nothing of it is heard"));
+        assert!(unheard(3).contains("TTL security (GTSM) too and is at most 3 hops away"));
+    }
 
     /// A reset costs the routes for a while: nobody is to be told to do it while the router answers.
     #[test]

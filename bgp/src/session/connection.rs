@@ -270,11 +270,15 @@ impl Connection {
         }
         let notification = Notification::new(NotificationCode::HoldTimerExpired, 0);
         let waited = self.negotiated().and_then(|n| hold_time(n)).unwrap_or(OPEN_WAIT);
-        let mut detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let mut failure = Failure::sending(notification, Some(&detail));
         if self.negotiated().is_none() && settings.ttl_security {
-            detail.push_str("; a router without TTL security, or too far away, is not heard");
+            // Its listener may well answer with a TTL of 255 for all, as BIRD's does.
+            let advice = "does the router have TTL security (GTSM) for this session too, and is it no \
+                          more hops away than `ttl_security` says? Else nothing of it is heard";
+            failure.error.advice = Some(advice.to_owned());
         }
-        Some(Failure::sending(notification, Some(&detail)))
+        Some(failure)
     }
 
     /// Whether a KEEPALIVE is to be sent now; if so, the timer for the next one has been started.

@@ -57,6 +57,8 @@ pub struct NeighborStatus {
     pub dynamic: Option<IpNet>,
     /// The operator's remark.
     pub description: Option<String>,
+    /// How many hops it may be away (RFC 5082); `null`: any.
+    pub ttl_security: Option<u8>,
     /// As RFC 4271 names it.
     pub state: State,
     /// Seconds since it became Established; `null` in every other state.
@@ -484,6 +486,7 @@ impl SessionBoard {
             kind: if asn == local_asn { SessionKind::Ibgp } else { SessionKind::Ebgp },
             dynamic: self.range,
             description: neighbor.description.clone(),
+            ttl_security: neighbor.ttl_security,
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,

@@ -140,3 +140,22 @@ fn an_update_that_is_not_taken_is_ours_only_if_we_have_sent_one() {
     let words = advice(Some(restarting_open()));
     assert!(words.starts_with("it cannot read the End-of-RIB"), "{words}");
 }
+
+/// Its SYN/ACK may have come with a TTL of 255, and its OPEN does not.
+#[test]
+fn a_router_whose_open_does_not_come_may_lack_ttl_security() {
+    for ttl_security in [true, false] {
+        let mut f = Fixture::new(|settings| settings.ttl_security = ttl_security);
+        f.feed(Event::Start);
+        f.feed(Event::Connected);
+        f.now += Duration::from_secs(240);
+        let mut actions = Vec::new();
+        f.peer.handle_timeout(f.now, &mut actions);
+        let advice = actions.into_iter().find_map(|action| match action {
+            Action::Failed(error) => Some(error.advice),
+            _ => None,
+        });
+        let advice = advice.unwrap().unwrap_or_default();
+        assert_eq!(advice.contains("TTL security (GTSM)"), ttl_security, "{advice}");
+    }
+}
