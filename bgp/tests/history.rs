@@ -255,3 +255,56 @@ async fn what_is_no_message_is_kept_too() {
     assert_eq!(handle.status().neighbors[0].malformed_resets, 1);
     router.listen().await;
 }
+
+/// What comes before its time ends the session as an FSM error (RFC 6608). Nobody can say what is wrong
+/// in it, since nothing was agreed on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_before_its_time_is_unexpected_and_not_malformed() {
+    let end_of_rib = Outgoing::EndOfRib(Family::IPV4_UNICAST).encode();
+    let open = Outgoing::Open(Open {
+        asn: ASN,
+        hold_time: 90,
+        bgp_id: Ipv4Addr::new(10, 0, 0, 1),
+        capabilities: vec![Capability::FourOctetAs(ASN)],
+    })
+    .encode();
+    // With AS numbers of four octets, which nobody has agreed on, and cut off.
+    let (odd, cut) = (odd_update(), update_message(&[], &[0x40, 14, 9], &[]));
+    for (number, says, ended_in) in [
+        (32, end_of_rib.clone(), State::OpenSent),
+        (33, odd.clone(), State::OpenSent),
+        (34, cut.clone(), State::OpenSent),
+        (35, [&open[..], &end_of_rib].concat(), State::OpenConfirm),
+        (36, [&open[..], &odd].concat(), State::OpenConfirm),
+        (37, [&open[..], &cut].concat(), State::OpenConfirm),
+    ] {
+        let here = SocketAddr::from(([127, 0, 0, number], 0));
+        let listener = TcpListener::bind(here).await.unwrap();
+        let address = listener.local_addr().unwrap().ip();
+        let speaker = speaker(listener.local_addr().unwrap());
+        let handle = speaker.handle();
+        let mut tap = handle.tap(None).unwrap();
+        let mut router = OddRouter::accept(&listener).await;
+        router.say(&says).await;
+        let over = |what: &Observed| matches!(what, Observed::State { from, error: Some(_), .. } if *from == ended_in);
+        until(&mut tap, over).await;
+
+        let status = &handle.status().neighbors[0];
+        let error = &status.last_error.as_ref().unwrap().error;
+        let subcode = if ended_in == State::OpenSent { 1 } else { 2 };
+        assert_eq!((error.code, error.subcode), (Some(5), Some(subcode)), "{error}");
+        assert_eq!(handle.malformed(Some(address)).unwrap().total, 0);
+        assert_eq!(
+            (
+                status.updates_with_discarded_attributes,
+                status.updates_treated_as_withdraw,
+                status.malformed_resets
+            ),
+            (0, 0, 0)
+        );
+        let messages = &handle.history(Some(address)).unwrap()[0].messages;
+        let last = &messages[messages.len() - 1];
+        assert_eq!((last.direction, last.kind), (Direction::Sent, "NOTIFICATION"));
+        speaker.shutdown(None).await;
+    }
+}

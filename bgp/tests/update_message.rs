@@ -155,6 +155,43 @@ fn routes_of_both_kinds_in_one_update_have_each_their_next_hop() {
     assert_eq!(update.withdrawn.len(), 2);
 }
 
+/// RFC 4760 §3: beside `MP_REACH_NLRI` alone `NEXT_HOP` is ignored, whichever of the two is first.
+#[test]
+fn what_next_hop_says_counts_only_for_routes_outside_of_multiprotocol_attributes() {
+    let unspecified: &[u8] = &[0x40, 3, 4, 0, 0, 0, 0];
+    let group: &[u8] = &[0x40, 3, 4, 224, 0, 0, 1];
+    let ipv4: &[u8] = &[0x80, 14, 13, 0, 1, 1, 4, 192, 0, 2, 7, 0, 24, 203, 0, 113];
+    for (reach, prefix, hop) in
+        [(MP_REACH, "2001:db8::/32", "2001:db8::1"), (ipv4, "203.0.113.0/24", "192.0.2.7")]
+    {
+        for no_host in [unspecified, group] {
+            for attributes in [
+                [ORIGIN, AS_PATH, no_host, reach].concat(),
+                [reach, ORIGIN, no_host, AS_PATH].concat(),
+            ] {
+                let update =
+                    read_update(&update_message(&[], &attributes, &[]), &EXTERNAL).unwrap();
+                assert_eq!(update.findings, []);
+                assert_eq!(prefixes(&update.announced), [prefix]);
+                let next_hop = update.attributes.unwrap().decode().next_hop;
+                assert_eq!(next_hop, Some(hop.parse().unwrap()));
+
+                // The routes outside need one, and what is wrong is wrong for all.
+                let update =
+                    read_update(&update_message(&[], &attributes, PREFIX), &EXTERNAL).unwrap();
+                assert!(update.treated_as_withdraw());
+                assert_eq!(prefixes(&update.withdrawn), ["198.51.100.0/24", prefix]);
+            }
+        }
+        // It is malformed by its length (RFC 7606 §7.3) and by its flags (§3c), whatever it says.
+        for malformed in [&[0x40, 3, 3, 0, 0, 0][..], &[0xc0, 3, 4, 192, 0, 2, 1]] {
+            let attributes = [ORIGIN, AS_PATH, malformed, reach].concat();
+            let update = read_update(&update_message(&[], &attributes, &[]), &EXTERNAL).unwrap();
+            assert!(update.treated_as_withdraw(), "{malformed:?}");
+        }
+    }
+}
+
 #[test]
 fn next_hops_that_are_no_host_withdraw_their_routes() {
     let reach = |next_hop: &[u8]| {
@@ -305,4 +342,23 @@ fn route_refresh_and_its_length() {
 fn the_messages_without_content() {
     assert_eq!(Outgoing::Keepalive.encode(), message(4, &[]));
     assert_eq!(read(&message(4, &[]), &EXTERNAL), Ok(Message::Keepalive));
+}
+
+/// RFC 8092 §3: of equal large communities all but one are removed without a word.
+#[test]
+fn each_large_community_is_there_once() {
+    let community = |last: u32| [[1_u32, 2, last].map(u32::to_be_bytes).concat()].concat();
+    let read = |all: &[u32]| {
+        let value: Vec<u8> = all.iter().flat_map(|&last| community(last)).collect();
+        let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+        let attributes = [ORIGIN, AS_PATH, NEXT_HOP, &[0xd0, 32], &length, &value].concat();
+        let update = read_update(&update_message(&[], &attributes, PREFIX), &EXTERNAL).unwrap();
+        assert_eq!(update.findings, []);
+        let read = update.attributes.unwrap().decode();
+        read.large_communities.iter().map(|it| it.local2).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&[3, 3]), [3]);
+    assert_eq!(read(&[9, 1, 9, 4, 1, 9, 2]), [9, 1, 4, 2], "in the order in which they came");
+    let many: Vec<u32> = (0..200).rev().collect();
+    assert_eq!(read(&[&many[..], &many[..100]].concat()), many);
 }

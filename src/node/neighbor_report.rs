@@ -61,7 +61,10 @@ pub(super) fn advice(neighbor: &NeighborStatus) -> Option<String> {
                 + paths_count(neighbor),
         ),
         State::Established => None,
-        _ => Some(down_advice(neighbor.last_error.as_ref().map(|last| &last.error))),
+        _ => {
+            let error = neighbor.last_error.as_ref().map(|last| &last.error);
+            Some(down_advice(error, neighbor.ttl_security))
+        }
     }
 }
 
@@ -175,11 +178,15 @@ pub(super) fn neighbor_part(neighbor: &NeighborStatus) -> Part {
 
 /// What to do about a session that is down: what the router's own words ask for, else by what ended
 /// it.
-fn down_advice(error: Option<&SessionError>) -> String {
+fn down_advice(error: Option<&SessionError>, ttl_security: Option<u8>) -> String {
     use ErrorDirection::{Connection, Dial, Received, Sent};
 
     if let Some(advice) = error.and_then(|error| error.advice.clone()) {
         return advice;
+    }
+    let direction = error.map(|error| error.direction);
+    if let (None | Some(Dial), Some(hops)) = (direction, ttl_security) {
+        return unheard(hops);
     }
     // NOTIFICATION codes of RFC 4271 §4.5, subcodes of Cease of RFC 4486 §3.
     match error.map(|error| (error.direction, error.code, error.subcode)) {
@@ -207,6 +214,18 @@ fn down_advice(error: Option<&SessionError>) -> String {
     .to_owned()
 }
 
+/// What to do about a router of which nothing is heard, and which may be at most so many hops away.
+fn unheard(hops: u8) -> String {
+    let hops = match hops {
+        1 => "one hop".to_owned(),
+        hops => format!("{hops} hops"),
+    };
+    format!(
+        "check address, AS numbers, firewalls and password on both sides, and that the router has TTL \
+         security (GTSM) too and is at most {hops} away: else nothing of it is heard"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,9 +251,10 @@ mod tests {
     #[test]
     fn who_ended_a_session_is_who_is_looked_at() {
         let advice = |direction, code: Option<u8>, subcode| {
-            let (text, advice, communication) = (String::new(), None, None);
-            let error = SessionError { direction, code, subcode, text, advice, communication };
-            down_advice(Some(&error))
+            let (text, advice, communication, hard_reset) = (String::new(), None, None, false);
+            let error =
+                SessionError { direction, code, subcode, text, advice, communication, hard_reset };
+            down_advice(Some(&error), Some(1))
         };
         let reset = advice(ErrorDirection::Sent, Some(6), Some(4));
         assert!(reset.contains("an operator of this node has reset it"), "{reset}");
@@ -243,6 +263,12 @@ mod tests {
         for direction in [ErrorDirection::Received, ErrorDirection::Connection] {
             assert_eq!(advice(direction, Some(6), Some(4)), "look at the router's log");
         }
+    }
+
+    #[test]
+    fn a_router_that_has_to_be_near_may_be_unheard_for_its_ttl() {
+        assert!(unheard(1).ends_with("and is at most one hop away: else nothing of it is heard"));
+        assert!(unheard(3).contains("TTL security (GTSM) too and is at most 3 hops away"));
     }
 
     /// A reset costs the routes for a while: nobody is to be told to do it while the router answers.

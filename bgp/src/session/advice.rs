@@ -15,10 +15,8 @@ pub(super) fn advice(notification: &Notification) -> Option<String> {
             "it could not find the messages in the bytes: does something between the two change \
              them?"
         }
-        NotificationCode::UpdateMessage => {
-            "it cannot read the End-of-RIB, the only UPDATE that this node sends: \
-             `graceful_restart = false` leaves it out"
-        }
+        // What this node has sent says more: see `update_refused`.
+        NotificationCode::UpdateMessage => return None,
         NotificationCode::HoldTimerExpired => {
             "it heard nothing from this node for the hold time: look at the path between the two \
              (firewall, MTU, loss) and at the load of both"
@@ -35,6 +33,18 @@ pub(super) fn advice(notification: &Notification) -> Option<String> {
         NotificationCode::OpenMessage | NotificationCode::Unknown(_) => return None,
     };
     Some(fixed.to_owned())
+}
+
+/// The same of an UPDATE Message Error. `end_of_rib`: this node has sent that, the only UPDATE that
+/// it ever sends.
+pub(super) fn update_refused(end_of_rib: bool) -> String {
+    let fixed = if end_of_rib {
+        "it cannot read the End-of-RIB, the only UPDATE that this node sends: \
+         `graceful_restart = false` leaves it out"
+    } else {
+        "it minds an UPDATE, and this node has sent none on this connection: look at the router's log"
+    };
+    fixed.to_owned()
 }
 
 fn cease(reason: &Notification) -> Option<String> {
@@ -88,7 +98,7 @@ mod tests {
     /// Every code and subcode that has a name has advice.
     #[test]
     fn whatever_a_router_says_has_advice() {
-        for (code, subcodes) in [(1, 1..=3), (3, 1..=11), (4, 0..=0)].into_iter().chain([
+        for (code, subcodes) in [(1, 1..=3), (4, 0..=0)].into_iter().chain([
             (5, 0..=3),
             (6, 1..=8),
             (6, 10..=10),
@@ -121,7 +131,8 @@ mod tests {
         );
         assert_eq!(
             SessionError::sent(&shutdown.into_hard_reset(), None).to_string(),
-            "this node closed the session: Cease / Hard Reset: Cease / Administrative Shutdown (6/2)"
+            "this node closed the session: Cease / Hard Reset: Cease / Administrative Shutdown \
+             (6/9, in it 6/2)"
         );
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 
+use super::advice::update_refused;
 use super::backoff::jittered;
 use super::failure::Failure;
 use super::negotiation::{Negotiated, negotiate};
@@ -14,7 +15,7 @@ use super::open_advice::Opens;
 use super::settings::PeerSettings;
 use crate::wire::subcode::state_machine;
 use crate::wire::{
-    DecodeError, Message, MessageType, Notification, NotificationCode, Open, RouteRefresh,
+    DecodeError, Family, Message, MessageType, Notification, NotificationCode, Open, RouteRefresh,
     RouteRefreshKind, Update,
 };
 
@@ -122,6 +123,17 @@ impl Connection {
         }
     }
 
+    /// The families whose End-of-RIB we send once the session is established: a restarted router waits
+    /// for it before it chooses routes (RFC 4724 §4.1).
+    pub(super) fn end_of_rib_families(&self) -> &[Family] {
+        match &self.phase {
+            Phase::Established { negotiated, .. } if negotiated.graceful_restart.is_some() => {
+                &negotiated.families
+            }
+            _ => &[],
+        }
+    }
+
     /// Whether this is a session in which the neighbor keeps routes over a NOTIFICATION, and knows
     /// the one that says that it must not (RFC 8538).
     pub(super) fn keeps_routes_over_notifications(&self) -> bool {
@@ -144,9 +156,16 @@ impl Connection {
             (_, Message::Notification(notification)) => {
                 let mut failure = Failure::received(&notification);
                 let reason = notification.unwrapped();
-                if reason.code == NotificationCode::OpenMessage {
-                    let opens = self.opens(settings, self.received.as_ref());
-                    failure.error.advice = Some(opens.refused_by_router(&reason));
+                match reason.code {
+                    NotificationCode::OpenMessage => {
+                        let opens = self.opens(settings, self.received.as_ref());
+                        failure.error.advice = Some(opens.refused_by_router(&reason));
+                    }
+                    NotificationCode::UpdateMessage => {
+                        let sent = !self.end_of_rib_families().is_empty();
+                        failure.error.advice = Some(update_refused(sent));
+                    }
+                    _ => {}
                 }
                 Outcome::Failed(failure)
             }
@@ -251,11 +270,15 @@ impl Connection {
         }
         let notification = Notification::new(NotificationCode::HoldTimerExpired, 0);
         let waited = self.negotiated().and_then(|n| hold_time(n)).unwrap_or(OPEN_WAIT);
-        let mut detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let detail = format!("nothing came from the router for {} s", waited.as_secs());
+        let mut failure = Failure::sending(notification, Some(&detail));
         if self.negotiated().is_none() && settings.ttl_security {
-            detail.push_str("; a router without TTL security, or too far away, is not heard");
+            // Its listener may well answer with a TTL of 255 for all, as BIRD's does.
+            let advice = "does the router have TTL security (GTSM) for this session too, and is it no \
+                          more hops away than `ttl_security` says? Else nothing of it is heard";
+            failure.error.advice = Some(advice.to_owned());
         }
-        Some(Failure::sending(notification, Some(&detail)))
+        Some(failure)
     }
 
     /// Whether a KEEPALIVE is to be sent now; if so, the timer for the next one has been started.

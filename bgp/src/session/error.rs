@@ -31,6 +31,10 @@ pub struct SessionError {
     pub code: Option<u8>,
     /// NOTIFICATION error subcode, in the same way.
     pub subcode: Option<u8>,
+    /// It was a Hard Reset, Cease / 9 (RFC 8538 §3): code and subcode are those inside of it, if there
+    /// were any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard_reset: bool,
     /// The same in words.
     pub text: String,
     /// What it means here, and what to do; `None` where the text says it all.
@@ -60,6 +64,7 @@ impl SessionError {
             direction: ErrorDirection::Connection,
             code: None,
             subcode: None,
+            hard_reset: false,
             text,
             advice: None,
             communication: None,
@@ -85,6 +90,7 @@ impl SessionError {
             direction,
             code,
             subcode: Some(reason.subcode),
+            hard_reset: notification.is_hard_reset(),
             text,
             advice: None,
             communication: None,
@@ -104,7 +110,8 @@ impl SessionError {
     }
 
     /// Who closed the session, why, and the numbers: `the router closed the session: Cease /
-    /// Administrative Shutdown: maintenance (6/2)`.
+    /// Administrative Shutdown: maintenance (6/2)`; of a Hard Reset also what is inside of it: `(6/9,
+    /// in it 6/2)`.
     #[must_use]
     pub fn what_happened(&self) -> String {
         let who = match self.direction {
@@ -113,6 +120,16 @@ impl SessionError {
             ErrorDirection::Connection | ErrorDirection::Dial => "",
         };
         let numbers = match (self.code, self.subcode) {
+            (Some(code), Some(subcode)) if self.hard_reset => {
+                let cease = u8::from(NotificationCode::Cease);
+                let outer = (cease, cease::HARD_RESET);
+                let inner = if (code, subcode) == outer {
+                    String::new()
+                } else {
+                    format!(", in it {code}/{subcode}")
+                };
+                format!(" ({}/{}{inner})", outer.0, outer.1)
+            }
             (Some(code), Some(subcode)) => format!(" ({code}/{subcode})"),
             _ => String::new(),
         };
@@ -153,5 +170,25 @@ mod tests {
         let hard = SessionError::received(&shutdown.clone().into_hard_reset());
         assert_eq!(hard.communication.as_deref(), Some("until 04:00"));
         assert!(!SessionError::sent(&shutdown, None).is_by_routers_operator(), "it is ours");
+    }
+
+    /// RFC 8538 §3: both what it was sent as and what is inside.
+    #[test]
+    fn a_hard_reset_is_shown_with_what_is_inside() {
+        let json = |error: &SessionError| serde_json::to_value(error).unwrap();
+        let shutdown = Notification::administrative_shutdown(Some("bye!"));
+        let hard = SessionError::received(&shutdown.clone().into_hard_reset());
+        assert_eq!(
+            hard.what_happened(),
+            "the router closed the session: Cease / Hard Reset: Cease / Administrative Shutdown: \
+             bye! (6/9, in it 6/2)"
+        );
+        let shown = json(&hard);
+        assert_eq!((&shown["code"], &shown["subcode"]), (&6.into(), &2.into()));
+        assert_eq!(shown["hard_reset"], true);
+        let empty = Notification::new(NotificationCode::Cease, cease::HARD_RESET);
+        let empty = SessionError::received(&empty).what_happened();
+        assert_eq!(empty, "the router closed the session: Cease / Hard Reset (6/9)");
+        assert!(json(&SessionError::received(&shutdown)).get("hard_reset").is_none());
     }
 }

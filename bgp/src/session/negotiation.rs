@@ -46,7 +46,8 @@ pub struct Negotiated {
     pub graceful_restart: Option<GracefulRestart>,
     /// Families whose stale routes are kept for long (RFC 9494).
     pub long_lived: Vec<LongLived>,
-    /// What the neighbor's AS is to ours (RFC 9234 §4.2); `None` if we have no role.
+    /// What the neighbor's AS is to ours, as it says (RFC 9234 §4.2); `None` if it says nothing, or if
+    /// we have no role.
     pub remote_role: Option<BgpRole>,
     /// The capabilities of our OPEN.
     pub offered: Vec<ShownCapability>,
@@ -293,7 +294,7 @@ fn long_lived(sent: &Open, received: &Open, families: &[Family]) -> Vec<LongLive
     agreed.collect()
 }
 
-/// The neighbor's role, if we have sent one.
+/// The neighbor's role, if both have sent one.
 fn remote_role(
     settings: &PeerSettings,
     sent: &Open,
@@ -304,7 +305,6 @@ fn remote_role(
         return Ok(None);
     };
     role::of_neighbor(ours, settings.role_strict, received)
-        .map(Some)
         .map_err(|detail| refusal(subcode::ROLE_MISMATCH, Bytes::new(), detail))
 }
 

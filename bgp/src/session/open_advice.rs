@@ -21,6 +21,8 @@ enum Said {
     Role(BgpRole),
     /// A number that is no role, or several roles.
     Nonsense,
+    /// Role capabilities of another length than one octet, and no good one.
+    Malformed,
 }
 
 impl Said {
@@ -29,7 +31,10 @@ impl Said {
             Capability::Role(code) => Some(*code),
             _ => None,
         });
-        let Some(first) = codes.next() else { return Self::Nothing };
+        let Some(first) = codes.next() else {
+            let malformed = role::is_malformed_in(open);
+            return if malformed { Self::Malformed } else { Self::Nothing };
+        };
         match role::from_code(first) {
             Some(role) if codes.all(|code| code == first) => Self::Role(role),
             _ => Self::Nonsense,
@@ -55,10 +60,7 @@ impl Opens<'_> {
                  one than the router's own",
                 ours.bgp_id
             ),
-            subcode::UNSUPPORTED_OPTIONAL_PARAMETER => {
-                "it does not know capabilities (RFC 5492); the next attempt goes without them"
-                    .to_owned()
-            }
+            subcode::UNSUPPORTED_OPTIONAL_PARAMETER => self.parameters_refused_by_router(),
             subcode::AUTHENTICATION_FAILURE => {
                 "it wants the authentication of old BGP, which no one has any more: take it out \
                  there, and use `password` (TCP MD5) on both sides"
@@ -87,6 +89,12 @@ impl Opens<'_> {
                  this node",
                 theirs.asn
             ),
+            // Ours has nothing to do with it: none is no identifier (RFC 6286 §2.1).
+            (subcode::BAD_BGP_IDENTIFIER, theirs)
+                if theirs.is_none_or(|theirs| theirs.bgp_id.is_unspecified()) =>
+            {
+                "set an identifier (router ID) other than 0.0.0.0 on the router".to_owned()
+            }
             (subcode::BAD_BGP_IDENTIFIER, _) => format!(
                 "give the router an identifier (router ID) of its own, or this node another \
                  `bgp.router_id` than {}",
@@ -115,6 +123,24 @@ impl Opens<'_> {
                   whoever runs it"
                 .to_owned(),
         }
+    }
+
+    /// What a peer does next stands in [`Peer`](super::Peer): it goes without capabilities once.
+    fn parameters_refused_by_router(&self) -> String {
+        if self.ours.capabilities.is_empty() {
+            return "this OPEN had no optional parameters, so it minds something else: look at its \
+                    log; the next attempt goes with capabilities again"
+                .to_owned();
+        }
+        if self.settings.can_go_without_capabilities() {
+            return "it does not know capabilities (RFC 5492); the next attempt goes without them"
+                .to_owned();
+        }
+        format!(
+            "it does not know capabilities (RFC 5492), and without them this node cannot say that it \
+             is of AS {}: a `local_asn` below 65536 can be said; the next attempt is the same as this",
+            self.settings.local_asn
+        )
     }
 
     /// The role that our OPEN names.
@@ -164,6 +190,11 @@ impl Opens<'_> {
             ),
             Said::Nonsense => format!(
                 "this node says that it is {ours}: set the role {} on the router, and no other",
+                ours.of_neighbor()
+            ),
+            Said::Malformed => format!(
+                "this node says that it is {ours}: set the role {} on the router again, or \
+                 `role_strict = false` here, which takes a router with such a role as one without",
                 ours.of_neighbor()
             ),
         }
@@ -299,6 +330,39 @@ mod tests {
             assert!(advice.contains(by_us), "sent 2/{subcode}: {advice}");
             let nothing_known = Opens { theirs: None, ..opens };
             assert!(!nothing_known.refused_by_us(&reason).is_empty());
+        }
+    }
+
+    /// What the next attempt does is what the peer then does: see its tests.
+    #[test]
+    fn a_router_without_capabilities_is_told_of_with_the_next_attempt() {
+        let advice = |settings: &PeerSettings, with_capabilities: bool| {
+            let mut ours = settings.open(false);
+            if !with_capabilities {
+                ours.capabilities.clear();
+            }
+            let opens = Opens { settings, ours: &ours, theirs: None };
+            opens.refused_by_router(&open_error(4, &[]))
+        };
+        let first = advice(&settings(), true);
+        assert!(first.ends_with("the next attempt goes without them"), "{first}");
+        let second = advice(&settings(), false);
+        assert!(second.ends_with("the next attempt goes with capabilities again"), "{second}");
+        let large = PeerSettings { local_asn: 4_200_000_000, ..settings() };
+        let each = advice(&large, true);
+        assert!(each.contains("cannot say that it is of AS 4200000000"), "{each}");
+        assert!(each.ends_with("the next attempt is the same as this"), "{each}");
+    }
+
+    #[test]
+    fn an_identifier_of_zero_is_the_routers_matter_alone() {
+        let settings = settings();
+        let ours = settings.open(false);
+        let zero = their_open(Ipv4Addr::UNSPECIFIED);
+        for theirs in [None, Some(&zero)] {
+            let opens = Opens { settings: &settings, ours: &ours, theirs };
+            let advice = opens.refused_by_us(&open_error(3, &[]));
+            assert_eq!(advice, "set an identifier (router ID) other than 0.0.0.0 on the router");
         }
     }
 

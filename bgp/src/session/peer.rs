@@ -374,11 +374,9 @@ impl Peer {
         self.close_collided(role.other(), actions);
         self.abort_dial(actions);
         self.restarting = false;
-        // A restarted router waits for our marker before it chooses routes (RFC 4724 §4.1).
-        if negotiated.graceful_restart.is_some() {
-            let marker = |&family: &Family| Action::Send(role, Outgoing::EndOfRib(family));
-            actions.extend(negotiated.families.iter().map(marker));
-        }
+        let families = self.connection(role).map_or(&[][..], Connection::end_of_rib_families);
+        let marker = |&family: &Family| Action::Send(role, Outgoing::EndOfRib(family));
+        actions.extend(families.iter().map(marker));
         actions.push(Action::Up(negotiated));
     }
 
@@ -433,7 +431,7 @@ impl Peer {
         // Once: who refuses the OPEN without them as well has another reason.
         self.without_capabilities = failure.knows_no_capabilities
             && !self.without_capabilities
-            && u16::try_from(self.settings.local_asn).is_ok();
+            && self.settings.can_go_without_capabilities();
         let comeback = failure.comeback;
         self.drop_connection(role, failure, actions);
         if self.connections().next().is_some() {

@@ -84,6 +84,11 @@ impl PeerSettings {
         self.asn == self.local_asn
     }
 
+    /// Whether an OPEN without capabilities says who we are: it has two octets for our AS number.
+    pub(super) fn can_go_without_capabilities(&self) -> bool {
+        u16::try_from(self.local_asn).is_ok()
+    }
+
     /// What to look at when nothing at all comes from the neighbor.
     pub(super) fn if_silent(&self) -> &'static str {
         if self.ttl_security {

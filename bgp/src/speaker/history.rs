@@ -52,14 +52,14 @@ pub struct StateChange {
     pub reason: String,
 }
 
-/// A message that is not routine: anything but a KEEPALIVE and an UPDATE with routes.
+/// A message that is not routine: anything but a KEEPALIVE and, in a session, an UPDATE with routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MessageRecord {
     /// When.
     pub at: Timestamp,
     /// Which way it went.
     pub direction: Direction,
-    /// `OPEN`, `NOTIFICATION`, `ROUTE-REFRESH` or `End-of-RIB`.
+    /// `OPEN`, `NOTIFICATION`, `ROUTE-REFRESH`, `End-of-RIB`, or `UPDATE` for one before its time.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// What it says, in words.

@@ -36,6 +36,7 @@ mod tcp_md5;
 mod tcp_refused;
 #[cfg(test)]
 mod tests;
+mod ttl_filter;
 mod words;
 
 use std::collections::HashMap;
@@ -179,6 +180,18 @@ pub enum StartError {
     Password {
         /// Whose password; all of a prefix, if it is a dynamic one.
         neighbor: IpNet,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The kernel does not take the filter that keeps TTL security on a listener.
+    #[error(
+        "the `ttl_security` of {neighbors} BGP neighbors: the system takes no filter for so many on {address} (a larger `net.core.optmem_max` takes more; a [[bgp.dynamic]] prefix counts as one)"
+    )]
+    TtlFilter {
+        /// Where they would be listened for.
+        address: SocketAddr,
+        /// How many.
+        neighbors: usize,
         /// What the system says.
         source: io::Error,
     },
@@ -457,6 +470,9 @@ fn listen(settings: &SpeakerSettings) -> Result<Vec<TcpListener>, StartError> {
         socket::listen(address, &tcp).map_err(|error| match error {
             ListenError::Listen(source) => StartError::Listen { address, source },
             ListenError::Key(neighbor, source) => StartError::Password { neighbor, source },
+            ListenError::TtlFilter(neighbors, source) => {
+                StartError::TtlFilter { address, neighbors, source }
+            }
         })
     };
     settings.listen.iter().map(listen).collect()

@@ -20,8 +20,8 @@ use super::tap::{
 use super::words;
 use crate::session::{Negotiated, SessionError, State};
 use crate::wire::{
-    DecodeContext, DecodeError, Disposition, Frame, MAX_MESSAGE, Message, MessageType, Outgoing,
-    RouteRefresh, RouteRefreshKind,
+    DecodeContext, DecodeError, Disposition, Frame, MAX_MESSAGE, Message, MessageType,
+    NotificationCode, Outgoing, RouteRefresh, RouteRefreshKind,
 };
 
 /// Records what one session does.
@@ -39,6 +39,8 @@ pub(super) struct LinkRecorder {
     connection: ConnectionEnds,
     sent_open: Bytes,
     received_open: Bytes,
+    /// The session over it is established.
+    established: bool,
 }
 
 impl SessionRecorder {
@@ -56,7 +58,8 @@ impl SessionRecorder {
             remote: stream.peer_addr().unwrap_or(SocketAddr::new(self.neighbor.address, 0)),
         };
         let (sent_open, received_open) = (Bytes::new(), Bytes::new());
-        LinkRecorder { session: Arc::clone(self), connection, sent_open, received_open }
+        let session = Arc::clone(self);
+        LinkRecorder { session, connection, sent_open, received_open, established: false }
     }
 
     /// The state has changed: because of `error`, or in the way of things as `usual` says.
@@ -132,7 +135,12 @@ impl LinkRecorder {
         let remember = |kind, text| {
             self.session.message(Direction::Received, kind, text, bytes.len());
         };
+        // What is in such a message does not matter, and was not read as it was meant.
+        let unexpected = !self.has_place(frame.message_type());
         match decoded {
+            Ok(Message::Update(update)) if unexpected => {
+                remember("UPDATE", "before the session was established".to_owned());
+            }
             Ok(Message::Update(update)) => {
                 if let Some(family) = update.end_of_rib {
                     remember("End-of-RIB", family.to_string());
@@ -155,7 +163,20 @@ impl LinkRecorder {
             Ok(Message::RouteRefresh(refresh)) => {
                 remember("ROUTE-REFRESH", words::route_refresh(refresh));
             }
+            // A header is wrong in any state.
+            Err(error)
+                if unexpected && error.notification.code != NotificationCode::MessageHeader => {}
             Err(error) => self.malformed(bytes, error),
+        }
+    }
+
+    /// Whether the state has a place for messages of a type. One that has none ends the session with a
+    /// Finite State Machine Error (RFC 6608), which the history tells; it is not malformed.
+    fn has_place(&self, kind: MessageType) -> bool {
+        match kind {
+            MessageType::Open => !self.established,
+            MessageType::Update | MessageType::RouteRefresh => self.established,
+            MessageType::Notification | MessageType::Keepalive => true,
         }
     }
 
@@ -207,6 +228,7 @@ impl LinkRecorder {
         context: DecodeContext,
         negotiated: Arc<Negotiated>,
     ) -> Arc<EstablishedSession> {
+        self.established = true;
         Arc::new(EstablishedSession {
             at: Timestamp::now(),
             neighbor: self.session.neighbor,

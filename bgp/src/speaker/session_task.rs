@@ -419,7 +419,8 @@ impl SessionTask {
     /// before it ended.
     fn remember(&mut self, mut error: SessionError) {
         if error.direction == ErrorDirection::Dial
-            && let Some(hint) = RefusedSegments::now().since(self.refused_segments)
+            && let Some(hint) =
+                RefusedSegments::now().since(self.refused_segments, self.setup.dial.tcp.hops)
         {
             error.advice = Some(hint.to_owned());
         }
@@ -449,6 +450,10 @@ impl SessionTask {
         match state {
             State::Idle => "at rest",
             State::Connect => "dialling the router",
+            State::Active if self.setup.settings.ttl_security => {
+                "waiting for the router to connect; not heard is what comes from farther away than \
+                 `ttl_security` says, or from a router without it"
+            }
             State::Active => "waiting for the router to connect",
             State::OpenSent if self.accepted.is_some() => "the router connected; our OPEN is sent",
             State::OpenSent => "connected to the router; our OPEN is sent",

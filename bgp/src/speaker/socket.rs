@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::authentication::Authentication;
 use super::tcp_hops::{self, Hops};
+use super::ttl_filter;
 
 /// Connections that wait to be accepted: more than there are neighbors.
 const BACKLOG: i32 = 128;
@@ -58,6 +59,8 @@ pub(super) enum ListenError {
     Listen(io::Error),
     /// Of the password for these neighbors.
     Key(IpNet, io::Error),
+    /// Of the filter for neighbors with TTL security, which are so many.
+    TtlFilter(usize, io::Error),
 }
 
 /// Listens on `address` for the neighbors of `tcp`, whose connections must be as it says.
@@ -69,8 +72,11 @@ pub(super) fn listen(address: SocketAddr, tcp: &[TcpSettings]) -> Result<TcpList
         let applied = tcp.authentication.apply(&socket, tcp.neighbors);
         applied.map_err(|error| ListenError::Key(tcp.neighbors, error))?;
     }
+    let secure = here().filter(|tcp| tcp.hops.least_ttl().is_some()).count();
+    ttl_filter::attach(&socket, &here().collect::<Vec<_>>(), address.is_ipv4())
+        .map_err(|error| ListenError::TtlFilter(secure, error))?;
     let listen = || {
-        if here().any(|tcp| matches!(tcp.hops, Hops::Security(_))) {
+        if secure > 0 {
             tcp_hops::answer_with_the_longest(&socket, address.ip())?;
         }
         socket.set_reuse_address(true)?;
@@ -97,9 +103,13 @@ pub(super) async fn dial(settings: DialSettings) -> io::Result<TcpStream> {
     socket.connect(target).await
 }
 
-/// Sets up a connection that `neighbor` has dialled. It has inherited its key from the listener.
+/// Sets up a connection that `neighbor` has dialled. It has inherited its key from the listener, and
+/// the filter that kept off what came from too far away until now.
 pub(super) fn accepted(stream: &TcpStream, neighbor: IpAddr, hops: Hops) -> io::Result<()> {
-    hops.apply(&SockRef::from(stream), neighbor)
+    let socket = SockRef::from(stream);
+    hops.apply(&socket, neighbor)?;
+    ttl_filter::detach(&socket);
+    Ok(())
 }
 
 /// What a session wants of its connection, dialled or accepted.

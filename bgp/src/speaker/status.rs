@@ -59,6 +59,8 @@ pub struct NeighborStatus {
     pub description: Option<String>,
     /// The node waits for the router to connect, instead of connecting too.
     pub passive: bool,
+    /// How many hops it may be away (RFC 5082); `null`: any.
+    pub ttl_security: Option<u8>,
     /// As RFC 4271 names it.
     pub state: State,
     /// Seconds since it became Established; `null` in every other state.
@@ -493,6 +495,7 @@ impl SessionBoard {
             dynamic: self.range,
             description: neighbor.description.clone(),
             passive: neighbor.passive,
+            ttl_security: neighbor.ttl_security,
             state,
             uptime_seconds: (state == State::Established).then_some(state_seconds),
             state_seconds,

@@ -3,7 +3,8 @@
 //! Every router on the way takes one off the TTL (IPv6: the hop limit), and nobody can send more
 //! than 255. So a segment that arrives with 255 comes from next door, whatever its source address
 //! says. Linux drops what arrives with less than `IP_MINTTL` in silence: if only one side has the
-//! setting, neither hears anything from the other.
+//! setting, neither hears anything from the other. What a listener gets is the matter of
+//! [`ttl_filter`](super::ttl_filter).
 #![expect(unsafe_code, reason = "setsockopt with IP_MINTTL has no safe wrapper")]
 
 use std::io;
@@ -36,18 +37,24 @@ impl Hops {
         }
     }
 
+    /// The least TTL that a segment of the neighbor may come with; `None`: any.
+    pub(super) fn least_ttl(self) -> Option<u8> {
+        match self {
+            Self::System | Self::Multihop(_) => None,
+            // A direct neighbor's segments come with 255, those of the next hop with 254.
+            Self::Security(hops) => Some((LONGEST - hops).saturating_add(1)),
+        }
+    }
+
     /// Sets a socket up that talks to `neighbor`: before it connects, or right after it was
     /// accepted.
     pub(super) fn apply(self, socket: &Socket, neighbor: IpAddr) -> io::Result<()> {
         match self {
-            Self::System => Ok(()),
-            Self::Multihop(ttl) => send_with(socket, neighbor, ttl),
-            Self::Security(hops) => {
-                send_with(socket, neighbor, LONGEST)?;
-                // A direct neighbor's segments come with 255, those of the next hop with 254.
-                drop_below(socket, neighbor, (LONGEST - hops).saturating_add(1))
-            }
+            Self::System => {}
+            Self::Multihop(ttl) => send_with(socket, neighbor, ttl)?,
+            Self::Security(_) => send_with(socket, neighbor, LONGEST)?,
         }
+        self.least_ttl().map_or(Ok(()), |least| drop_below(socket, neighbor, least))
     }
 }
 

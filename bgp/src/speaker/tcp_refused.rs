@@ -1,7 +1,9 @@
-//! What the kernel tells of segments that it dropped because of their TCP MD5 signature.
+//! What the kernel tells of segments that it dropped because of their TCP MD5 signature or their TTL.
 //!
-//! Neither side of a connection hears of a wrong password. The counters are of the whole network
+//! Neither side of a connection hears of a wrong password, or of a router too far away. The counters are of the whole network
 //! namespace and name no neighbor, so that they only give a hint.
+
+use super::tcp_hops::Hops;
 
 /// Where Linux has the counters; a table of names over a table of numbers, for each protocol part.
 const COUNTERS: &str = "/proc/net/netstat";
@@ -15,6 +17,8 @@ pub(super) struct RefusedSegments {
     missing: u64,
     /// Signed, from an address without a password.
     unexpected: u64,
+    /// With a lower TTL than `ttl_security` takes.
+    from_afar: u64,
 }
 
 impl RefusedSegments {
@@ -37,16 +41,22 @@ impl RefusedSegments {
                 "TCPMD5Failure" => refused.wrong = number,
                 "TCPMD5NotFound" => refused.missing = number,
                 "TCPMD5Unexpected" => refused.unexpected = number,
+                "TCPMinTTLDrop" => refused.from_afar = number,
                 _ => {}
             }
         }
         refused
     }
 
-    /// What has come since `before`, in words. Without numbers, so that the same trouble gives the
-    /// same words.
-    pub(super) fn since(self, before: Self) -> Option<&'static str> {
-        if self.wrong > before.wrong {
+    /// What has come since `before`, in words for a neighbor that is to be as near as `hops` says.
+    /// Without numbers, so that the same trouble gives the same words.
+    pub(super) fn since(self, before: Self, hops: Hops) -> Option<&'static str> {
+        if self.from_afar > before.from_afar && hops.least_ttl().is_some() {
+            Some(
+                "segments with too low a TTL came in meanwhile: a router has no TTL security \
+                 (GTSM), or is more hops away than `ttl_security` says",
+            )
+        } else if self.wrong > before.wrong {
             Some("segments with a wrong TCP MD5 signature came in meanwhile: the passwords differ")
         } else if self.missing > before.missing {
             Some(
@@ -68,7 +78,7 @@ mod tests {
     use super::*;
 
     const NETSTAT: &str = "\
-TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure TCPSackShifted
+TcpExt: SyncookiesSent TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure TCPMinTTLDrop
 TcpExt: 7 3 2 1 9
 IpExt: InNoRoutes TCPMD5Failure
 IpExt: 0 100
@@ -77,7 +87,7 @@ IpExt: 0 100
     #[test]
     fn counters_are_found_by_name() {
         let refused = RefusedSegments::parse(NETSTAT);
-        assert_eq!(refused, RefusedSegments { wrong: 1, missing: 3, unexpected: 2 });
+        assert_eq!(refused, RefusedSegments { wrong: 1, missing: 3, unexpected: 2, from_afar: 9 });
         for other in ["", "TcpExt: TCPMD5Failure\n", "TcpExt:\nTcpExt: 1\n", "TcpExt: a\nTcpExt: ü"]
         {
             assert_eq!(RefusedSegments::parse(other), RefusedSegments::default(), "{other}");
@@ -86,11 +96,16 @@ IpExt: 0 100
 
     #[test]
     fn growth_is_told_in_words_and_without_growth_nothing() {
-        let before = RefusedSegments { wrong: 1, missing: 3, unexpected: 2 };
-        assert_eq!(before.since(before), None);
-        let hint = |now: RefusedSegments| now.since(before).unwrap_or_default();
+        let before = RefusedSegments { wrong: 1, missing: 3, unexpected: 2, from_afar: 9 };
+        assert_eq!(before.since(before, Hops::Security(1)), None);
+        let hint = |now: RefusedSegments| now.since(before, Hops::System).unwrap_or_default();
         assert!(hint(RefusedSegments { wrong: 2, ..before }).contains("passwords differ"));
         assert!(hint(RefusedSegments { missing: 4, ..before }).contains("has no password set"));
         assert!(hint(RefusedSegments { unexpected: 3, ..before }).contains("no password here"));
+        // A neighbor that may be anywhere has nothing to do with a TTL.
+        let from_afar = RefusedSegments { from_afar: 10, ..before };
+        assert_eq!(hint(from_afar), "");
+        let words = from_afar.since(before, Hops::Security(1)).unwrap_or_default();
+        assert!(words.contains("has no TTL security"), "{words}");
     }
 }

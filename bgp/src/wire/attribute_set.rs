@@ -3,6 +3,7 @@
 //! A full table has a quarter of a million different sets. Most are only stored and compared, so
 //! they travel as bytes, and [`AttributeSet::decode`] makes values of them for whoever looks.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,6 +25,10 @@ const INLINE: usize = 64;
 /// next hop of `MP_REACH_NLRI`, which is no part of the set, stands before the attributes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AttributeSet(SmallVec<[u8; INLINE]>);
+
+/// So many large communities are compared with each other faster than they are hashed. A message has
+/// room for thousands.
+const FEW: usize = 16;
 
 const FOUR_OCTET_AS: u8 = 1;
 const IPV4_NEXT_HOP: u8 = 2;
@@ -136,8 +141,7 @@ impl AttributeSet {
                     read.extended_communities = value.as_chunks().0.to_vec();
                 }
                 code::LARGE_COMMUNITY => {
-                    let communities = value.as_chunks::<12>().0.iter();
-                    read.large_communities = communities.map(large_community).collect();
+                    read.large_communities = large_communities(value.as_chunks().0);
                 }
                 code::IPV6_EXTENDED_COMMUNITIES => {
                     let communities = value.as_chunks().0.iter();
@@ -179,6 +183,23 @@ impl fmt::Debug for AttributeSet {
 /// The first four bytes.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     value.first_chunk().map(|&bytes| u32::from_be_bytes(bytes))
+}
+
+/// Each once (RFC 8092 §3), in the order in which they came.
+fn large_communities(all: &[[u8; 12]]) -> Vec<LargeCommunity> {
+    let mut distinct = Vec::with_capacity(all.len());
+    if all.len() <= FEW {
+        for community in all.iter().map(large_community) {
+            if !distinct.contains(&community) {
+                distinct.push(community);
+            }
+        }
+    } else {
+        let mut seen = HashSet::with_capacity(all.len());
+        let unseen = all.iter().filter(|&bytes| seen.insert(bytes));
+        distinct.extend(unseen.map(large_community));
+    }
+    distinct
 }
 
 fn large_community(bytes: &[u8; 12]) -> LargeCommunity {

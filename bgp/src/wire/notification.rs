@@ -206,10 +206,16 @@ impl Notification {
         (!text.is_empty()).then_some(text)
     }
 
+    /// Whether it is a Hard Reset (RFC 8538 §3), which may have another notification inside.
+    #[must_use]
+    pub fn is_hard_reset(&self) -> bool {
+        (self.code, self.subcode) == (NotificationCode::Cease, cease::HARD_RESET)
+    }
+
     /// The notification inside of a Hard Reset (RFC 8538 §3.1), else this one: the true reason.
     #[must_use]
     pub fn unwrapped(&self) -> Self {
-        if (self.code, self.subcode) != (NotificationCode::Cease, cease::HARD_RESET) {
+        if !self.is_hard_reset() {
             return self.clone();
         }
         match self.data.split_at_checked(2) {

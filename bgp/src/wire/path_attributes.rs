@@ -254,6 +254,19 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
+    /// There are no routes outside of the attributes. Those in `MP_REACH_NLRI` have their next hop in
+    /// there, and `NEXT_HOP` beside it is to be ignored (RFC 4760 §3): no address in it is wrong, and
+    /// one that is no host's, which some routers put there, is no part of the set. Flags and length
+    /// are no matter of what it says, and are judged all the same (RFC 7606 §3c, §7.3).
+    pub(super) fn ignore_next_hop(&mut self) {
+        if self.reach.is_some() {
+            self.faults.retain(|fault| {
+                (fault.finding.attribute, fault.subcode)
+                    != (Some(code::NEXT_HOP), subcode::INVALID_NEXT_HOP_ATTRIBUTE)
+            });
+        }
+    }
+
     /// The attribute that routes cannot be without and that is missing (RFC 4271 §6.3):
     /// `NEXT_HOP` only for routes outside of `MP_REACH_NLRI`.
     pub(super) fn missing(&self, has_classic_nlri: bool) -> Option<u8> {

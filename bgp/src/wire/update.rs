@@ -43,6 +43,9 @@ pub(super) fn decode(
     let withdrawn = classic_field(message, withdrawn_field, context, &mut update.findings)?;
     let mut block = Block::new(attribute_block);
     block.read_all(message, context)?;
+    if nlri_field.is_empty() {
+        block.ignore_next_hop();
+    }
     let announced = classic_field(message, nlri_field, context, &mut update.findings)?;
 
     withdrawn.append_to(&mut update.withdrawn);

@@ -42,8 +42,10 @@ pub(super) struct Plan {
     pub(super) ipv6: bool,
     /// Whether router and node know each other by their IPv6 addresses, and speak of IPv6 only.
     pub(super) over_ipv6: bool,
-    /// Whether both take only what comes from next door (RFC 5082).
+    /// TTL security (RFC 5082) for one hop, on the router.
     pub(super) ttl_security: bool,
+    /// TTL security for one hop, on the node.
+    pub(super) node_ttl_security: bool,
     /// Whether the node knows the router only by the prefix that it is in.
     pub(super) dynamic: bool,
     /// On the node.
@@ -94,6 +96,7 @@ impl Plan {
             ipv6: false,
             over_ipv6: false,
             ttl_security: false,
+            node_ttl_security: false,
             dynamic: false,
             max_prefixes: 200_000,
             max_prefixes_action: "restart",
@@ -113,7 +116,7 @@ impl Plan {
         };
         let password =
             self.node_password.map_or_else(String::new, |key| format!("password = \"{key}\"\n"));
-        let hops = if self.ttl_security { "ttl_security = 1\n" } else { "" };
+        let hops = if self.node_ttl_security { "ttl_security = 1\n" } else { "" };
         let (action, rest) = (self.max_prefixes_action, self.max_prefixes_rest);
         format!(
             "{who}local_asn = {node_asn}\nhold_time = {hold_time}\nmax_prefixes = {max_prefixes}\n\

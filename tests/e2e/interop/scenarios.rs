@@ -22,7 +22,7 @@ use Outcome::{Impossible, Passed, PassedBut};
 
 pub(super) type Scenario = (&'static str, fn(Make) -> Outcome);
 
-pub(super) const ALL: [Scenario; 25] = [
+pub(super) const ALL: [Scenario; 26] = [
     ("iBGP", ibgp),
     ("eBGP", ebgp),
     ("four-octet AS numbers", four_octet_as),
@@ -30,6 +30,7 @@ pub(super) const ALL: [Scenario; 25] = [
     ("TCP MD5, right password", md5_right),
     ("TCP MD5, wrong password: no session, and told why; another neighbor unharmed", md5_wrong),
     ("TTL security (GTSM)", ttl_security),
+    ("TTL security on the node only: not even the router's SYN is answered", ttl_too_low),
     ("router that the node knows by its prefix only (dynamic neighbor)", dynamic),
     ("only the router dials", node_passive),
     ("only the node dials", router_passive),
@@ -117,7 +118,22 @@ fn md5_wrong(make: Make) -> Outcome {
 }
 
 fn ttl_security(make: Make) -> Outcome {
-    learn(make, Plan { ttl_security: true, ..Plan::new() });
+    learn(make, Plan { ttl_security: true, node_ttl_security: true, ..Plan::new() });
+    Passed
+}
+
+/// The router sends with the TTL of its make, 64 or 1.
+fn ttl_too_low(make: Make) -> Outcome {
+    let plan = Plan { node_ttl_security: true, dials: Dials::Router, ..Plan::new() };
+    let stage = Stage::set(make, plan);
+    wait_for("SYN without an answer", || {
+        let waits = stage.router_dials_in_vain();
+        waits.then_some(()).ok_or_else(|| "the router has sent none".to_owned())
+    });
+    let neighbor = stage.wait_for("neighbor", |neighbor| neighbor["state"] == "Active");
+    assert_eq!(neighbor["messages_received"], 0, "{neighbor}");
+    let advice = neighbor["advice"].as_str().unwrap();
+    assert!(advice.contains("TTL security (GTSM)"), "{neighbor}");
     Passed
 }
 

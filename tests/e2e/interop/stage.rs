@@ -123,14 +123,25 @@ impl Stage {
 
     /// How many TCP connections the router has with the node.
     pub(super) fn connections(&self) -> usize {
+        self.sockets_towards_node("01")
+    }
+
+    /// Whether the router dials the node and has got no answer to its SYN.
+    pub(super) fn router_dials_in_vain(&self) -> bool {
+        self.sockets_towards_node("02") > 0
+    }
+
+    /// Those of the router, in a state of /proc/net/tcp: 01 is ESTABLISHED, 02 is `SYN_SENT`.
+    fn sockets_towards_node(&self, state: &str) -> usize {
         let node = match self.site.node.ip() {
             IpAddr::V4(address) => u32::from_le_bytes(address.octets()),
             IpAddr::V6(address) => panic!("no IPv4 address: {address}"),
         };
         let is_with_node = |line: &&str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // Number, local and remote address, state: 01 is ESTABLISHED.
-            matches!(words[..], [_, _, remote, "01", ..] if remote.starts_with(&format!("{node:08X}:")))
+            // Number, local and remote address, state.
+            matches!(words[..], [_, _, remote, its_state, ..]
+                if its_state == state && remote.starts_with(&format!("{node:08X}:")))
         };
         self.router.exec(&["cat", "/proc/net/tcp"]).unwrap().lines().filter(is_with_node).count()
     }

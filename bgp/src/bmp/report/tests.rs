@@ -93,6 +93,7 @@ fn down() -> Observed {
             subcode: None,
             text: String::new(),
             advice: None,
+            hard_reset: false,
             communication: None,
         }),
     }

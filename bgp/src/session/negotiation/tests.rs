@@ -148,6 +148,11 @@ fn roles() {
         let refusal = outcome(&customer, &wrong).unwrap_err().notification;
         assert_eq!((refusal.code, refusal.subcode), (NotificationCode::OpenMessage, 11));
     }
+    // What it does not say is not said for it.
+    let lenient = PeerSettings { role_strict: false, ..customer.clone() };
+    let unsaid = outcome(&lenient, &their_open(LOW)).unwrap();
+    assert_eq!(unsaid.remote_role, None);
+    assert!(!unsaid.capabilities().contains(&"role".to_owned()));
     // No role inside of one AS, and none if none is configured.
     let internal = PeerSettings { local_asn: 65100, ..customer.clone() };
     assert_eq!(outcome(&internal, &open(3)).unwrap().remote_role, None);

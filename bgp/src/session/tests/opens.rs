@@ -109,3 +109,53 @@ fn an_open_that_is_not_taken_comes_with_advice_about_both_opens() {
     let fits = advice(&mut f, mismatch());
     assert!(fits.contains("which fit"), "{fits}");
 }
+
+/// The only UPDATE of ours that a router can mind is the End-of-RIB.
+#[test]
+fn an_update_that_is_not_taken_is_ours_only_if_we_have_sent_one() {
+    let advice = |open: Option<Open>| {
+        let mut f = match open {
+            Some(open) => Fixture::established(open),
+            None => {
+                let mut f = Fixture::new(|_| ());
+                f.feed(Event::Start);
+                f.feed(Event::Connected);
+                f
+            }
+        };
+        let refused = Notification::new(NotificationCode::UpdateMessage, 1);
+        let mut actions = Vec::new();
+        let refused = Event::Received(Dialled, Message::Notification(refused));
+        f.peer.handle(refused, f.now, &mut actions);
+        let error = actions.into_iter().find_map(|action| match action {
+            Action::Failed(error) => error.advice,
+            _ => None,
+        });
+        error.unwrap()
+    };
+    for without in [None, Some(their_open(LOW))] {
+        let words = advice(without);
+        assert!(words.contains("has sent none"), "{words}");
+    }
+    let words = advice(Some(restarting_open()));
+    assert!(words.starts_with("it cannot read the End-of-RIB"), "{words}");
+}
+
+/// Its SYN/ACK may have come with a TTL of 255, and its OPEN does not.
+#[test]
+fn a_router_whose_open_does_not_come_may_lack_ttl_security() {
+    for ttl_security in [true, false] {
+        let mut f = Fixture::new(|settings| settings.ttl_security = ttl_security);
+        f.feed(Event::Start);
+        f.feed(Event::Connected);
+        f.now += Duration::from_secs(240);
+        let mut actions = Vec::new();
+        f.peer.handle_timeout(f.now, &mut actions);
+        let advice = actions.into_iter().find_map(|action| match action {
+            Action::Failed(error) => Some(error.advice),
+            _ => None,
+        });
+        let advice = advice.unwrap().unwrap_or_default();
+        assert_eq!(advice.contains("TTL security (GTSM)"), ttl_security, "{advice}");
+    }
+}

@@ -6,6 +6,7 @@ use mcc_config::Secret;
 use socket2::SockRef;
 
 use super::*;
+use crate::session::State;
 use crate::speaker::authentication::Authentication;
 use crate::speaker::tcp_hops::Hops;
 
@@ -85,6 +86,133 @@ fn ttl(stream: &TcpStream) -> u32 {
     }
 }
 
+fn set_ttl(stream: &TcpStream, ttl: u8) {
+    let socket = SockRef::from(stream);
+    match stream.local_addr().unwrap() {
+        SocketAddr::V4(_) => socket.set_ttl_v4(ttl.into()).unwrap(),
+        SocketAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()).unwrap(),
+    }
+}
+
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+/// RFC 5082 §3: who is far away and sends all that a session needs in its first flight gets nothing
+/// in. Loopback delivers at once, so what is dropped is dropped when the call returns.
+#[tokio::test]
+async fn ttl_security_holds_before_a_connection_is_accepted() {
+    for here in HERE {
+        let with = |hops| TcpSettings {
+            neighbors: here.into(),
+            authentication: Authentication::None,
+            hops,
+        };
+        let secure = with(Hops::Security(1));
+        let address = SocketAddr::from((here, 0));
+        let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+        let target = listener.local_addr().unwrap();
+        let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
+
+        // The SYN: who dials later, from next door, is there first.
+        let mut far = std::pin::pin!(dial(with(Hops::Multihop(64))));
+        assert!(poll_once(far.as_mut()).is_pending());
+        let near = dial(secure.clone()).await.unwrap();
+        let (_, from) = listener.accept().await.unwrap();
+        assert_eq!(from, near.local_addr().unwrap());
+
+        // What follows a SYN from next door.
+        let near = dial(secure.clone()).await.unwrap();
+        set_ttl(&near, 64);
+        near.try_write(b"OPEN").unwrap();
+        let (mut accepted, from) = listener.accept().await.unwrap();
+        assert_eq!(from, near.local_addr().unwrap());
+        socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
+        let mut bytes = [0; 4];
+        assert_eq!(accepted.try_read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        // It was the TTL alone: TCP sends the same again.
+        set_ttl(&near, 255);
+        accepted.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"OPEN");
+    }
+}
+
+/// The same from outside, beside a neighbor that may be anywhere, and with neighbors that come from a
+/// prefix.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_not_established_from_too_far_away() {
+    let secure = |address: IpAddr| Neighbor {
+        passive: true,
+        ttl_security: Some(1),
+        ..neighbor(SocketAddr::from((address, 179)))
+    };
+    let far_or_near = Neighbor { ttl_security: None, ..secure(IpAddr::from([127, 0, 1, 2])) };
+    let dynamic = DynamicNeighbors {
+        ttl_security: Some(1),
+        ..DynamicNeighbors::new("127.0.2.0/24".parse().unwrap())
+    };
+    let settings = SpeakerSettings {
+        listen: HERE.map(|here| SocketAddr::from((here, 0))).to_vec(),
+        neighbors: vec![secure(LOOPBACK), secure(HERE[1]), far_or_near],
+        dynamic: vec![dynamic],
+        ipv6: true,
+        ..SpeakerSettings::new(OURS)
+    };
+    let speaker = Speaker::start(settings).unwrap();
+    let handle = speaker.handle();
+    let state = |address: IpAddr| {
+        let neighbors = handle.status().neighbors;
+        neighbors.into_iter().find(|it| it.address == address).map(|it| it.state)
+    };
+    for (source, needs_it) in
+        [("127.0.0.1", true), ("::1", true), ("127.0.1.2", false), ("127.0.2.7", true)]
+    {
+        let source: IpAddr = source.parse().unwrap();
+        let target = speaker.local_addrs()[usize::from(source.is_ipv6())];
+        let tcp = |hops| TcpSettings {
+            neighbors: target.ip().into(),
+            authentication: Authentication::None,
+            hops,
+        };
+        let dial =
+            |hops| socket::dial(DialSettings { target, source: Some(source), tcp: tcp(hops) });
+        let mut far = std::pin::pin!(dial(Hops::Multihop(64)));
+        assert!(!needs_it || poll_once(far.as_mut()).is_pending(), "{source}");
+        // The handshake is done with a good TTL, and nothing else.
+        let mut router = dial(Hops::Multihop(if needs_it { 255 } else { 64 })).await.unwrap();
+        set_ttl(&router, 64);
+        let open = Open {
+            asn: ASN,
+            hold_time: 90,
+            bgp_id: Ipv4Addr::new(10, 0, 0, 1),
+            capabilities: vec![Capability::FourOctetAs(ASN)],
+        };
+        let mut flight = Outgoing::Open(open).encode().to_vec();
+        flight.extend_from_slice(&Outgoing::Keepalive.encode());
+        router.try_write(&flight).unwrap();
+        if needs_it {
+            let before = min_ttl_drops();
+            wait_for_min_ttl_drop(before).await;
+            assert_ne!(state(source), Some(State::Established), "{source}");
+            set_ttl(&router, 255);
+        }
+        // Its own OPEN and KEEPALIVE, which come for good ones only.
+        let established = async {
+            while state(source) != Some(State::Established) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), established).await.unwrap();
+        let mut message = [0; 19];
+        router.read_exact(&mut message).await.unwrap();
+        assert!(
+            !needs_it || poll_once(far.as_mut()).is_pending(),
+            "{source}: who is far away waits"
+        );
+    }
+    speaker.shutdown(None).await;
+}
+
 #[tokio::test]
 async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
     for here in HERE {
@@ -110,12 +238,12 @@ async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
         accepted.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"near");
 
-        // Only one side has it.
-        let (accepted, dialled) = tokio::join!(listener.accept(), dial(with(Hops::Multihop(254))));
+        // Only one side has it any more.
+        let (accepted, dialled) = tokio::join!(listener.accept(), dial(secure.clone()));
         let (mut accepted, from) = accepted.unwrap();
         socket::accepted(&accepted, from.ip(), Hops::Security(1)).unwrap();
         let dialled = dialled.unwrap();
-        assert_eq!(ttl(&dialled), 254);
+        set_ttl(&dialled, 254);
         let before = min_ttl_drops();
         dialled.try_write(b"far!").unwrap();
         wait_for_min_ttl_drop(before).await;
