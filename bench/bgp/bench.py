@@ -483,6 +483,8 @@ def neighbors_mode(args, sets, prefixes):
         added.append(now - before)
         before = now
         routers.append(router)
+    # Not before all are there: the questions take memory too, which is no part of the next neighbor's.
+    for neighbor in range(3):
         wait(lambda: receiver.get("/v1/bgp")["neighbors"][neighbor]["accepted"] == len(prefixes), "the whole table", 60)
         same_set(f"neighbor {neighbor + 1}", receiver.of_neighbor(f"127.0.9.{2 + neighbor}"), prefixes)
     same_set("the footprint", receiver.prefixes(), prefixes)
@@ -538,11 +540,18 @@ def bird_mode(args, sets, prefixes):
             before = receiver.cpu()
             began = time.time()
             router.announce()
-            # It holds back its last prefixes for up to three seconds.
-            wait(lambda: receiver.received() == len(prefixes), "the whole table", 300)
-            seconds = time.time() - began
-            receiver.settle()
-            results[kind.name].append((seconds, receiver.cpu() - before, receiver.memory()))
+            # To ask for the number of routes costs some receivers a walk over all. So: until nothing has
+            # come for longer than the three seconds that it holds back its last prefixes for.
+            last, changed = before, time.time()
+            while last == before or time.time() - changed < 4:
+                time.sleep(0.1)
+                now = receiver.cpu()
+                if now - last >= 0.01:
+                    last, changed = now, time.time()
+            seconds = changed - began
+            if receiver.received() != len(prefixes):
+                sys.exit(f"{kind.name}: not the whole table has come")
+            results[kind.name].append((seconds, last - before, receiver.memory()))
             if run == 0:
                 same_set(kind.name, receiver.prefixes(), prefixes)
             router.stop()

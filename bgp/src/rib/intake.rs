@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::adj_rib_in::Place;
 use super::attributes::{AttributesHash, AttributesId};
 use super::export::Why;
+use super::ipv4_prefixes::BeginOfSearch;
 use super::route::{Route, Seconds};
 use super::{NeighborId, Notice, Rib, SessionEvent};
 use crate::wire::{AttributeSet, Nlri, NlriList, Update};
@@ -50,23 +51,23 @@ impl Rib {
     /// one at least, if there is any.
     fn look_ahead(&self, events: &[SessionEvent]) -> SmallVec<[Option<AttributesHash>; AHEAD]> {
         let mut hashes: SmallVec<[Option<AttributesHash>; AHEAD]> = SmallVec::new();
-        let mut prefixes = 0;
+        let mut searches: SmallVec<[Option<BeginOfSearch<'_>>; 2 * AHEAD]> = SmallVec::new();
         for event in events.iter().take(AHEAD) {
-            if prefixes >= AHEAD {
+            if searches.len() >= AHEAD {
                 break;
             }
             let SessionEvent::Update(update) = event else {
                 hashes.push(None);
                 continue;
             };
-            for nlri in update.announced.iter().take(AHEAD) {
-                self.prefixes.touch(&nlri.prefix);
-                prefixes += 1;
-            }
+            let announced = update.announced.iter().take(AHEAD);
+            searches.extend(announced.map(|nlri| self.prefixes.begin_of_search(&nlri.prefix)));
             let attributes = update.attributes.as_ref();
             hashes.push(attributes.map(|set| self.attributes.hash(set.as_bytes())));
         }
-        // A step for all, and then the next: the one has to be there before the other is known.
+        // A step for all, and then the next: the one has to be there before the other is known, and the
+        // less is done in between, the more memory brings at the same time.
+        searches.into_iter().flatten().for_each(BeginOfSearch::touch);
         let found = hashes.iter().flatten().filter_map(|hash| self.attributes.find(*hash));
         let found: SmallVec<[AttributesId; AHEAD]> = found.collect();
         for id in found {

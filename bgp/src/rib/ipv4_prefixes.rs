@@ -6,6 +6,7 @@
 //! block is a sorted list. Up to the length of /24 there are no more than some 500 prefixes in one; a
 //! block with many longer ones is divided once more.
 
+use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -31,6 +32,17 @@ enum Block {
     Whole(List),
     /// By the third octet.
     Divided(Box<[List]>),
+}
+
+/// The part of a list that a search reads first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BeginOfSearch<'a>(&'a [(Key, PrefixId)]);
+
+impl BeginOfSearch<'_> {
+    /// Has memory bring it.
+    pub(super) fn touch(self) {
+        black_box(self.0.first().map(|(key, _)| key.0));
+    }
 }
 
 /// In order.
@@ -172,14 +184,12 @@ impl Ipv4Prefixes {
         Some(*id)
     }
 
-    /// Reads what a search for the prefix will read first, and waits for nothing: of several prefixes
-    /// memory brings that at the same time. What it returns means nothing, and is to be used all the
-    /// same.
-    pub(super) fn touch(&self, prefix: &Ipv4Net) -> u32 {
+    /// Where a search for the prefix will begin to read.
+    pub(super) fn begin_of_search(&self, prefix: &Ipv4Net) -> Option<BeginOfSearch<'_>> {
         let Position { octets: [first, second], key } = Position::of(prefix);
-        let block = self.blocks.get(usize::from(first)).and_then(|it| it.get(usize::from(second)));
-        let list = block.and_then(|block| block.list_of(key));
-        list.and_then(|(list, Guess(guess))| list.get(guess)).map_or(0, |(key, _)| key.0)
+        let block = self.blocks.get(usize::from(first))?.get(usize::from(second))?;
+        let (list, Guess(guess)) = block.list_of(key)?;
+        Some(BeginOfSearch(list.get(guess..)?))
     }
 
     /// The number of a prefix, which gets that of `new` if it has none.

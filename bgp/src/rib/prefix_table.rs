@@ -1,11 +1,9 @@
 //! Every prefix that any neighbor announced or the configuration names, each with a number.
 
-use std::hint::black_box;
-
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
-use super::ipv4_prefixes::Ipv4Prefixes;
+use super::ipv4_prefixes::{BeginOfSearch, Ipv4Prefixes};
 
 /// Number of a prefix in a [`PrefixTable`]; used again after the prefix has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,10 +58,11 @@ impl PrefixTable {
         }
     }
 
-    /// Has memory bring what [`PrefixTable::number`] will look at.
-    pub(super) fn touch(&self, prefix: &IpNet) {
-        if let IpNet::V4(prefix) = prefix {
-            black_box(self.ipv4.touch(prefix));
+    /// Where [`PrefixTable::number`] will begin to read, for those who look ahead.
+    pub(super) fn begin_of_search(&self, prefix: &IpNet) -> Option<BeginOfSearch<'_>> {
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.begin_of_search(prefix),
+            IpNet::V6(_) => None,
         }
     }
 
