@@ -15,7 +15,7 @@ pub(crate) mod status;
 mod token_file;
 pub(crate) mod verify;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use mcc_bgp::rib::ExportRules;
-use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings};
+use mcc_bgp::speaker::{Speaker, SpeakerHandle, SpeakerSettings, StartError};
 use mcc_cache::{Cache, CacheError, CacheSettings, CertificateFiles, Limits};
 use mcc_config::{Bgp, NodeConfig};
 use tokio::net::{TcpListener, TcpSocket};
@@ -94,7 +94,10 @@ impl Node {
             admin: admin.local_addr()?,
         };
 
-        let speaker = Speaker::start(speaker_settings(&config)?)?;
+        let speaker = Speaker::start(speaker_settings(&config)?).map_err(|error| match error {
+            StartError::Listen { address, source } => cannot_listen("bgp.listen", address, source),
+            error => error.into(),
+        })?;
         for listener in http {
             let (cache, stop) = (Arc::clone(&cache), stop.clone());
             tokio::spawn(async move { cache.serve_http(listener, stop).await });
@@ -247,21 +250,49 @@ fn listen(key: &str, address: SocketAddr) -> Result<TcpListener> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bind().map_err(|error| {
-        let advice = match error.kind() {
-            ErrorKind::PermissionDenied => {
-                " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
-            }
-            ErrorKind::AddrInUse => " (`ss -ltnp` shows who has it)",
-            ErrorKind::AddrNotAvailable => {
-                " (this node does not have that address: `ip address` lists those that it has)"
-            }
-            _ => "",
-        };
-        anyhow!(error).context(format!("{key}: cannot listen on {address}{advice}"))
-    })
+    bind().map_err(|error| cannot_listen(key, address, error))
+}
+
+/// With what to do about it, where that is known.
+fn cannot_listen(key: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        ErrorKind::PermissionDenied => " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)",
+        ErrorKind::AddrInUse => " (`ss -ltnp` shows who has it)",
+        ErrorKind::AddrNotAvailable => {
+            " (this node does not have that address: `ip address` lists those that it has)"
+        }
+        _ => "",
+    };
+    anyhow!(error).context(format!("{key}: cannot listen on {address}{advice}"))
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>> {
     listeners.iter().map(|listener| Ok(listener.local_addr()?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_of_listening_has_its_own_way_out() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 179));
+        for (kind, advice) in [
+            (
+                ErrorKind::PermissionDenied,
+                " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)",
+            ),
+            (ErrorKind::AddrInUse, " (`ss -ltnp` shows who has it)"),
+            (
+                ErrorKind::AddrNotAvailable,
+                " (this node does not have that address: `ip address` lists those that it has)",
+            ),
+            (ErrorKind::OutOfMemory, ""),
+        ] {
+            let error = cannot_listen("bgp.listen", address, kind.into());
+            let expected = format!("bgp.listen: cannot listen on 192.0.2.1:179{advice}");
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.root_cause().to_string(), io::Error::from(kind).to_string());
+        }
+    }
 }

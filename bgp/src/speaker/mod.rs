@@ -155,7 +155,7 @@ pub enum StartError {
         source: PolicyError,
     },
     /// An address cannot be listened on.
-    #[error("bgp.listen: cannot listen on {address}{}", socket::listen_advice(.source))]
+    #[error("bgp.listen: cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,

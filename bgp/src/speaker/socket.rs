@@ -169,20 +169,6 @@ pub(super) fn dial_advice(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// What to do where an address cannot be listened on, in brackets; nothing where that is not known.
-pub(super) fn listen_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            " (a port below 1024 needs root or CAP_NET_BIND_SERVICE)"
-        }
-        io::ErrorKind::AddrInUse => " (`ss -ltnp` shows who has it)",
-        io::ErrorKind::AddrNotAvailable => {
-            " (this node does not have that address: `ip address` lists those that it has)"
-        }
-        _ => "",
-    }
-}
-
 /// What the system says, without the number of the error, which tells an operator nothing.
 pub(super) fn without_number(error: &io::Error) -> String {
     let mut text = error.to_string();
@@ -229,20 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn each_error_has_its_own_way_out() {
-        for (number, dial, listen) in [
-            (libc::EADDRNOTAVAIL, Some("`source` of the neighbor"), "does not have that address"),
-            (libc::EADDRINUSE, None, "`ss -ltnp`"),
-            (libc::EACCES, None, "CAP_NET_BIND_SERVICE"),
-            (libc::ENOBUFS, None, ""),
-        ] {
-            let error = io::Error::from_raw_os_error(number);
-            let advice = dial_advice(&error);
-            assert_eq!(advice.is_some(), dial.is_some(), "{advice:?}");
-            assert!(advice.unwrap_or_default().contains(dial.unwrap_or_default()), "{advice:?}");
-            let advice = listen_advice(&error);
-            assert_eq!((advice.is_empty(), advice.contains(listen)), (listen.is_empty(), true));
-        }
+    fn who_has_not_the_source_address_is_told_of_the_key() {
+        let advice = |number| dial_advice(&io::Error::from_raw_os_error(number));
+        assert!(advice(libc::EADDRNOTAVAIL).unwrap().contains("`source` of the neighbor"));
+        assert_eq!(advice(libc::ECONNREFUSED), None);
     }
 
     #[test]
