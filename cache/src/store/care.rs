@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::bay::Bay;
 use super::drive::{Drive, advice};
+use super::keeper::Task;
 use super::ledger::Ledger;
 use super::status::Offline;
 use super::watch::{Stuck, Watch};
@@ -55,6 +56,8 @@ fn look_after(bay: &Bay, ledger: &Ledger, patience: Duration) -> bool {
             if let Some(reason) = stuck.filter(|_| drive.is_up()) {
                 drive.hangs(reason);
                 give_back(bay);
+                // What told the keeper was among that: else it would not look up before its next checkpoint.
+                drive.tell(Task::Wake);
             }
             let Some(offline) = drive.offline.get() else { return true };
             note_given_up(drive, offline);

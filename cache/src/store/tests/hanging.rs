@@ -2,6 +2,7 @@
 
 use super::failing::{fault, faulty};
 use super::*;
+use crate::store::bay::Standing;
 
 /// A drive with `blocks` objects of one block each.
 fn filled(store: &Store, count: u32) -> Vec<Arc<Object>> {
@@ -131,4 +132,27 @@ async fn a_drive_that_comes_round_is_taken_back_on_an_operators_word() {
     assert_eq!(check_all(&store).await, 5, "what had reached it is there again");
     write_all(&store, &store.object(&key("/0")).unwrap());
     assert!(store.flush());
+}
+
+/// Else the drive would be noted as given up after an operator has said that it is well.
+#[test]
+fn a_drive_is_not_taken_back_before_it_was_noted_that_it_was_given_up() {
+    let (folder, faults) = (Folder::new(), Faults::armed());
+    let store = opened(&[folder.config(SLOTS)], &impatient(&faults));
+    let object = store.publish(&key("/a"), &meta(1, blocks(1)));
+    faults.inject(fault(&folder, Part::Slab, Operation::Write, 1, Effect::Hang));
+    store.write(&object, 0, vec![Bytes::from(vec![7; BLOCK as usize])]).unwrap();
+    given_up(&store, 0);
+    faults.release();
+    let bay = store.bays[0].load_full();
+    while bay.standing() != Standing::Empty {
+        thread::yield_now();
+    }
+    // As it was while its carer had not come to it.
+    bay.uncared.store(false, Ordering::Release);
+    assert_eq!(store.online(folder.path()), Err(OnlineError::Held));
+    bay.uncared.store(true, Ordering::Release);
+    assert_eq!(store.online(folder.path()), Ok(()));
+    assert!(store.wait_for_drives(Duration::from_secs(60)));
+    assert_eq!(offline(&store, 0), None);
 }
