@@ -20,7 +20,7 @@ use mcc_bgp::wire::{
 use mcc_config::{AcceptRules, MaxPrefixesAction};
 
 /// Bytes that a session reads at once, and hands over as one batch.
-const READ: usize = 64 << 10;
+const READ: usize = 16 << 10;
 const RUNS: usize = 10;
 
 const CONTEXT: DecodeContext = DecodeContext {

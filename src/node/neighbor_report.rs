@@ -75,7 +75,8 @@ fn nothing_is_here(router: IpAddr, malformed: u64, up: Duration) -> Option<Strin
         let updates = text::counted(malformed, "UPDATE of it was", "UPDATEs of it were");
         return Some(format!(
             "no route of the router is here: {updates} malformed and treated as withdraw since the \
-             start, `mcc bgp errors {router}` shows the last ones"
+             start, `mcc bgp errors {router}` shows the last ones; if they are older than the session, \
+             check its export policy towards this node"
         ));
     }
     (up >= FIRST_ROUTES).then(|| {
@@ -239,7 +240,8 @@ mod tests {
         assert_eq!(
             malformed,
             "no route of the router is here: 3,000 UPDATEs of it were malformed and treated as \
-             withdraw since the start, `mcc bgp errors 192.0.2.1` shows the last ones"
+             withdraw since the start, `mcc bgp errors 192.0.2.1` shows the last ones; if they are older \
+             than the session, check its export policy towards this node"
         );
         let one = nothing_is_here(ROUTER, 1, minute).unwrap();
         assert!(one.contains("1 UPDATE of it was malformed"), "{one}");

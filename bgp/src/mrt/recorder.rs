@@ -6,8 +6,9 @@
 //! | `messages-20261123T001500Z.mrt` | BGP4MP_ET: messages both ways, changes of state | every `rotate` |
 //!
 //! A file that is being written ends in `.part`; it gets its name when it is whole and on the disk. When
-//! there are more than `keep` of a kind the oldest goes, be it one that a crash has left as a part. A disk that is full or gone is one warning and a
-//! counter: what cannot be written is lost and counted, it is tried again, and no session notices.
+//! there are more than `keep` of a kind the oldest goes, be it one that a crash has left as a part. A
+//! disk that is full or gone is one warning and a counter: what cannot be written is lost and counted, it
+//! is tried again, and no session notices.
 
 use std::io;
 use std::path::PathBuf;

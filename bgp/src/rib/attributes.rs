@@ -146,8 +146,9 @@ impl Traits {
 }
 
 impl AttributeTable {
-    /// Finds or stores a set that `neighbor` sent, by its `hash`; the caller is one more user of it. With it comes
-    /// what `judge` says of it, or said when the neighbor sent it before. `None`: there are too many.
+    /// Finds or stores a set that `neighbor` sent, by its `hash`; the caller is one more user of it. With
+    /// it comes what `judge` says of it, or said when the neighbor sent it before. `None`: there are too
+    /// many.
     pub(super) fn acquire(
         &mut self,
         set: &AttributeSet,
@@ -192,6 +193,7 @@ impl AttributeTable {
         Some((id, refusal))
     }
 
+    /// Of the bytes of a set: what [`AttributeTable::acquire`] wants beside it.
     pub(super) fn hash(&self, bytes: &[u8]) -> AttributesHash {
         let hash = self.hasher.hash_one(bytes) >> 32;
         AttributesHash(u32::try_from(hash).unwrap_or_default())

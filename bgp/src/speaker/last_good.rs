@@ -142,8 +142,8 @@ impl From<io::Error> for NotSaved {
 }
 
 /// What was saved. A file that is missing is none to speak of; of one that cannot be used the log and
-/// the status tell, and then the node begins as a new one does. IPv6 routes of a run that had IPv6 are left out if this one
-/// has not: no router could ever send or withdraw them again.
+/// the status tell, and then the node begins as a new one does. IPv6 routes of a run that had IPv6 are
+/// left out if this one has not: no router could ever send or withdraw them again.
 pub(super) fn read(path: &Path, ipv6: bool, board: &SavingBoard) -> Vec<SavedRoutes> {
     let mut saved = read_all(path, board);
     if !ipv6 {

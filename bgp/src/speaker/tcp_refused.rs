@@ -1,7 +1,7 @@
 //! What the kernel tells of segments that it dropped because of their TCP MD5 signature or their TTL.
 //!
-//! Neither side of a connection hears of a wrong password, or of a router too far away. The counters are of the whole network
-//! namespace and name no neighbor, so that they only give a hint.
+//! Neither side of a connection hears of a wrong password, or of a router too far away. The counters
+//! are of the whole network namespace and name no neighbor, so that they only give a hint.
 
 use super::tcp_hops::Hops;
 

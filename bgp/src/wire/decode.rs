@@ -13,7 +13,8 @@ use super::{
 
 /// Reads one message under what the session has negotiated.
 ///
-/// The memory of the result is bounded by the length of the message: twice as much at most.
+/// The memory of the result is bounded by the length of the message: prefixes and attributes take
+/// twice as much at most, and there is one [finding](super::Finding) for each attribute, and two more.
 ///
 /// # Errors
 ///

@@ -13,6 +13,11 @@ use crate::speaker::tcp_hops::Hops;
 /// Of each family.
 const HERE: [IpAddr; 2] = [LOOPBACK, IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
+/// Of one neighbor without a password.
+fn with(neighbor: IpAddr, hops: Hops) -> TcpSettings {
+    TcpSettings { neighbors: neighbor.into(), authentication: Authentication::None, hops }
+}
+
 #[tokio::test]
 async fn a_signed_connection_reaches_a_listener_with_the_same_key() {
     for here in HERE {
@@ -103,19 +108,13 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Out
 #[tokio::test]
 async fn ttl_security_holds_before_a_connection_is_accepted() {
     for here in HERE {
-        let with = |hops| TcpSettings {
-            neighbors: here.into(),
-            authentication: Authentication::None,
-            hops,
-        };
-        let secure = with(Hops::Security(1));
-        let address = SocketAddr::from((here, 0));
-        let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+        let secure = with(here, Hops::Security(1));
+        let listener = socket::listen((here, 0).into(), std::slice::from_ref(&secure)).unwrap();
         let target = listener.local_addr().unwrap();
         let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
 
         // The SYN: who dials later, from next door, is there first.
-        let mut far = std::pin::pin!(dial(with(Hops::Multihop(64))));
+        let mut far = std::pin::pin!(dial(with(here, Hops::Multihop(64))));
         assert!(poll_once(far.as_mut()).is_pending());
         let near = dial(secure.clone()).await.unwrap();
         let (_, from) = listener.accept().await.unwrap();
@@ -169,13 +168,13 @@ async fn a_session_is_not_established_from_too_far_away() {
     {
         let source: IpAddr = source.parse().unwrap();
         let target = speaker.local_addrs()[usize::from(source.is_ipv6())];
-        let tcp = |hops| TcpSettings {
-            neighbors: target.ip().into(),
-            authentication: Authentication::None,
-            hops,
+        let dial = |hops| {
+            socket::dial(DialSettings {
+                target,
+                source: Some(source),
+                tcp: with(target.ip(), hops),
+            })
         };
-        let dial =
-            |hops| socket::dial(DialSettings { target, source: Some(source), tcp: tcp(hops) });
         let mut far = std::pin::pin!(dial(Hops::Multihop(64)));
         assert!(!needs_it || poll_once(far.as_mut()).is_pending(), "{source}");
         // The handshake is done with a good TTL, and nothing else.
@@ -216,14 +215,8 @@ async fn a_session_is_not_established_from_too_far_away() {
 #[tokio::test]
 async fn ttl_security_drops_what_has_come_too_far_and_takes_what_has_not() {
     for here in HERE {
-        let with = |hops| TcpSettings {
-            neighbors: here.into(),
-            authentication: Authentication::None,
-            hops,
-        };
-        let secure = with(Hops::Security(1));
-        let address = SocketAddr::from((here, 0));
-        let listener = socket::listen(address, std::slice::from_ref(&secure)).unwrap();
+        let secure = with(here, Hops::Security(1));
+        let listener = socket::listen((here, 0).into(), std::slice::from_ref(&secure)).unwrap();
         let target = listener.local_addr().unwrap();
         let dial = |tcp| socket::dial(DialSettings { target, source: None, tcp });
 
