@@ -112,7 +112,7 @@ impl StoredPart {
 
     /// Whether it can still be sent without waiting for the drive.
     pub(crate) fn is_at_hand(&self) -> bool {
-        self.block.has_stayed(&self.range)
+        self.block.is_at_hand(&self.range)
     }
 
     /// Whether that may be asked after each short wait.

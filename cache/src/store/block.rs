@@ -121,25 +121,18 @@ impl PinnedBlock {
     pub fn read_cached(&self, range: Range<u32>) -> Option<Bytes> {
         self.check(&range).ok().filter(|()| self.is_usable())?;
         let mut buffer = Buffer::new((range.end - range.start) as usize);
-        let offset = self.offset(&range);
-        self.pin.drive.slab.read_cached(buffer.as_mut(), offset).then(|| buffer.freeze())
+        let (slab, offset) = (&self.pin.drive.slab, self.offset(&range));
+        // Asked again afterwards: they may have come into memory only now.
+        let is_read = slab.read_cached(buffer.as_mut(), offset) && self.is_usable();
+        is_read.then(|| buffer.freeze())
     }
 
     /// Whether `range` can be sent without waiting for the drive: the block is trusted, and memory has it.
     #[must_use]
     pub fn is_at_hand(&self, range: &Range<u32>) -> bool {
-        let (slab, offset) = (&self.pin.drive.slab, self.offset(range));
         let length = u64::from(range.end.saturating_sub(range.start));
-        self.is_usable()
-            && slab.is_cached(offset, length)
-            && (self.pin.drive.readers.are_idle() || slab.is_settled(offset, length))
-    }
-
-    /// Whether `range`, which was at hand before, has stayed so: as [`is_at_hand`](Self::is_at_hand), for those who
-    /// ask often.
-    pub(crate) fn has_stayed(&self, range: &Range<u32>) -> bool {
-        let length = u64::from(range.end.saturating_sub(range.start));
-        self.is_usable() && self.pin.drive.slab.is_cached(self.offset(range), length)
+        // In this order: what memory has may have come just now, and be compared only later.
+        self.pin.drive.slab.is_cached(self.offset(range), length) && self.is_usable()
     }
 
     /// Whether that costs next to nothing.
@@ -203,10 +196,16 @@ impl PinnedBlock {
         self.pin.drive.failed("sending a block", error);
     }
 
-    /// Whether the block needs no verification before it is sent.
+    /// Whether the block needs no verification before it is sent: all of it that memory has was compared.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        !self.pin.drive.states.is_suspect(self.pin.slot)
+        self.pin.drive.states.is_sound(self.pin.slot)
+    }
+
+    /// Whether somebody waits for what a reader thread is reading of it for another.
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.pin.drive.readers.others_wait(self.pin.slot)
     }
 
     fn is_usable(&self) -> bool {

@@ -25,8 +25,6 @@ const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
 /// Most bytes that the page cache keeps in one piece; such pieces are aligned.
 const LARGEST_PAGE: u64 = 8 << 20;
-/// So far apart are the bytes that tell whether a read under way has come past them.
-const PROBE_STEP: u64 = 128 << 10;
 
 /// The folder of a drive.
 #[derive(Debug, Clone)]
@@ -264,7 +262,7 @@ impl DiskFile {
         !self.in_memory
     }
 
-    /// Whether memory has all of `length` bytes from `offset`, as far as can be seen without waiting for the drive.
+    /// Whether memory has all of `length` bytes from `offset`, or is getting them.
     /// Where faults are to be met it has nothing, so that each read is a real one.
     pub(super) fn is_cached(&self, offset: u64, length: u64) -> bool {
         !self.disk.faults.is_armed()
@@ -274,14 +272,6 @@ impl DiskFile {
     /// Whether [`Self::is_cached`] costs next to nothing.
     pub(super) fn is_cheap_to_ask(&self) -> bool {
         self.with(|file| Ok(Method::of_system(file).is_cheap())).unwrap_or(true)
-    }
-
-    /// Whether no read is under way at samples of `length` bytes from `offset`, which [`Self::is_cached`] does not
-    /// always see.
-    pub(super) fn is_settled(&self, offset: u64, length: u64) -> bool {
-        let end = offset + length;
-        let samples = (offset..end).step_by(PROBE_STEP as usize).chain(end.checked_sub(1));
-        samples.into_iter().all(|sample| self.read_cached(&mut [0], sample))
     }
 
     /// Fills `buffer` from `offset` if memory has all of it; false if not, or if the file system cannot tell.

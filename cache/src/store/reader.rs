@@ -1,9 +1,14 @@
 //! The reader threads of a drive. Each drive has its own, so that one slow drive holds up nobody but
 //! those who read from it.
 
+//!
+//! What comes from a drive is compared with its checksum before anybody gets it, and until then the block is
+//! [not sound](super::slots::SlotStates::is_sound): memory has it already, and others would send it from there.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -53,8 +58,51 @@ pub(super) enum Failure {
 /// The way to the threads. They end when it is dropped.
 pub(super) struct Readers {
     jobs: mpsc::Sender<ReadJob>,
-    /// Threads that are reading.
-    busy: Arc<AtomicUsize>,
+    in_hand: Arc<InHand>,
+}
+
+/// The slots that threads have in hand, and who else wants something of them meanwhile: a block that many wait for is
+/// read once.
+#[derive(Default)]
+struct InHand(Mutex<HashMap<u32, Vec<ReadJob>>>);
+
+impl InHand {
+    /// The job, unless a thread has its slot in hand: then that one does it.
+    fn join(&self, job: ReadJob) -> Option<ReadJob> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.get_mut(&job.pin.slot) {
+            Some(others) => {
+                others.push(job);
+                None
+            }
+            None => Some(job),
+        }
+    }
+
+    /// The same, and from now on the caller has the slot in hand.
+    fn take(&self, job: ReadJob) -> Option<ReadJob> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match slots.entry(job.pin.slot) {
+            Entry::Occupied(mut others) => {
+                others.get_mut().push(job);
+                None
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Vec::new());
+                Some(job)
+            }
+        }
+    }
+
+    /// What else is wanted of a slot; `None` ends having it in hand.
+    fn next(&self, slot: u32) -> Option<ReadJob> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = slots.get_mut(&slot).and_then(Vec::pop);
+        if job.is_none() {
+            slots.remove(&slot);
+        }
+        job
+    }
 }
 
 impl Readers {
@@ -63,31 +111,34 @@ impl Readers {
         let threads = threads.max(1);
         let (sender, jobs) = mpsc::channel(threads * WAITING);
         let jobs = Arc::new(Mutex::new(jobs));
-        let busy = Arc::new(AtomicUsize::new(0));
+        let in_hand = Arc::new(InHand::default());
         for thread in 0..threads {
-            let (jobs, busy) = (Arc::clone(&jobs), Arc::clone(&busy));
+            let (jobs, in_hand) = (Arc::clone(&jobs), Arc::clone(&in_hand));
             thread::Builder::new().name(format!("mcc-read-{index}-{thread}")).spawn(move || {
                 // Of this thread only, as Linux has it. Where it is refused, all are equal.
                 let _ = rustix::process::setpriority_process(None, NICENESS);
-                Reader { scratch: vec![0; READ_WINDOW as usize].into(), busy }.run(&jobs);
+                Reader { scratch: vec![0; READ_WINDOW as usize].into(), in_hand }.run(&jobs);
             })?;
         }
-        Ok(Self { jobs: sender, busy })
+        Ok(Self { jobs: sender, in_hand })
     }
 
     /// Puts a job into the queue, and waits while that is full.
     pub(super) async fn send(&self, job: ReadJob) -> Result<(), Failure> {
+        let Some(job) = self.in_hand.join(job) else { return Ok(()) };
         self.jobs.send(job).await.map_err(|_| Failure::Gone)
+    }
+
+    /// Whether there is more to do for `slot` than a thread is doing now.
+    #[cfg(test)]
+    pub(super) fn others_wait(&self, slot: u32) -> bool {
+        let slots = self.in_hand.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&slot).is_some_and(|others| !others.is_empty())
     }
 
     /// Puts a job into the queue, if that is not full.
     pub(super) fn try_send(&self, job: ReadJob) -> bool {
-        self.jobs.try_send(job).is_ok()
-    }
-
-    /// Whether nothing is on its way into memory.
-    pub(super) fn are_idle(&self) -> bool {
-        self.busy.load(Ordering::Acquire) == 0
+        self.in_hand.join(job).is_none_or(|job| self.jobs.try_send(job).is_ok())
     }
 }
 
@@ -95,7 +146,7 @@ impl Readers {
 struct Reader {
     /// Blocks are read through here, piece by piece.
     scratch: Box<[u8]>,
-    busy: Arc<AtomicUsize>,
+    in_hand: Arc<InHand>,
 }
 
 impl Reader {
@@ -104,9 +155,12 @@ impl Reader {
             // The lock is held while waiting: the other idle threads wait for the lock instead.
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
             let Some(job) = next else { return };
-            self.busy.fetch_add(1, Ordering::AcqRel);
-            self.work(job);
-            self.busy.fetch_sub(1, Ordering::AcqRel);
+            let slot = job.pin.slot;
+            let mut next = self.in_hand.take(job);
+            while let Some(job) = next {
+                self.work(job);
+                next = self.in_hand.next(slot);
+            }
         }
     }
 
@@ -117,12 +171,15 @@ impl Reader {
         let place = Place { pin, number, block, length };
         match work {
             Work::Read { mut buffer, reply } if !reply.is_closed() => {
-                let result = place.note(self.check(&place, range.start, buffer.as_mut()));
+                let result = self.read(&place, range.start, buffer.as_mut());
                 drop(place);
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
             Work::Load { reply } if !reply.is_closed() => {
-                let result = place.note(self.check(&place, 0, &mut []));
+                let result = match place.is_at_hand(&range) {
+                    true => Ok(()),
+                    false => self.read(&place, 0, &mut []),
+                };
                 drop(place);
                 let _ = reply.send(result);
             }
@@ -130,8 +187,30 @@ impl Reader {
         }
     }
 
-    /// Reads the whole block and compares it with the checksum in the slot table: what a drive gives is
-    /// never taken on trust. `wanted` gets the bytes from `start` on.
+    /// Reads the whole block from the drive. `wanted` gets the bytes from `start` on. One that cannot be had is
+    /// forgotten, before anybody else could send what memory has of it now.
+    fn read(&mut self, place: &Place, start: u32, wanted: &mut [u8]) -> Result<(), Failure> {
+        let (states, slot) = (&place.pin.drive.states, place.pin.slot);
+        if states.is_damaged(slot) {
+            return Err(Failure::Gone);
+        }
+        let is_new = !place.is_at_hand(&(0..place.length));
+        if is_new {
+            states.begin_check(slot);
+        }
+        let result = self.check(place, start, wanted);
+        if let Err(failure) = &result {
+            place.forget(failure);
+        }
+        if is_new {
+            states.end_check(slot);
+        }
+        // The files of one that is offline are closed.
+        result.map_err(|failure| if place.pin.drive.is_up() { failure } else { Failure::Gone })
+    }
+
+    /// Compares the whole block with the checksum in the slot table: what a drive gives is never taken on
+    /// trust. `wanted` gets the bytes from `start` on.
     fn check(&mut self, place: &Place, start: u32, wanted: &mut [u8]) -> Result<(), Failure> {
         let (drive, slot) = (&place.pin.drive, place.pin.slot);
         let crc = self.read_all(place, start as usize, wanted).map_err(Failure::Drive)?;
@@ -195,19 +274,26 @@ impl Place {
         }
     }
 
-    /// Has the drive forget a block that could not be read.
-    fn note(&self, result: Result<(), Failure>) -> Result<(), Failure> {
+    /// Whether `range` is in memory, and sound.
+    fn is_at_hand(&self, range: &Range<u32>) -> bool {
         let (drive, slot) = (&self.pin.drive, self.pin.slot);
-        match &result {
-            // Its files are closed.
-            Err(_) if !drive.is_up() => return Err(Failure::Gone),
-            Err(Failure::Drive(error)) => {
+        let (offset, length) = (drive.offset(slot) + u64::from(range.start), range.len() as u64);
+        drive.slab.is_cached(offset, length) && drive.states.is_sound(slot)
+    }
+
+    /// Has the drive forget the block.
+    fn forget(&self, failure: &Failure) {
+        let (drive, slot) = (&self.pin.drive, self.pin.slot);
+        match failure {
+            Failure::Drive(error) if drive.is_up() => {
                 drive.drop_block(slot);
                 drive.failed("reading a block", error);
             }
-            Err(Failure::Corrupt) => drive.drop_corrupt(slot, "reading"),
-            Ok(()) | Err(Failure::Gone) => {}
+            Failure::Corrupt if drive.is_up() => drive.drop_corrupt(slot, "reading"),
+            // No fault of the drive.
+            _ => {
+                drive.states.condemn(slot);
+            }
         }
-        result
     }
 }

@@ -136,6 +136,7 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
     let scrubber = Scrubber {
         drive: Arc::downgrade(drive),
         is_direct: true,
+        is_checking: false,
         buffer: Vec::new(),
         pace: Pace::new(rate, now),
         rest_until: now + rest,
@@ -152,6 +153,8 @@ struct Scrubber {
     drive: Weak<Drive>,
     /// Whether it has not been found out that the file system cannot read past the page cache.
     is_direct: bool,
+    /// The block in hand is read through memory: it is not to be sent from there before it was compared.
+    is_checking: bool,
     buffer: Vec<u8>,
     pace: Pace,
     rest_until: Instant,
@@ -266,8 +269,19 @@ impl Scrubber {
         if let Some(run) = run {
             run.note_done();
         }
+        self.conclude(drive, block, checked, run);
+        if std::mem::take(&mut self.is_checking) {
+            drive.states.end_check(slot);
+        }
+    }
+
+    fn conclude(&self, drive: &Drive, block: &Next, checked: Checked, run: Option<&DriveRun>) {
+        let slot = block.pin.slot;
         // An evicted block is no longer what its record says.
         if !drive.states.is_live(slot) {
+            if self.is_checking {
+                drive.states.condemn(slot);
+            }
             return;
         }
         match checked {
@@ -325,6 +339,10 @@ impl Scrubber {
                     return Ok(bytes.unwrap_or_default());
                 }
             }
+        }
+        if !self.is_checking && !drive.slab.is_cached(offset, length as u64) {
+            self.is_checking = true;
+            drive.states.begin_check(slot);
         }
         let place = self.buffer.get_mut(start..start + length).unwrap_or_default();
         drive.slab.read(place, offset)?;

@@ -21,6 +21,10 @@ const DAMAGED: u32 = 1 << 24;
 /// Bytes of the block have gone to a socket by reference: the kernel may hold pages of the slot for as
 /// long as a client takes to acknowledge them, pins or no pins.
 const SENT: u32 = 1 << 25;
+/// Two bits: how many are reading the block from the drive, to compare it with its checksum. Memory fills with bytes
+/// that nobody has compared yet.
+const CHECK: u32 = 1 << 26;
+const CHECKS: u32 = 3 * CHECK;
 
 /// One word per slot.
 pub(super) struct SlotStates(Box<[AtomicU32]>);
@@ -88,7 +92,7 @@ impl SlotStates {
     /// reading, under the same suspicion as before.
     pub(super) fn kill(&self, slot: u32) {
         if let Some(word) = self.word(slot) {
-            word.fetch_and(PINS | SUSPECT | DAMAGED | SENT, Ordering::AcqRel);
+            word.fetch_and(PINS | SUSPECT | DAMAGED | SENT | CHECKS, Ordering::AcqRel);
         }
     }
 
@@ -100,13 +104,30 @@ impl SlotStates {
         })
     }
 
-    pub(super) fn is_suspect(&self, slot: u32) -> bool {
-        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & SUSPECT != 0)
+    pub(super) fn is_damaged(&self, slot: u32) -> bool {
+        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & DAMAGED != 0)
     }
 
-    /// Whether the block can be sent unread: nobody doubts it.
+    /// Whether what memory has of the block can be sent unread. Ask when memory was found to have it, or was read:
+    /// bytes that came in before are sound if the block is so now.
     pub(super) fn is_sound(&self, slot: u32) -> bool {
-        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & (SUSPECT | DAMAGED) == 0)
+        let doubts = SUSPECT | DAMAGED | CHECKS;
+        self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & doubts == 0)
+    }
+
+    /// The block is about to be read from the drive. The caller has the slot pinned, and is one of two who may do
+    /// this: the reader thread that has the slot, and the scrubber.
+    pub(super) fn begin_check(&self, slot: u32) {
+        if let Some(word) = self.word(slot) {
+            word.fetch_add(CHECK, Ordering::AcqRel);
+        }
+    }
+
+    /// It was read, and [trusted](Self::trust) or [condemned](Self::condemn) before this call.
+    pub(super) fn end_check(&self, slot: u32) {
+        if let Some(word) = self.word(slot) {
+            word.fetch_sub(CHECK, Ordering::AcqRel);
+        }
     }
 
     /// Bytes of the block are about to go to a socket by reference. The caller has the slot pinned.
@@ -174,7 +195,7 @@ mod tests {
         slots.fill(0, true);
         assert!(slots.pin(0));
         slots.kill(0);
-        assert!(slots.pin_again(0) && slots.is_suspect(0) && !slots.is_live(0));
+        assert!(slots.pin_again(0) && !slots.is_sound(0) && !slots.is_live(0));
         assert!(slots.condemn(0) && !slots.condemn(0));
         assert!(!slots.pin_again(0) && slots.is_pinned(0));
         slots.fill(0, false);
@@ -196,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_read_in_is_not_sound_until_it_was_compared() {
+        let slots = SlotStates::new(1);
+        slots.fill(0, false);
+        assert!(slots.pin(0) && slots.is_sound(0));
+        slots.begin_check(0);
+        slots.begin_check(0);
+        slots.trust(0);
+        slots.end_check(0);
+        assert!(!slots.is_sound(0), "the other one has not compared it yet");
+        slots.kill(0);
+        slots.end_check(0);
+        assert!(slots.is_sound(0) && slots.is_pinned(0));
+        slots.begin_check(0);
+        slots.condemn(0);
+        slots.end_check(0);
+        assert!(!slots.is_sound(0));
+    }
+
+    #[test]
     fn hits_stop_at_three_and_are_forgotten_one_by_one() {
         let slots = SlotStates::new(1);
         slots.fill(0, true);
@@ -207,8 +247,8 @@ mod tests {
         assert_eq!(slots.hits(0), 2);
         slots.forget_hits(0, 3);
         assert_eq!(slots.hits(0), 0);
-        assert!(slots.is_live(0) && slots.is_suspect(0) && slots.is_pinned(0));
+        assert!(slots.is_live(0) && !slots.is_sound(0) && slots.is_pinned(0));
         slots.trust(0);
-        assert!(slots.is_live(0) && !slots.is_suspect(0));
+        assert!(slots.is_live(0) && slots.is_sound(0));
     }
 }

@@ -39,6 +39,40 @@ async fn a_read_error_drops_the_block_and_is_counted() {
     }
 }
 
+/// Memory has the bytes of a damaged block while it is being compared, and others may ask for them just then.
+#[tokio::test]
+async fn nothing_is_sent_from_memory_while_it_is_being_compared() {
+    let (folder, faults) = (Folder::new(), Faults::armed());
+    let store = opened(&[folder.config(SLOTS)], &faulty(&faults));
+    let object = store.publish(&key("/a"), &meta(1, blocks(1)));
+    write_all(&store, &object);
+    let block = Arc::new(store.block(&object, 0).unwrap());
+    assert!(block.is_trusted(), "it was written just now");
+    faults.inject(fault(&folder, Part::Slab, Operation::Read, 1, Effect::Flip));
+    faults.inject(fault(&folder, Part::Slots, Operation::Read, 1, Effect::Hang));
+    let begin = |range| {
+        tokio::spawn({
+            let block = block.clone();
+            async move { block.load(range).await }
+        })
+    };
+    let first = begin(0..BLOCK);
+    let hanging = faults.clone();
+    tokio::task::spawn_blocking(move || hanging.await_hanging(1)).await.unwrap();
+    assert!(!block.is_trusted());
+
+    // Who comes now waits for what becomes of it: a second look would find it well.
+    let second = begin(0..100);
+    while !block.is_waited_for() {
+        tokio::task::yield_now().await;
+    }
+    faults.release();
+    assert!(matches!(first.await.unwrap(), Err(ReadError::Corrupt { .. })));
+    assert!(matches!(second.await.unwrap(), Err(ReadError::Gone { .. })));
+    assert!(!block.is_trusted() && store.block(&object, 0).is_none());
+    assert_eq!(only_drive(&store).counts.corrupt, 1);
+}
+
 #[tokio::test]
 async fn a_failed_write_stores_nothing() {
     for effect in [eio(), Effect::Short] {
