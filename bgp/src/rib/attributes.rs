@@ -71,6 +71,17 @@ struct Hashed {
     id: AttributesId,
 }
 
+/// The bytes that a comparison reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BeginOfComparison<'a>(&'a [u8]);
+
+impl BeginOfComparison<'_> {
+    /// Has memory bring them.
+    pub(super) fn touch(self) {
+        black_box((self.0.first().copied(), self.0.last().copied()));
+    }
+}
+
 /// Of the bytes of a set, in one [`AttributeTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AttributesHash(u32);
@@ -204,10 +215,9 @@ impl AttributeTable {
         self.ids.find(hash.spread(), |it| it.hash == hash).map(|it| it.id)
     }
 
-    /// Has memory bring what [`AttributeTable::acquire`] will look at.
-    pub(super) fn touch(&self, id: AttributesId) {
-        let bytes = bytes(&self.slots, id);
-        black_box((bytes.first().copied(), bytes.last().copied()));
+    /// What [`AttributeTable::acquire`] will compare.
+    pub(super) fn begin_of_comparison(&self, id: AttributesId) -> BeginOfComparison<'_> {
+        BeginOfComparison(bytes(&self.slots, id))
     }
 
     /// Forgets what the accept rules of `neighbor` said: its number gets other rules. A walk over all

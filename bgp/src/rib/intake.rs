@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::adj_rib_in::Place;
-use super::attributes::{AttributesHash, AttributesId};
+use super::attributes::{AttributesHash, AttributesId, BeginOfComparison};
 use super::export::Why;
 use super::ipv4_prefixes::BeginOfSearch;
 use super::route::{Route, Seconds};
@@ -14,7 +15,7 @@ use crate::wire::{AttributeSet, Nlri, NlriList, Update};
 
 /// So many events and prefixes are looked ahead for: as many as a processor can wait for at the same
 /// time.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 impl Rib {
     /// Takes in what a session says, one event after the other, and tells what comes of each.
@@ -51,28 +52,29 @@ impl Rib {
     /// one at least, if there is any.
     fn look_ahead(&self, events: &[SessionEvent]) -> SmallVec<[Option<AttributesHash>; AHEAD]> {
         let mut hashes: SmallVec<[Option<AttributesHash>; AHEAD]> = SmallVec::new();
-        let mut searches: SmallVec<[Option<BeginOfSearch<'_>>; 2 * AHEAD]> = SmallVec::new();
+        let mut prefixes: SmallVec<[IpNet; 2 * AHEAD]> = SmallVec::new();
         for event in events.iter().take(AHEAD) {
-            if searches.len() >= AHEAD {
+            if prefixes.len() >= AHEAD {
                 break;
             }
             let SessionEvent::Update(update) = event else {
                 hashes.push(None);
                 continue;
             };
-            let announced = update.announced.iter().take(AHEAD);
-            searches.extend(announced.map(|nlri| self.prefixes.begin_of_search(&nlri.prefix)));
+            prefixes.extend(update.announced.iter().take(AHEAD).map(|nlri| nlri.prefix));
             let attributes = update.attributes.as_ref();
             hashes.push(attributes.map(|set| self.attributes.hash(set.as_bytes())));
         }
         // A step for all, and then the next: the one has to be there before the other is known, and the
         // less is done in between, the more memory brings at the same time.
-        searches.into_iter().flatten().for_each(BeginOfSearch::touch);
+        let searches = prefixes.iter().filter_map(|prefix| self.prefixes.begin_of_search(prefix));
+        let searches: SmallVec<[BeginOfSearch<'_>; 2 * AHEAD]> = searches.collect();
         let found = hashes.iter().flatten().filter_map(|hash| self.attributes.find(*hash));
         let found: SmallVec<[AttributesId; AHEAD]> = found.collect();
-        for id in found {
-            self.attributes.touch(id);
-        }
+        searches.into_iter().for_each(BeginOfSearch::touch);
+        let sets = found.into_iter().map(|id| self.attributes.begin_of_comparison(id));
+        let sets: SmallVec<[BeginOfComparison<'_>; AHEAD]> = sets.collect();
+        sets.into_iter().for_each(BeginOfComparison::touch);
         hashes
     }
 

@@ -3,8 +3,7 @@
 //!
 //! A trie takes a step for each few bits of the address, and with a million prefixes in it nearly every
 //! step waits for memory. Here the upper half of the address names a block of the table at once, and a
-//! block is a sorted list. Up to the length of /24 there are no more than some 500 prefixes in one; a
-//! block with many longer ones is divided once more.
+//! block is a sorted list, or some, each of a part of its addresses.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -14,8 +13,11 @@ use ipnet::Ipv4Net;
 use super::prefix_table::PrefixId;
 
 /// A list that has become longer than this is divided, so that nothing is ever inserted into a long
-/// one.
-const LONGEST: usize = 1024;
+/// one, ...
+const LONGEST: usize = 64;
+/// ... into so many, and each of them again, but no more than twice: lists that are empty take memory.
+const DIVIDED: usize = 16;
+const MOST_LISTS: usize = DIVIDED * DIVIDED;
 
 /// The map.
 #[derive(Debug, Default)]
@@ -30,7 +32,7 @@ pub(super) struct Ipv4Prefixes {
 #[derive(Debug, Clone)]
 enum Block {
     Whole(List),
-    /// By the third octet.
+    /// By the next bits of the address: four for sixteen lists, eight for 256.
     Divided(Box<[List]>),
 }
 
@@ -74,9 +76,15 @@ impl Position {
 }
 
 impl Key {
-    fn third_octet(self) -> usize {
-        let [_, octet, ..] = self.0.to_be_bytes();
-        usize::from(octet)
+    /// Which of so many lists it is in, a power of two.
+    fn list(self, lists: usize) -> usize {
+        self.scaled(lists) >> 16
+    }
+
+    /// The lower half of the address, where the whole of it is `lists`, in 65536th parts.
+    fn scaled(self, lists: usize) -> usize {
+        let [_, high, low, _] = self.0.to_be_bytes();
+        usize::from(u16::from_be_bytes([high, low])) * lists
     }
 }
 
@@ -90,10 +98,10 @@ impl Block {
 
     fn list_of(&self, key: Key) -> Option<(&List, Guess)> {
         match self {
-            Self::Whole(list) => Some((list, Guess::by_third_octet(list, key))),
+            Self::Whole(list) => Some((list, Guess::new(list, key, 1))),
             Self::Divided(lists) => {
-                let list = lists.get(key.third_octet())?;
-                Some((list, Guess::by_fourth_octet(list, key)))
+                let list = lists.get(key.list(lists.len()))?;
+                Some((list, Guess::new(list, key, lists.len())))
             }
         }
     }
@@ -101,12 +109,13 @@ impl Block {
     fn list_of_mut(&mut self, key: Key) -> Option<(&mut List, Guess)> {
         match self {
             Self::Whole(list) => {
-                let guess = Guess::by_third_octet(list, key);
+                let guess = Guess::new(list, key, 1);
                 Some((list, guess))
             }
             Self::Divided(lists) => {
-                let list = lists.get_mut(key.third_octet())?;
-                let guess = Guess::by_fourth_octet(list, key);
+                let count = lists.len();
+                let list = lists.get_mut(key.list(count))?;
+                let guess = Guess::new(list, key, count);
                 Some((list, guess))
             }
         }
@@ -114,24 +123,27 @@ impl Block {
 
     /// Those from `first` on.
     fn from(&self, first: Key) -> impl Iterator<Item = (Key, PrefixId)> {
-        let before = match self {
-            Self::Whole(_) => 0,
-            Self::Divided(_) => first.third_octet(),
-        };
-        let lists = self.lists().get(before..).unwrap_or_default();
+        let lists = self.lists();
+        let lists = lists.get(first.list(lists.len())..).unwrap_or_default();
         lists.iter().flat_map(move |list| {
             let before = list.partition_point(|(key, _)| *key < first);
             list.get(before..).unwrap_or_default().iter().copied()
         })
     }
 
-    fn divide_if_long(&mut self) {
-        let Self::Whole(list) = self else { return };
-        if list.len() <= LONGEST {
+    #[cold]
+    fn divide(&mut self) {
+        let count = self.lists().len() * DIVIDED;
+        if count > MOST_LISTS {
             return;
         }
-        let of = |octet: usize| list.iter().filter(move |(key, _)| key.third_octet() == octet);
-        *self = Self::Divided((0..256).map(|octet| of(octet).copied().collect()).collect());
+        let mut lists = vec![List::new(); count];
+        for &(key, id) in self.lists().iter().flatten() {
+            if let Some(list) = lists.get_mut(key.list(count)) {
+                list.push((key, id));
+            }
+        }
+        *self = Self::Divided(lists.into());
     }
 }
 
@@ -141,13 +153,9 @@ impl Block {
 struct Guess(usize);
 
 impl Guess {
-    fn by_third_octet(list: &List, key: Key) -> Self {
-        Self(list.len() * key.third_octet() / 256)
-    }
-
-    fn by_fourth_octet(list: &List, key: Key) -> Self {
-        let [_, _, octet, _] = key.0.to_be_bytes();
-        Self(list.len() * usize::from(octet) / 256)
+    /// In one of so many lists.
+    fn new(list: &List, key: Key, lists: usize) -> Self {
+        Self((list.len() * (key.scaled(lists) & 0xffff)) >> 16)
     }
 }
 
@@ -214,7 +222,9 @@ impl Ipv4Prefixes {
             Err(at) => {
                 let id = new();
                 list.insert(at, (key, id));
-                block.divide_if_long();
+                if list.len() > LONGEST {
+                    block.divide();
+                }
                 if let Some(count) = self.lengths.get_mut(usize::from(prefix.prefix_len())) {
                     *count += 1;
                 }
@@ -304,7 +314,7 @@ mod tests {
         #[test]
         fn is_an_ordered_map(
             steps in prop::collection::vec((prefix(), 0..4_u8), 0..200),
-            crowd in 0..2 * LONGEST,
+            crowd in 0..2000_usize,
             asked in prefix(),
         ) {
             let mut prefixes = Ipv4Prefixes::default();
@@ -345,16 +355,19 @@ mod tests {
 
     #[test]
     fn no_list_becomes_long() {
-        let mut prefixes = Ipv4Prefixes::default();
-        for length in 16..=32_u8 {
-            for i in 0..1_u32 << (length - 16) {
-                let address = Ipv4Addr::from_bits(0x0808_0000 | i << (32 - length));
-                let prefix = Ipv4Net::new(address, length).unwrap();
-                prefixes.get_or_insert_with(&prefix, || PrefixId(i));
+        for (longest_prefix, longest_list) in [(24, LONGEST), (32, 511)] {
+            let mut prefixes = Ipv4Prefixes::default();
+            for length in 16..=longest_prefix {
+                for i in 0..1_u32 << (length - 16) {
+                    let address = Ipv4Addr::from_bits(0x0808_0000 | i << (32 - length));
+                    let prefix = Ipv4Net::new(address, length).unwrap();
+                    prefixes.get_or_insert_with(&prefix, || PrefixId(i));
+                }
             }
+            let count = (1 << (longest_prefix - 15)) - 1;
+            assert_eq!(prefixes.iter_from(Ipv4Net::default()).count(), count);
+            let lists = prefixes.blocks.iter().flatten().flat_map(Block::lists);
+            assert!(lists.map(Vec::len).max() <= Some(longest_list));
         }
-        assert_eq!(prefixes.iter_from(Ipv4Net::default()).count(), (1 << 17) - 1);
-        let longest = prefixes.blocks.iter().flatten().flat_map(Block::lists).map(Vec::len).max();
-        assert!(longest <= Some(LONGEST), "{longest:?}");
     }
 }
