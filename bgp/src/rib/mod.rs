@@ -69,7 +69,7 @@ use unsaid::Unsaid;
 use walk::Position;
 
 /// How many prefixes one slice of a sweep looks at.
-const SWEEP_SLICE: usize = 4096;
+const SWEEP_SLICE: usize = 1024;
 /// How many prefixes a subscriber reads at once.
 const SNAPSHOT_PAGE: usize = 16_384;
 

@@ -6,15 +6,20 @@
 //! | requests | handles | the asker waits |
 //! | over limit (a watch) | to a session task | never full: the last value counts |
 //!
-//! It never waits for anyone: answers go into oneshot channels.
+//! It never waits for anyone: answers go into oneshot channels. And nobody waits for it: after a
+//! millisecond it lets the runtime look what has come from the network, and what takes longer in one
+//! piece is done on a thread of its own.
 
+use std::future::pending;
 use std::net::IpAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, spawn_blocking, yield_now};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +37,8 @@ use crate::session::CannotRefresh;
 
 /// The counters are published when there is a pause, and under load this often.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
+/// How long it works before it lets others of its thread go first.
+const TURN: Duration = Duration::from_millis(1);
 /// The most routes of one observation.
 const MAX_DEPARTURES: usize = 4096;
 /// The most changes that a subscriber gets at once.
@@ -44,6 +51,14 @@ pub(super) struct Batch {
     /// Number of the session that the last event belongs to.
     pub(super) session: u64,
     pub(super) events: Vec<SessionEvent>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it but routes. What else there is can be the last of its kind that the table
+    /// has numbers for.
+    fn is_of_updates(&self) -> bool {
+        self.events.iter().all(|event| matches!(event, SessionEvent::Update(_)))
+    }
 }
 
 /// What comes to the RIB, in the order in which it is to be taken in: what is sent to it after a
@@ -129,15 +144,23 @@ pub(super) struct RibTask {
 impl RibTask {
     pub(super) async fn run(mut self) {
         let mut published = Instant::now();
+        let mut turn = published;
         self.publish();
         loop {
+            if turn.elapsed() >= TURN {
+                yield_now().await;
+                turn = Instant::now();
+            }
             let deadline = self.rib.next_deadline();
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 Some(event) = self.events.recv() => match event {
-                    ToRib::Batch(batch) => self.take_in(batch),
+                    ToRib::Batch(batch) if batch.is_of_updates() => self.take_in(batch),
+                    ToRib::Batch(batch) => self = self.apart(|task| task.take_in(batch)).await,
                     ToRib::Add(id, rules) => self.rib.neighbor_joins(id, *rules),
-                    ToRib::Remove(id) => self.rib.neighbor_leaves(id, Instant::now()),
+                    ToRib::Remove(id) => {
+                        self = self.apart(move |task| task.rib.neighbor_leaves(id, Instant::now())).await;
+                    }
                 },
                 Some(request) = self.requests.recv() => {
                     self.answer(request);
@@ -152,6 +175,20 @@ impl RibTask {
                 published = Instant::now();
                 self.publish();
             }
+        }
+    }
+
+    /// Does what may be a walk over a full table, which takes most of a second.
+    async fn apart(mut self, act: impl FnOnce(&mut Self) + Send + 'static) -> Self {
+        let done = spawn_blocking(move || {
+            act(&mut self);
+            self
+        });
+        match done.await.map_err(JoinError::try_into_panic) {
+            Ok(task) => task,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends, and with it this task.
+            Err(Err(_)) => pending().await,
         }
     }
 
@@ -320,6 +357,6 @@ async fn ask_for_table(neighbor: IpAddr, commands: mpsc::Sender<Command>) {
 pub(super) async fn sleep_until_or_never(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }
