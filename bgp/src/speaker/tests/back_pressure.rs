@@ -140,3 +140,38 @@ async fn a_router_that_reads_nothing_loses_its_session() {
     assert!(error.text.contains("RFC 9687"), "{error}");
     alive.abort();
 }
+
+/// Everything is on one thread here: who watches sees something in between only if the RIB lets it.
+#[tokio::test]
+async fn others_run_while_the_routes_of_a_lost_session_are_swept() {
+    const ROUTES: u32 = 200_000;
+    let range = DynamicNeighbors {
+        stale_time: 0,
+        max_prefixes: 2 * ROUTES,
+        ..DynamicNeighbors::new("127.0.8.0/24".parse().unwrap())
+    };
+    let settings = SpeakerSettings {
+        listen: vec![SocketAddr::from((LOOPBACK, 0))],
+        dynamic: vec![range],
+        ..SpeakerSettings::new(OURS)
+    };
+    let speaker = Speaker::start_with(settings, Duration::from_secs(86_400)).unwrap();
+    let handle = speaker.handle();
+    let router = router_at(&speaker, 1, ASN);
+    let attributes = Arc::new(Attributes::new(IpAddr::from([192, 0, 2, 1]), &[64500]));
+    let prefix =
+        |i: u32| ipnet::Ipv4Net::new(Ipv4Addr::from_bits((9 << 24) + (i << 8)), 24).unwrap();
+    let routes = (0..ROUTES).map(|i| Route::new(prefix(i).into(), &attributes)).collect();
+    router.announce(routes).await.unwrap();
+    let received =
+        |status: &SpeakerStatus| status.neighbors.iter().map(|n| n.received).sum::<u32>();
+    wait_for(&handle, |status| received(status) == ROUTES + 1).await;
+    router.close(None).await;
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&0) {
+        seen.insert(received(&handle.status()));
+        tokio::task::yield_now().await;
+    }
+    assert!(seen.len() > 4, "{seen:?}");
+    speaker.shutdown(None).await;
+}
