@@ -237,8 +237,8 @@ impl Rib {
     }
 
     /// Dooms the stale routes that have waited long enough, looks at one slice of those that have
-    /// become long-lived, removes one slice of the doomed, counts
-    /// the addresses of the footprint, and decides whether it may be told.
+    /// become long-lived, removes one slice of the doomed, counts the addresses of the footprint, and
+    /// decides whether it may be told.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ExportVerdict> {
         for id in self.ids() {
             if let Some(neighbor) = self.neighbors.get_mut(usize::from(id.0)) {
