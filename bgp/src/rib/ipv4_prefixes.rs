@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn no_list_becomes_long() {
-        for (longest_prefix, longest_list) in [(24, LONGEST), (32, 511)] {
+        for (longest_prefix, longest_list) in [(24, LONGEST), (32, 511 + 8)] {
             let mut prefixes = Ipv4Prefixes::default();
             for length in 16..=longest_prefix {
                 for i in 0..1_u32 << (length - 16) {

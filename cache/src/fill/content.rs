@@ -115,6 +115,11 @@ impl StoredPart {
         self.block.is_at_hand(&self.range)
     }
 
+    /// Whether what memory has of it may be sent.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.block.is_trusted()
+    }
+
     /// Whether that may be asked after each short wait.
     pub(crate) fn is_cheap_to_ask(&self) -> bool {
         self.block.is_cheap_to_ask()

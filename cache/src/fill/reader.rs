@@ -220,7 +220,9 @@ impl StoredPiece {
 
     /// Brings all that is wanted of the block into memory; returns it.
     async fn load(&mut self) -> Result<Range<u32>, ReadError> {
-        if !self.wait_until_loaded().await? && !self.block.is_at_hand(&self.wanted) {
+        self.wait_until_loaded().await?;
+        // Asked in any case: what was loaded ahead may have waited here for long.
+        if !self.block.is_at_hand(&self.wanted) {
             self.block.load(self.wanted.clone()).await?;
         }
         let wanted = self.wanted.clone();
@@ -245,10 +247,10 @@ impl StoredPiece {
     }
 
     /// Waits for what was begun ahead, if anything was.
-    async fn wait_until_loaded(&mut self) -> Result<bool, ReadError> {
+    async fn wait_until_loaded(&mut self) -> Result<(), ReadError> {
         match self.loading.take() {
-            Some(loading) => self.block.loaded(loading).await.map(|()| true),
-            None => Ok(false),
+            Some(loading) => self.block.loaded(loading).await,
+            None => Ok(()),
         }
     }
 }

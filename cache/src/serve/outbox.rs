@@ -62,8 +62,9 @@ struct Promise {
     left: usize,
     /// Where in the region the stand-in for them is.
     place: usize,
-    /// The wait up to which memory is known to have them, and when that was found out.
-    known: u64,
+    /// The wait up to which memory is known to have them, and when that was found out. Not known is it of one that was
+    /// just made: much time may have gone by since they were brought into memory.
+    known: Option<u64>,
     asked: Instant,
     source: Source,
 }
@@ -106,9 +107,8 @@ impl Outbox {
             return Bytes::new();
         };
         promises.next += left;
-        let (known, source) = (promises.waits, Source::Drive(part));
-        let asked = Instant::now();
-        promises.owed.push_back(Promise { left, place, known, asked, source });
+        let (asked, source) = (Instant::now(), Source::Drive(part));
+        promises.owed.push_back(Promise { left, place, known: None, asked, source });
         Bytes::from_static(stand_in)
     }
 
@@ -186,19 +186,18 @@ impl Promise {
         }
     }
 
-    /// Whether memory has the rest, after so many waits.
+    /// Whether memory has the rest, after so many waits. Whether that may be sent is asked each time.
     fn is_at_hand(&mut self, waits: u64) -> bool {
-        if let Source::Drive(part) = &self.source
-            && self.known != waits
-        {
-            self.known = waits;
+        let Source::Drive(part) = &self.source else { return true };
+        if self.known != Some(waits) {
+            self.known = Some(waits);
             let now = Instant::now();
             if part.is_cheap_to_ask() || now.saturating_duration_since(self.asked) >= SELDOM {
                 self.asked = now;
                 return part.is_at_hand();
             }
         }
-        true
+        part.is_sound()
     }
 
     /// Has the rest come from elsewhere. The block is pinned no longer.

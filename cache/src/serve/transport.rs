@@ -414,13 +414,16 @@ mod tests {
         let mut scene = scene().await;
         let outbox = scene.transport.outbox();
         let (first, second) = (scene.block(0), scene.block(1));
-        let parts = vec![
+        let mut parts = vec![
             Bytes::from_static(b"head"),
             scene.promise(&first, 1000..BLOCK),
             scene.promise(&second, 0..BLOCK),
             Bytes::from_static(b"end"),
         ];
         drop((first, second));
+        // Some of the first: nobody has been waited for since it was found in memory.
+        let sent = scene.send_some(&mut parts).await.unwrap();
+        assert!(sent > 4 && sent < BLOCK as usize, "{sent}");
         let mut expected = b"head".to_vec();
         expected.extend_from_slice(&scene.content[1000..]);
         expected.extend_from_slice(b"end");
@@ -456,6 +459,26 @@ mod tests {
         scene.send(parts).await.unwrap();
         drop(scene.transport);
         assert!(read.await.unwrap() == scene.content[..BLOCK as usize]);
+    }
+
+    /// Memory has it still, and nobody has been waited for.
+    #[tokio::test]
+    async fn what_another_has_found_to_be_damaged_is_sent_no_further() {
+        let mut scene = scene().await;
+        let other: Vec<u8> = scene.content.iter().map(|byte| !byte).collect();
+        let expected = other.clone();
+        scene.elsewhere = Arc::new(Copy { content: other, manner: Manner::Right });
+        let block = scene.block(0);
+        let mut parts = vec![scene.promise(&block, 0..BLOCK)];
+        let sent = scene.send_some(&mut parts).await.unwrap();
+        assert!(sent > 0 && sent < BLOCK as usize, "{sent}");
+        block.failed_to_send(&io::Error::other("damaged"));
+        let read = scene.read_all();
+        scene.send(parts).await.unwrap();
+        drop(scene.transport);
+        let read = read.await.unwrap();
+        assert!(read[..sent] == scene.content[..sent]);
+        assert!(read[sent..] == expected[sent..BLOCK as usize]);
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@
 //! What comes from a drive is compared with its checksum before anybody gets it, and until then the block is
 //! [not sound](super::slots::SlotStates::is_sound): memory has it already, and others would send it from there.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,10 +61,27 @@ pub(super) struct Readers {
     in_hand: Arc<InHand>,
 }
 
+impl ReadJob {
+    fn is_wanted(&self) -> bool {
+        match &self.work {
+            Work::Read { reply, .. } => !reply.is_closed(),
+            Work::Load { reply } => !reply.is_closed(),
+        }
+    }
+}
+
+/// Puts a job behind the others. Before they need more memory, those go that nobody waits for any more.
+fn follow(others: &mut VecDeque<ReadJob>, job: ReadJob) {
+    if others.len() == others.capacity() {
+        others.retain(ReadJob::is_wanted);
+    }
+    others.push_back(job);
+}
+
 /// The slots that threads have in hand, and who else wants something of them meanwhile: a block that many wait for is
 /// read once.
 #[derive(Default)]
-struct InHand(Mutex<HashMap<u32, Vec<ReadJob>>>);
+struct InHand(Mutex<HashMap<u32, VecDeque<ReadJob>>>);
 
 impl InHand {
     /// The job, unless a thread has its slot in hand: then that one does it.
@@ -72,7 +89,7 @@ impl InHand {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match slots.get_mut(&job.pin.slot) {
             Some(others) => {
-                others.push(job);
+                follow(others, job);
                 None
             }
             None => Some(job),
@@ -84,11 +101,11 @@ impl InHand {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match slots.entry(job.pin.slot) {
             Entry::Occupied(mut others) => {
-                others.get_mut().push(job);
+                follow(others.get_mut(), job);
                 None
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Vec::new());
+                vacant.insert(VecDeque::new());
                 Some(job)
             }
         }
@@ -97,7 +114,7 @@ impl InHand {
     /// What else is wanted of a slot; `None` ends having it in hand.
     fn next(&self, slot: u32) -> Option<ReadJob> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = slots.get_mut(&slot).and_then(Vec::pop);
+        let job = slots.get_mut(&slot).and_then(VecDeque::pop_front);
         if job.is_none() {
             slots.remove(&slot);
         }
@@ -171,7 +188,10 @@ impl Reader {
         let place = Place { pin, number, block, length };
         match work {
             Work::Read { mut buffer, reply } if !reply.is_closed() => {
-                let result = self.read(&place, range.start, buffer.as_mut());
+                let result = match place.read_cached(&range, buffer.as_mut()) {
+                    true => Ok(()),
+                    false => self.read(&place, range.start, buffer.as_mut()),
+                };
                 drop(place);
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
@@ -194,17 +214,12 @@ impl Reader {
         if states.is_damaged(slot) {
             return Err(Failure::Gone);
         }
-        let is_new = !place.is_at_hand(&(0..place.length));
-        if is_new {
-            states.begin_check(slot);
-        }
+        states.begin_check(slot);
         let result = self.check(place, start, wanted);
         if let Err(failure) = &result {
             place.forget(failure);
         }
-        if is_new {
-            states.end_check(slot);
-        }
+        states.end_check(slot);
         // The files of one that is offline are closed.
         result.map_err(|failure| if place.pin.drive.is_up() { failure } else { Failure::Gone })
     }
@@ -279,6 +294,16 @@ impl Place {
         let (drive, slot) = (&self.pin.drive, self.pin.slot);
         let (offset, length) = (drive.offset(slot) + u64::from(range.start), range.len() as u64);
         drive.slab.is_cached(offset, length) && drive.states.is_sound(slot)
+    }
+
+    /// Fills `buffer` with `range`, if another has brought it into memory meanwhile and it is sound.
+    fn read_cached(&self, range: &Range<u32>, buffer: &mut [u8]) -> bool {
+        let (drive, slot) = (&self.pin.drive, self.pin.slot);
+        let offset = drive.offset(slot) + u64::from(range.start);
+        // Where memory is the drive, it is compared each time.
+        drive.slab.can_be_sent()
+            && drive.slab.read_cached(buffer, offset)
+            && drive.states.is_sound(slot)
     }
 
     /// Has the drive forget the block.

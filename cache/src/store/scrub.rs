@@ -131,6 +131,7 @@ pub(super) fn start(drive: &Arc<Drive>, rate: u64) -> io::Result<()> {
         _ => Duration::ZERO,
     };
     if let Ok(direct) = drive.disk.open_direct(Part::Slab) {
+        direct.expect_random_reads();
         let _ = drive.scrub.direct.set(direct);
     }
     let scrubber = Scrubber {
@@ -153,7 +154,7 @@ struct Scrubber {
     drive: Weak<Drive>,
     /// Whether it has not been found out that the file system cannot read past the page cache.
     is_direct: bool,
-    /// The block in hand is read through memory: it is not to be sent from there before it was compared.
+    /// The block in hand may come into memory: it is not to be sent from there before it was compared.
     is_checking: bool,
     buffer: Vec<u8>,
     pace: Pace,
@@ -279,12 +280,15 @@ impl Scrubber {
         let slot = block.pin.slot;
         // An evicted block is no longer what its record says.
         if !drive.states.is_live(slot) {
-            if self.is_checking {
+            let is_sound = matches!(checked, Checked::Sound);
+            if self.is_checking && !is_sound && !self.reads_past_memory(drive) {
                 drive.states.condemn(slot);
             }
             return;
         }
         match checked {
+            // What memory has of the block was not looked at.
+            Checked::Sound if self.reads_past_memory(drive) => {}
             Checked::Sound => drive.states.trust(slot),
             Checked::Mismatch => {
                 drive.drop_corrupt(slot, "scrubbing");
@@ -300,6 +304,10 @@ impl Scrubber {
                 }
             }
         }
+    }
+
+    fn reads_past_memory(&self, drive: &Drive) -> bool {
+        self.is_direct && drive.scrub.direct.get().is_some()
     }
 
     fn compare(&mut self, drive: &Drive, block: &Next) -> Checked {
@@ -325,6 +333,11 @@ impl Scrubber {
         let offset = drive.offset(slot);
         self.buffer.resize(BLOCK as usize + ALIGN, 0);
         let start = self.buffer.as_ptr().align_offset(ALIGN);
+        // In memory it comes even so on some file systems.
+        if !self.is_checking && !drive.slab.is_cached(offset, length as u64) {
+            self.is_checking = true;
+            drive.states.begin_check(slot);
+        }
         if let Some(direct) = drive.scrub.direct.get().filter(|_| self.is_direct) {
             // A slot is a multiple of this: it ends no sooner.
             let whole = start..start + length.next_multiple_of(ALIGN);
@@ -339,10 +352,6 @@ impl Scrubber {
                     return Ok(bytes.unwrap_or_default());
                 }
             }
-        }
-        if !self.is_checking && !drive.slab.is_cached(offset, length as u64) {
-            self.is_checking = true;
-            drive.states.begin_check(slot);
         }
         let place = self.buffer.get_mut(start..start + length).unwrap_or_default();
         drive.slab.read(place, offset)?;

@@ -60,7 +60,11 @@ impl Folder {
         let path = self.path().join(part.file_name());
         let mut bytes = fs::read(&path).unwrap();
         bytes[at] = !bytes[at];
-        fs::write(path, bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
+        // As a drive does it: it is seen only when the bytes are read from there.
+        let file = fs::File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     }
 }
 
