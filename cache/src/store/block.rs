@@ -121,9 +121,7 @@ impl PinnedBlock {
     pub fn read_cached(&self, range: Range<u32>) -> Option<Bytes> {
         self.check(&range).ok().filter(|()| self.is_usable())?;
         let mut buffer = Buffer::new((range.end - range.start) as usize);
-        let (slab, offset) = (&self.pin.drive.slab, self.offset(&range));
-        // Asked again afterwards: they may have come into memory only now.
-        let is_read = slab.read_cached(buffer.as_mut(), offset) && self.is_usable();
+        let is_read = self.pin.read_cached(buffer.as_mut(), range.start) && self.is_usable();
         is_read.then(|| buffer.freeze())
     }
 

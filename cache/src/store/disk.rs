@@ -184,6 +184,16 @@ impl io::Write for NewFile<'_> {
     }
 }
 
+/// What reading from memory has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InMemory {
+    Read,
+    /// Memory has not got it all, or the file system cannot tell.
+    Missing,
+    /// It had it all, but not any more when it was read, or is still getting it: the drive may be bringing it now.
+    LetGo,
+}
+
 /// An open file of a drive. Its clones are one file: [closed](DiskFile::close), it is so for all of them.
 #[derive(Debug, Clone)]
 pub(super) struct DiskFile {
@@ -274,14 +284,21 @@ impl DiskFile {
         self.with(|file| Ok(Method::of_system(file).is_cheap())).unwrap_or(true)
     }
 
-    /// Fills `buffer` from `offset` if memory has all of it; false if not, or if the file system cannot tell.
-    pub(super) fn read_cached(&self, buffer: &mut [u8], offset: u64) -> bool {
+    /// Fills `buffer` from `offset` if memory has all of it. Where it has not, nothing is read from the drive: the call
+    /// that does not wait for the drive would have it begin all the same, and nobody would compare what comes.
+    pub(super) fn read_cached(&self, buffer: &mut [u8], offset: u64) -> InMemory {
         let length = buffer.len();
+        if !self.is_cached(offset, length as u64) {
+            return InMemory::Missing;
+        }
         let mut slices = [IoSliceMut::new(buffer)];
         let read = |file: &File| {
             Ok(rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT)?)
         };
-        !self.disk.faults.is_armed() && self.with(read).is_ok_and(|read| read == length)
+        match self.with(read) {
+            Ok(read) if read == length => InMemory::Read,
+            _ => InMemory::LetGo,
+        }
     }
 
     /// Has the drive begin to read `length` bytes from `offset` into memory.

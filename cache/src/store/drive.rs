@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::NotStored;
 use super::damage::DamageLog;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, InMemory};
 use super::health::{ERRORS, ErrorWindow, Verdict, WINDOW};
 use super::keeper::Task;
 use super::layout::SlotLayout;
@@ -283,6 +283,22 @@ impl Pin {
     pub(super) fn again(&self) -> Option<Self> {
         let drive = Arc::clone(&self.drive);
         drive.states.pin_again(self.slot).then_some(Self { drive, slot: self.slot })
+    }
+}
+
+impl Pin {
+    /// Fills `buffer` from the byte `start` of the block, if memory has it and it is sound.
+    pub(super) fn read_cached(&self, buffer: &mut [u8], start: u32) -> bool {
+        let (drive, slot) = (&self.drive, self.slot);
+        match drive.slab.read_cached(buffer, drive.offset(slot) + u64::from(start)) {
+            // Asked afterwards: it may have come into memory only now.
+            InMemory::Read => drive.states.is_sound(slot),
+            InMemory::Missing => false,
+            InMemory::LetGo => {
+                drive.states.doubt(slot);
+                false
+            }
+        }
     }
 }
 

@@ -298,12 +298,8 @@ impl Place {
 
     /// Fills `buffer` with `range`, if another has brought it into memory meanwhile and it is sound.
     fn read_cached(&self, range: &Range<u32>, buffer: &mut [u8]) -> bool {
-        let (drive, slot) = (&self.pin.drive, self.pin.slot);
-        let offset = drive.offset(slot) + u64::from(range.start);
         // Where memory is the drive, it is compared each time.
-        drive.slab.can_be_sent()
-            && drive.slab.read_cached(buffer, offset)
-            && drive.states.is_sound(slot)
+        self.pin.drive.slab.can_be_sent() && self.pin.read_cached(buffer, range.start)
     }
 
     /// Has the drive forget the block.

@@ -14,7 +14,7 @@ const HIT: u32 = 1 << 20;
 const HITS: u32 = 3 * HIT;
 /// The slot holds a block.
 const LIVE: u32 = 1 << 22;
-/// The block was there when the drive was opened, and has not been compared with its checksum since.
+/// The block has not been compared with its checksum since the drive was opened, or since it was doubted.
 const SUSPECT: u32 = 1 << 23;
 /// The block was found to be damaged: not even those who have it pinned may read it again.
 const DAMAGED: u32 = 1 << 24;
@@ -142,6 +142,13 @@ impl SlotStates {
     /// Whether sockets may hold pages of the slot.
     pub(super) fn was_sent(&self, slot: u32) -> bool {
         self.word(slot).is_some_and(|word| word.load(Ordering::Acquire) & SENT != 0)
+    }
+
+    /// The drive may be bringing bytes of the block into memory that nobody compares: so whoever wants it next does.
+    pub(super) fn doubt(&self, slot: u32) {
+        if let Some(word) = self.word(slot) {
+            word.fetch_or(SUSPECT, Ordering::AcqRel);
+        }
     }
 
     pub(super) fn trust(&self, slot: u32) {

@@ -6,6 +6,7 @@ use super::super::recover::prepare;
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
+use crate::store::residency::Method;
 
 #[tokio::test]
 async fn a_stored_block_is_read_back() {
@@ -116,6 +117,30 @@ async fn what_was_purged_while_it_is_sent_is_compared_all_the_same() {
         }
         assert!(check_all(&store).await > 20);
     }
+}
+
+/// What comes into memory without having been asked for by a reader thread is compared by nobody.
+#[tokio::test]
+async fn to_look_into_memory_has_the_drive_read_nothing() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    let object = store.publish(&key("/a"), &meta(1, blocks(1)));
+    write_all(&store, &object);
+    let block = store.block(&object, 0).unwrap();
+    let place = block.send(|_, offset| Ok(offset)).unwrap();
+    let slab = fs::File::open(folder.path().join("slab")).unwrap();
+    slab.sync_all().unwrap();
+    rustix::fs::fadvise(&slab, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let in_memory =
+        || Method::of_system(&slab).cached_pages(&slab, place, u64::from(BLOCK)).unwrap();
+    if in_memory() > 0 {
+        println!("skipped: this file system is memory itself");
+        return;
+    }
+    assert_eq!(block.read_cached(0..1000), None);
+    assert_eq!(in_memory(), 0);
+    assert!(read(&block).await.unwrap() == content(&object, 0));
+    assert!(block.is_trusted() && block.read_cached(0..1000).is_some());
 }
 
 #[tokio::test]
