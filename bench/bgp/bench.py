@@ -12,7 +12,7 @@
 Needs Linux, Python 3.11 and, to compare with, `bird` in the PATH. Everything is on loopback. Each set that
 arrives is compared prefix by prefix with the set that was sent. Numbers mean something on an idle machine only.
 """
-import argparse, datetime, gc, http.client, http.server, json, multiprocessing, os, random, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
+import argparse, datetime, http.client, http.server, json, multiprocessing, os, random, shutil, socket, statistics, struct, subprocess, sys, tempfile, threading, time
 import urllib.request
 
 PREFIXES, SETS = 1_015_306, 253_531
@@ -541,8 +541,6 @@ class Asker:
         self.process.start()
 
     def run(self, ask, pause):
-        # Else it would look through the million prefixes of its parent one day, for most of a second.
-        gc.disable()
         times = []
         while not self.stop.wait(pause):
             began = time.perf_counter()

@@ -15,7 +15,8 @@ use super::prefix_table::PrefixId;
 /// A list that has become longer than this is divided, so that nothing is ever inserted into a long
 /// one, ...
 const LONGEST: usize = 64;
-/// ... into so many, and each of them again, but no more than twice: lists that are empty take memory.
+/// ... into so many, and each of them again, but no more than twice: lists that are empty take memory, 6 KiB for 65
+/// prefixes at the worst.
 const DIVIDED: usize = 16;
 const MOST_LISTS: usize = DIVIDED * DIVIDED;
 

@@ -54,8 +54,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Whether there is nothing in it but routes. What else there is can be the last of its kind that the table
-    /// has numbers for.
+    /// Whether there is nothing in it but routes. The end of a session and the begin of a refresh need a number of
+    /// a generation, and to free one may mean a walk over all routes of the neighbor.
     fn is_of_updates(&self) -> bool {
         self.events.iter().all(|event| matches!(event, SessionEvent::Update(_)))
     }

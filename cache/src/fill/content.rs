@@ -116,7 +116,7 @@ impl StoredPart {
     }
 
     /// Whether what memory has of it may be sent.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         self.block.is_trusted()
     }
 

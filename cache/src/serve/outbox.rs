@@ -197,7 +197,7 @@ impl Promise {
                 return part.is_at_hand();
             }
         }
-        part.is_sound()
+        part.is_trusted()
     }
 
     /// Has the rest come from elsewhere. The block is pinned no longer.

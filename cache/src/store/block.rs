@@ -121,16 +121,13 @@ impl PinnedBlock {
     pub fn read_cached(&self, range: Range<u32>) -> Option<Bytes> {
         self.check(&range).ok().filter(|()| self.is_usable())?;
         let mut buffer = Buffer::new((range.end - range.start) as usize);
-        let is_read = self.pin.read_cached(buffer.as_mut(), range.start) && self.is_usable();
-        is_read.then(|| buffer.freeze())
+        self.pin.read_cached(buffer.as_mut(), range.start).then(|| buffer.freeze())
     }
 
     /// Whether `range` can be sent without waiting for the drive: the block is trusted, and memory has it.
     #[must_use]
     pub fn is_at_hand(&self, range: &Range<u32>) -> bool {
-        let length = u64::from(range.end.saturating_sub(range.start));
-        // In this order: what memory has may have come just now, and be compared only later.
-        self.pin.drive.slab.is_cached(self.offset(range), length) && self.is_usable()
+        self.pin.drive.is_up() && self.pin.is_at_hand(range)
     }
 
     /// Whether that costs next to nothing.
@@ -208,10 +205,6 @@ impl PinnedBlock {
 
     fn is_usable(&self) -> bool {
         self.pin.drive.is_up() && self.pin.drive.states.is_sound(self.pin.slot)
-    }
-
-    fn offset(&self, range: &Range<u32>) -> u64 {
-        self.pin.drive.offset(self.pin.slot) + u64::from(range.start)
     }
 
     fn check(&self, range: &Range<u32>) -> Result<(), ReadError> {

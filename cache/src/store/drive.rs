@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -287,11 +288,19 @@ impl Pin {
 }
 
 impl Pin {
+    /// Whether memory has `range` of the block, and it is sound.
+    pub(super) fn is_at_hand(&self, range: &Range<u32>) -> bool {
+        let (drive, slot) = (&self.drive, self.slot);
+        let (offset, length) = (drive.offset(slot) + u64::from(range.start), range.len() as u64);
+        // In this order: what memory has may have come just now, and be compared only later.
+        drive.slab.is_cached(offset, length) && drive.states.is_sound(slot)
+    }
+
     /// Fills `buffer` from the byte `start` of the block, if memory has it and it is sound.
     pub(super) fn read_cached(&self, buffer: &mut [u8], start: u32) -> bool {
         let (drive, slot) = (&self.drive, self.slot);
         match drive.slab.read_cached(buffer, drive.offset(slot) + u64::from(start)) {
-            // Asked afterwards: it may have come into memory only now.
+            // In this order, as above.
             InMemory::Read => drive.states.is_sound(slot),
             InMemory::Missing => false,
             InMemory::LetGo => {

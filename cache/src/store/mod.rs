@@ -48,6 +48,7 @@ mod extents;
 mod fault;
 mod free;
 mod health;
+mod in_hand;
 mod inventory;
 mod keeper;
 mod key;

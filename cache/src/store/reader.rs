@@ -1,12 +1,9 @@
 //! The reader threads of a drive. Each drive has its own, so that one slow drive holds up nobody but
 //! those who read from it.
-
 //!
 //! What comes from a drive is compared with its checksum before anybody gets it, and until then the block is
 //! [not sound](super::slots::SlotStates::is_sound): memory has it already, and others would send it from there.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::READ_WINDOW;
 use super::buffer::Buffer;
 use super::drive::Pin;
+use super::in_hand::InHand;
 use super::slot_record::{SlotEntry, SlotRecord};
 
 /// Jobs that may wait for a thread, per thread. Full: whoever wants to read waits, and nothing is read ahead.
@@ -55,14 +53,9 @@ pub(super) enum Failure {
     Drive(io::Error),
 }
 
-/// The way to the threads. They end when it is dropped.
-pub(super) struct Readers {
-    jobs: mpsc::Sender<ReadJob>,
-    in_hand: Arc<InHand>,
-}
-
 impl ReadJob {
-    fn is_wanted(&self) -> bool {
+    /// Whether somebody still waits for it.
+    pub(super) fn is_wanted(&self) -> bool {
         match &self.work {
             Work::Read { reply, .. } => !reply.is_closed(),
             Work::Load { reply } => !reply.is_closed(),
@@ -70,56 +63,10 @@ impl ReadJob {
     }
 }
 
-/// Puts a job behind the others. Before they need more memory, those go that nobody waits for any more.
-fn follow(others: &mut VecDeque<ReadJob>, job: ReadJob) {
-    if others.len() == others.capacity() {
-        others.retain(ReadJob::is_wanted);
-    }
-    others.push_back(job);
-}
-
-/// The slots that threads have in hand, and who else wants something of them meanwhile: a block that many wait for is
-/// read once.
-#[derive(Default)]
-struct InHand(Mutex<HashMap<u32, VecDeque<ReadJob>>>);
-
-impl InHand {
-    /// The job, unless a thread has its slot in hand: then that one does it.
-    fn join(&self, job: ReadJob) -> Option<ReadJob> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match slots.get_mut(&job.pin.slot) {
-            Some(others) => {
-                follow(others, job);
-                None
-            }
-            None => Some(job),
-        }
-    }
-
-    /// The same, and from now on the caller has the slot in hand.
-    fn take(&self, job: ReadJob) -> Option<ReadJob> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match slots.entry(job.pin.slot) {
-            Entry::Occupied(mut others) => {
-                follow(others.get_mut(), job);
-                None
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(VecDeque::new());
-                Some(job)
-            }
-        }
-    }
-
-    /// What else is wanted of a slot; `None` ends having it in hand.
-    fn next(&self, slot: u32) -> Option<ReadJob> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = slots.get_mut(&slot).and_then(VecDeque::pop_front);
-        if job.is_none() {
-            slots.remove(&slot);
-        }
-        job
-    }
+/// The way to the threads. They end when it is dropped.
+pub(super) struct Readers {
+    jobs: mpsc::Sender<ReadJob>,
+    in_hand: Arc<InHand>,
 }
 
 impl Readers {
@@ -149,8 +96,7 @@ impl Readers {
     /// Whether there is more to do for `slot` than a thread is doing now.
     #[cfg(test)]
     pub(super) fn others_wait(&self, slot: u32) -> bool {
-        let slots = self.in_hand.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(&slot).is_some_and(|others| !others.is_empty())
+        self.in_hand.others_wait(slot)
     }
 
     /// Puts a job into the queue, if that is not full.
@@ -196,7 +142,7 @@ impl Reader {
                 let _ = reply.send(result.map(|()| buffer.freeze()));
             }
             Work::Load { reply } if !reply.is_closed() => {
-                let result = match place.is_at_hand(&range) {
+                let result = match place.pin.is_at_hand(&range) {
                     true => Ok(()),
                     false => self.read(&place, 0, &mut []),
                 };
@@ -287,13 +233,6 @@ impl Place {
             // Forgotten by the table between the two looks: then it is there now.
             _ => Ok(drive.unrecorded.get(slot).filter(is_of)),
         }
-    }
-
-    /// Whether `range` is in memory, and sound.
-    fn is_at_hand(&self, range: &Range<u32>) -> bool {
-        let (drive, slot) = (&self.pin.drive, self.pin.slot);
-        let (offset, length) = (drive.offset(slot) + u64::from(range.start), range.len() as u64);
-        drive.slab.is_cached(offset, length) && drive.states.is_sound(slot)
     }
 
     /// Fills `buffer` with `range`, if another has brought it into memory meanwhile and it is sound.
